@@ -1,0 +1,188 @@
+"""Files: the cache folder, whole-or-nothing writes, hashes, locks.
+
+Every file that Foreword leaves behind goes through here, so that a crash, a full disk or Ctrl-C leaves
+either the whole file or none. An OSError of the operating system becomes a ``FileError`` that names
+the path and what was being done.
+
+Not for: formats (each room knows its own). Costs: one fsync a file written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from foreword.errors import FileError, MissingFileError, TextDecodeError
+
+__all__ = ["atomic_folder", "atomic_write", "cache_folder", "explained", "lock", "read_text", "sha256"]
+
+_ADVICE = {
+    errno.EACCES: "change the permissions, or choose another place",
+    errno.EPERM: "change the permissions, or choose another place",
+    errno.EROFS: "the file system is read-only: choose another place",
+    errno.ENOSPC: "free some space, or choose another disk",
+    errno.EDQUOT: "your quota is used up: free some space, or choose another disk",
+    errno.ENOENT: "check the path for a typing error",
+    errno.EISDIR: "name a file, not a folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+}
+
+
+@contextlib.contextmanager
+def explained(doing: str, path: str | os.PathLike[str], *, fix: str | None = None) -> Iterator[None]:
+    """Turn an OSError inside the block into a FileError that says what was being done, and where.
+
+    >>> with explained("read the list", "/no/such/file"):
+    ...     open("/no/such/file")
+    Traceback (most recent call last):
+        ...
+    foreword.errors.MissingFileError: can't read the list: no such file or directory
+      where:    /no/such/file
+      fix:      check the path for a typing error
+    """
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as cause:
+        kind = MissingFileError if cause.errno == errno.ENOENT else FileError
+        why = (cause.strerror or str(cause) or type(cause).__name__).lower()
+        raise kind(
+            f"can't {doing}: {why}",
+            cause=cause,
+            where=os.fspath(path),
+            fix=fix or _ADVICE.get(cause.errno or 0),
+        ) from cause
+
+
+def cache_folder(*parts: str) -> Path:
+    """The folder ``parts`` inside Foreword's cache, made if missing.
+
+    The cache is ``$FOREWORD_HOME`` where that is set, else the user's cache folder by the platform's
+    custom (``~/.cache/foreword`` on Linux).
+
+    Raises:
+        FileError: the folder can't be made.
+    """
+    import platformdirs
+
+    home = os.environ.get("FOREWORD_HOME")
+    folder = Path(home) if home else Path(platformdirs.user_cache_dir("foreword", appauthor=False))
+    folder = folder.joinpath(*parts)
+    with explained("make the cache folder", folder, fix="set FOREWORD_HOME to a folder that you can write to"):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Write a file whole or not at all: into a temporary file beside it, synced, then renamed.
+
+    A name that starts with a dot and ends in ``.partial`` marks what a killed process left behind.
+    """
+    target = Path(path)
+    with explained("write the file", target):
+        partial = _partial_name(target)
+        try:
+            with open(partial, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Fill a folder whole or not at all: yields an empty folder beside ``path``, renamed at the end.
+
+    Raises:
+        FileError: ``path`` exists already (an empty folder there is replaced), or can't be written.
+    """
+    target = Path(path)
+    with explained("write the folder", target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = _partial_name(target)
+        try:
+            partial.mkdir()
+            yield partial
+            for file in partial.rglob("*"):
+                if file.is_file():
+                    _sync_file(file)
+            _sync_folder(partial)
+            os.rename(partial, target)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        _sync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def lock(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold the lock ``path`` against every thread and process of this machine; waits for it.
+
+    The lock dies with its process. The file stays: removing it would let two processes hold it.
+    """
+    import filelock
+
+    with explained("lock", path), filelock.FileLock(os.fspath(path)):
+        yield
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file, as 64 hex digits; 1–2 GB/s, constant memory."""
+    with explained("read the file", path), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_text(path: str | os.PathLike[str], *, encoding: str = "utf-8") -> str:
+    """The whole text of a file, line ends as they are; a UTF-8 byte-order mark is dropped.
+
+    Raises:
+        MissingFileError, FileError: it can't be read.
+        TextDecodeError: it is not text in ``encoding``; says the byte offset and the line.
+    """
+    with explained("read the text", path):
+        data = Path(path).read_bytes()
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as cause:
+        line = data.count(b"\n", 0, cause.start) + 1
+        raise TextDecodeError(
+            f"not {encoding} text",
+            cause=cause,
+            got=f"the byte 0x{data[cause.start]:02x} ({cause.reason})",
+            where=f"{os.fspath(path)}, byte {cause.start:,}, line {line:,}",
+            fix="convert the file to UTF-8, or name its encoding",
+        ) from cause
+    return text.removeprefix("\ufeff")
+
+
+def _partial_name(target: Path) -> Path:
+    return target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
+
+
+def _sync_file(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename durable; where folders can't be opened (Windows), the system does it itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
