@@ -1,0 +1,29 @@
+"""Input embeddings: token ids [B, T] to vectors [B, T, D], as torch modules.
+
+>>> import torch
+>>> from foreword.embeddings import InputEmbedding
+>>> layer = InputEmbedding(vocab_size=50257, embedding_dim=256, context_length=4)
+>>> layer(torch.tensor([[40, 367, 2885, 1464]])).shape
+torch.Size([1, 4, 256])
+
+Not for: making ids (``foreword.tokens``) or batches of them (``foreword.windows``). Costs: importing it imports torch.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+from foreword.errors import MissingPackageError
+
+if importlib.util.find_spec("torch") is None:
+    raise MissingPackageError("foreword.embeddings needs torch", fix='pip install "foreword[torch]"')
+
+from foreword.embeddings.layer import InputEmbedding
+from foreword.embeddings.positions import (
+    AlibiBias,
+    LearnedPositions,
+    RotaryPositions,
+    SinusoidalPositions,
+)
+
+__all__ = ["AlibiBias", "InputEmbedding", "LearnedPositions", "RotaryPositions", "SinusoidalPositions"]

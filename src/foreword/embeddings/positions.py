@@ -1,0 +1,296 @@
+"""Position schemes: what tells a model where in the sequence a token stands.
+
+    added to the token embeddings       LearnedPositions, SinusoidalPositions    [T, D]
+    turned into queries and keys        RotaryPositions                          q, k → q, k
+    added to the attention scores       AlibiBias                                [H, T_q, T_k]
+
+Each stands alone, or goes into ``InputEmbedding(position=…)``. Positions count from 0. Tables are computed in float64
+and rounded once, so that they don't drift with the position.
+
+Not for: attention itself. Costs: a table of context_length rows each (AlibiBias: H slopes).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from foreword.embeddings._checks import INTEGERS, even, positive
+from foreword.errors import ArgumentError
+
+__all__ = ["AlibiBias", "LearnedPositions", "RotaryPositions", "SinusoidalPositions"]
+
+
+class LearnedPositions(nn.Embedding):
+    """One learned vector for each position (Gehring et al. 2017; GPT-2): a table [context_length, D], standard normal.
+
+    >>> layer = LearnedPositions(4, 256)
+    >>> layer().shape, layer(torch.tensor([3, 0])).shape
+    (torch.Size([4, 256]), torch.Size([2, 256]))
+    """
+
+    def __init__(self, context_length: int, embedding_dim: int, **factory: Any) -> None:
+        super().__init__(
+            positive("context_length", context_length), positive("embedding_dim", embedding_dim), **factory
+        )
+
+    @property
+    def context_length(self) -> int:
+        """T, rows of the table."""
+        return self.num_embeddings
+
+    def forward(self, positions: Tensor | None = None, *, offset: int = 0, length: int | None = None) -> Tensor:
+        """The rows of ``positions`` (any shape, integers), else of offset … offset + length − 1 (by default all)."""
+        return _rows(self.weight, positions, offset, length)
+
+    def extra_repr(self) -> str:  # noqa: D102
+        return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+class SinusoidalPositions(nn.Module):
+    """Fixed sines and cosines (Vaswani et al. 2017, section 3.5): a table [context_length, D], D even.
+
+    Row p is sin(p·ω_0), cos(p·ω_0), sin(p·ω_1), … with ω_i = base^(−2i/D). It has no weights and is in no state_dict.
+
+    >>> SinusoidalPositions(2, 4)()
+    tensor([[0.0000, 1.0000, 0.0000, 1.0000],
+            [0.8415, 0.5403, 0.0100, 0.9999]])
+    """
+
+    table: Tensor
+
+    def __init__(
+        self,
+        context_length: int,
+        embedding_dim: int,
+        *,
+        base: float = 10000.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.context_length = positive("context_length", context_length)
+        self.embedding_dim = even("embedding_dim", embedding_dim)
+        self.base = base
+        angles_TF = torch.outer(torch.arange(context_length, dtype=torch.float64), _frequencies(embedding_dim, base))
+        table_TD = torch.stack([angles_TF.sin(), angles_TF.cos()], dim=-1).flatten(1)
+        self.register_buffer("table", table_TD.to(device, dtype or torch.get_default_dtype()), persistent=False)
+
+    def forward(self, positions: Tensor | None = None, *, offset: int = 0, length: int | None = None) -> Tensor:
+        """The rows of ``positions`` (any shape, integers), else of offset … offset + length − 1 (by default all)."""
+        return _rows(self.table, positions, offset, length)
+
+    def extra_repr(self) -> str:  # noqa: D102
+        return f"{self.context_length}, {self.embedding_dim}, base={self.base:g}"
+
+
+class RotaryPositions(nn.Module):
+    """Queries and keys turned by an angle that grows with the position (Su et al. 2021, RoFormer).
+
+    Pair i of a head's dimensions is turned by p·ω_i at position p, with ω_i = base^(−2i/head_dim); a query's product
+    with a key then depends on the distance of the two alone.
+
+    Args:
+        context_length: positions in the table.
+        head_dim: dimensions of one attention head, even.
+        base: 10,000 in the paper and Llama 2; 500,000 in Llama 3.
+        layout: which two dimensions make pair i: "half" i and i + head_dim/2 (Hugging Face, GPT-NeoX), or
+            "interleaved" 2i and 2i + 1 (the paper, Meta's own Llama files, GPT-J). The two are not interchangeable:
+            weights are trained for one of them.
+        scaling: how to reach past the context that a model was trained with: "linear" divides positions by ``factor``
+            (Chen et al. 2023), "ntk" raises the base to base·factor^(head_dim/(head_dim − 2)), which keeps the fastest
+            pair as it was and slows the slowest one by ``factor`` (bloc97 2023).
+        factor: how many times longer, ≥ 1.
+
+    >>> rotary = RotaryPositions(context_length=16, head_dim=8)
+    >>> q = k = torch.ones(1, 2, 16, 8)                       # [B, H, T, head_dim]
+    >>> q, k = rotary.rotate(q, k)
+    >>> scores = q @ k.transpose(-1, -2)                      # depends on the distance alone
+    >>> bool(torch.allclose(scores[0, 0, 5, 3], scores[0, 0, 12, 10]))
+    True
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(
+        self,
+        context_length: int,
+        head_dim: int,
+        *,
+        base: float = 10000.0,
+        layout: Literal["half", "interleaved"] = "half",
+        scaling: Literal["linear", "ntk"] | None = None,
+        factor: float = 1.0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.context_length = positive("context_length", context_length)
+        self.head_dim = even("head_dim", head_dim)
+        if layout not in ("half", "interleaved"):
+            raise ArgumentError("unknown layout", got=repr(layout), expected='"half" or "interleaved"')
+        if scaling not in (None, "linear", "ntk"):
+            raise ArgumentError("unknown scaling", got=repr(scaling), expected='None, "linear" or "ntk"')
+        if factor < 1 or (scaling is None and factor != 1):
+            raise ArgumentError(
+                "factor can't be used",
+                got=f"factor={factor!r} with scaling={scaling!r}",
+                expected='factor ≥ 1, and scaling="linear" or "ntk" where it is not 1',
+            )
+        if scaling == "ntk" and head_dim == 2:
+            raise ArgumentError('scaling="ntk" needs a head_dim above 2', got="head_dim=2")
+        self.base, self.layout, self.scaling, self.factor = base, layout, scaling, factor
+        # Always float32: in half precision a position above 256 would already be rounded.
+        angles_TF = torch.outer(torch.arange(context_length, dtype=torch.float64), self._frequencies())
+        self.register_buffer("cos", angles_TF.cos().to(device, torch.float32), persistent=False)
+        self.register_buffer("sin", angles_TF.sin().to(device, torch.float32), persistent=False)
+
+    def _frequencies(self) -> Tensor:
+        if self.scaling == "linear":
+            return _frequencies(self.head_dim, self.base) / self.factor
+        if self.scaling == "ntk":
+            return _frequencies(self.head_dim, self.base * self.factor ** (self.head_dim / (self.head_dim - 2)))
+        return _frequencies(self.head_dim, self.base)
+
+    def forward(
+        self, positions: Tensor | None = None, *, offset: int = 0, length: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of the angles, float32, each [T, head_dim/2] (or positions.shape + [head_dim/2])."""
+        return _rows(self.cos, positions, offset, length), _rows(self.sin, positions, offset, length)
+
+    def rotate(
+        self, q: Tensor, k: Tensor, positions: Tensor | None = None, *, offset: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Queries and keys [B, H, T, head_dim] (heads of the two may differ), turned; in their own dtypes.
+
+        Args:
+            q: queries of the T new tokens.
+            k: keys of the same tokens.
+            positions: [T], or [B, T] where the rows differ (packed documents).
+            offset: the position of the first token, where ``positions`` is not given (tokens already in the cache).
+
+        Raises:
+            ArgumentError: another head_dim, or a position at or past context_length.
+        """
+        if q.shape[-1] != self.head_dim or k.shape[-1] != self.head_dim or q.shape[-2] != k.shape[-2]:
+            raise ArgumentError(
+                "queries and keys don't fit",
+                got=f"q {list(q.shape)}, k {list(k.shape)}",
+                expected=f"[B, H, T, {self.head_dim}] for both, with one T",
+            )
+        cos, sin = self(positions, offset=offset, length=q.shape[-2])
+        if positions is not None and positions.dim() > 1:  # [B, T, F] → [B, 1, T, F], one for all heads
+            cos, sin = cos.unsqueeze(-3), sin.unsqueeze(-3)
+        return self._turn(q, cos, sin), self._turn(k, cos, sin)
+
+    def _turn(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        wide = x if x.dtype == torch.float64 else x.float()
+        if self.layout == "half":
+            a, b = wide.chunk(2, dim=-1)
+            turned = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+        else:
+            a, b = wide[..., 0::2], wide[..., 1::2]
+            turned = torch.stack([a * cos - b * sin, b * cos + a * sin], dim=-1).flatten(-2)
+        return turned.to(x.dtype)
+
+    def extra_repr(self) -> str:  # noqa: D102
+        scaled = f", scaling={self.scaling!r}, factor={self.factor:g}" if self.scaling else ""
+        return f"{self.context_length}, head_dim={self.head_dim}, base={self.base:g}, layout={self.layout!r}{scaled}"
+
+
+class AlibiBias(nn.Module):
+    """A penalty on attention scores that grows with the distance (Press et al. 2022, ALiBi).
+
+    Head h adds −m_h · (distance) to its scores. For H a power of two, m_h = 2^(−8h/H), h = 1 … H; else, as in the
+    paper's code, those of the power of two below H and then every other one of twice that.
+
+    >>> AlibiBias(8).slopes[:3]
+    tensor([0.5000, 0.2500, 0.1250])
+    >>> AlibiBias(1)(3)[0]
+    tensor([[ 0.0000,    -inf,    -inf],
+            [-0.0039,  0.0000,    -inf],
+            [-0.0078, -0.0039,  0.0000]])
+    """
+
+    slopes: Tensor
+
+    def __init__(self, num_heads: int, *, device: torch.device | str | None = None) -> None:
+        super().__init__()
+        self.num_heads = positive("num_heads", num_heads)
+        self.register_buffer("slopes", torch.tensor(_slopes(num_heads), device=device), persistent=False)
+
+    def forward(self, queries: int, keys: int | None = None, *, causal: bool = True) -> Tensor:
+        """The bias [H, queries, keys], float32, to be passed as ``attn_mask`` of scaled_dot_product_attention.
+
+        Args:
+            queries: new tokens, the last ones of the sequence.
+            keys: tokens to look at, those in the cache included (default: as many as queries).
+            causal: −inf where a key comes after its query; without it the distance counts both ways.
+        """
+        keys = queries if keys is None else keys
+        if not 0 <= queries <= keys:
+            raise ArgumentError("more queries than keys", got=f"queries={queries}, keys={keys}")
+        place_q = torch.arange(keys - queries, keys, device=self.slopes.device)
+        ahead_QK = torch.arange(keys, device=self.slopes.device) - place_q.unsqueeze(1)
+        bias_HQK = -ahead_QK.abs() * self.slopes.view(-1, 1, 1)
+        return bias_HQK.masked_fill(ahead_QK > 0, -math.inf) if causal else bias_HQK
+
+    def extra_repr(self) -> str:  # noqa: D102
+        return f"{self.num_heads}"
+
+
+def _slopes(num_heads: int) -> Sequence[float]:
+    power = 2 ** int(math.log2(num_heads))
+    slopes = [2.0 ** (-8 * h / power) for h in range(1, power + 1)]
+    return slopes + [2.0 ** (-8 * h / (2 * power)) for h in range(1, 2 * (num_heads - power), 2)]
+
+
+def _frequencies(dim: int, base: float) -> Tensor:
+    """base^(−2i/dim) for i = 0 … dim/2 − 1, float64."""
+    if not base > 0:
+        raise ArgumentError("base must be above 0", got=repr(base))
+    return base ** -(torch.arange(0, dim, 2, dtype=torch.float64) / dim)
+
+
+def _rows(table: Tensor, positions: Tensor | None, offset: int, length: int | None) -> Tensor:
+    """Rows of a table of positions: a view for a range, a copy for a tensor of positions."""
+    size = table.shape[0]
+    if positions is None:
+        stop = size if length is None else offset + length
+        if offset < 0 or stop > size:
+            _too_long(offset, stop, size)
+        return table[offset:stop]
+    if offset or positions.dtype not in INTEGERS:
+        _bad_positions(positions, offset)
+    if length is not None and (positions.dim() == 0 or positions.shape[-1] != length):
+        raise ArgumentError(
+            "positions don't fit the ids", got=f"shape {list(positions.shape)}", expected=f"[…, {length}]"
+        )
+    try:
+        return torch.embedding(table, positions)
+    except IndexError:
+        bad = positions[(positions < 0) | (positions >= size)][0].item()
+        raise ArgumentError(
+            f"the position {bad} is outside the context", expected=f"0 … {size - 1} (context_length {size})"
+        ) from None
+
+
+def _too_long(offset: int, stop: int, size: int) -> NoReturn:
+    raise ArgumentError(
+        "the sequence is longer than the context",
+        got=f"positions {offset} … {stop - 1}",
+        expected=f"0 … {size - 1} (context_length {size})",
+        fix=f"cut it into windows of at most {size} tokens, or make the layer with a larger context_length",
+    )
+
+
+def _bad_positions(positions: Tensor, offset: int) -> NoReturn:
+    if offset:
+        raise ArgumentError(
+            "give positions or offset, not both", got=f"positions {list(positions.shape)}, offset={offset}"
+        )
+    raise ArgumentError("positions must be integers", got=str(positions.dtype), expected="torch.int64 or torch.int32")
