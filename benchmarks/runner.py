@@ -102,7 +102,11 @@ def report(results: Sequence[Result], *, packages: Sequence[str], as_json: bool)
     facts = machine(packages)
     if as_json:
         rows: list[dict[str, Any]] = [
-            {**dataclasses.asdict(r), "medians": {n: r.median(n) for n in r.seconds}, "ratios": {n: r.ratio(n) for n in list(r.seconds)[1:]}}
+            {
+                **dataclasses.asdict(r),
+                "medians": {n: r.median(n) for n in r.seconds},
+                "ratios": {n: r.ratio(n) for n in list(r.seconds)[1:]},
+            }
             for r in results
         ]
         print(json.dumps({"machine": facts, "results": rows}, indent=1))

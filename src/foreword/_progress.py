@@ -58,7 +58,9 @@ class Progress:
 
 
 @contextmanager
-def progress(title: str, total: float | None = None, *, unit: str = "B", shown: bool | None = None) -> Iterator[Progress]:
+def progress(
+    title: str, total: float | None = None, *, unit: str = "B", shown: bool | None = None
+) -> Iterator[Progress]:
     """A bar for the work in the block. ``shown`` None means: where standard error is a terminal."""
     bar = Progress(title, total, unit=unit, shown=sys.stderr.isatty() if shown is None else shown)
     try:

@@ -87,7 +87,8 @@ class ForewordError(Exception):
 def _rebuild(cls: type[ForewordError], args: tuple[Any, ...], state: dict[str, Any]) -> ForewordError:
     error = cls.__new__(cls, *args)
     Exception.__init__(error, *args)
-    vars(error).update(state)
+    for name, value in state.items():
+        setattr(error, name, value)
     return error
 
 
@@ -160,6 +161,12 @@ class FileError(ForewordError, OSError):
         super().__init__(problem, **facts)
         if cause is not None:
             self.errno, self.strerror, self.filename = cause.errno, cause.strerror, cause.filename
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rebuild, (cls, args, state) = super().__reduce__()
+        # OSError keeps these outside the instance's dict.
+        kept = {"errno": self.errno, "strerror": self.strerror, "filename": self.filename}
+        return rebuild, (cls, args, {**state, **kept})
 
 
 class MissingFileError(FileError, FileNotFoundError):

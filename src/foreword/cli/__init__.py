@@ -1,0 +1,60 @@
+"""The command line: parse, call, print.
+
+One module a room holds its commands as plain functions; the table below names them all. A ``ForewordError`` is printed
+as its message, with exit code 1; a wrong option is typer's affair, with exit code 2.
+
+Not for: work. Costs: no command imports what another needs.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from foreword.cli import tour
+from foreword.errors import ForewordError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="foreword",
+    help="Everything before the first transformer block: word vectors, tokens, windows, input embeddings.",
+    epilog="New here? Run: foreword tour",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(tour.tour)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from foreword import __version__
+
+        print(f"foreword {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The entry point of ``foreword`` and of ``python -m foreword``."""
+    try:
+        app()
+    except ForewordError as error:
+        from rich.console import Console
+
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print("error:", style="bold red", end=" ")
+        console.print(str(error), markup=False)
+        sys.exit(1)

@@ -1,0 +1,54 @@
+"""What every test shares: a cache of its own, the shared data, no network."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Foreword's cache in a folder of this run, so that no test leans on what an earlier one left."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FOREWORD_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    """A connection to anything but this machine is an error."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test reached for the network: {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+def _shared(name):
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"the shared data is not beside the checkout: {name}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def verdict_path():
+    """the-verdict.txt, the text that the notebook tokenizes."""
+    return _shared("the-verdict.txt")
+
+
+@pytest.fixture(scope="session")
+def verdict(verdict_path):
+    return verdict_path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def notebook():
+    """Every output of the notebook, as data."""
+    return json.loads(_shared("notebook-outputs.json").read_text(encoding="utf-8"))

@@ -1,0 +1,78 @@
+"""The error tree: built-ins, messages, lazy facts, pickling."""
+
+import copy
+import pickle
+import re
+
+import pytest
+
+from foreword import errors
+
+BUILT_IN = {
+    errors.ArgumentError: ValueError,
+    errors.UnknownKeyError: KeyError,
+    errors.UnknownNameError: ValueError,
+    errors.SpecialTokenError: ValueError,
+    errors.TooShortError: ValueError,
+    errors.TokenIdError: IndexError,
+    errors.FormatError: ValueError,
+    errors.TextDecodeError: UnicodeDecodeError,
+    errors.FileError: OSError,
+    errors.MissingFileError: FileNotFoundError,
+    errors.StoreError: ValueError,
+    errors.MissingPackageError: ImportError,
+}
+
+
+def make(kind, **facts):
+    if kind is errors.TextDecodeError:
+        return kind("a problem", cause=UnicodeDecodeError("utf-8", b"ab\xff", 2, 3, "invalid start byte"), **facts)
+    return kind("a problem", **facts)
+
+
+def test_the_table_covers_the_tree():
+    exported = {getattr(errors, name) for name in errors.__all__} - {errors.ForewordError}
+    assert set(BUILT_IN) <= exported
+    assert all(issubclass(kind, errors.ForewordError) for kind in exported)
+    named = re.findall(r"── (\w+)", errors.__doc__)
+    assert {kind.__name__ for kind in exported} == set(named), "the drawing in the docstring is not the tree"
+
+
+@pytest.mark.parametrize(("kind", "built_in"), BUILT_IN.items(), ids=lambda kind: kind.__name__)
+def test_each_error_is_the_built_in_that_a_user_would_catch(kind, built_in):
+    with pytest.raises(built_in):
+        raise make(kind)
+    with pytest.raises(errors.ForewordError):
+        raise make(kind)
+
+
+@pytest.mark.parametrize("kind", BUILT_IN, ids=lambda kind: kind.__name__)
+def test_the_message_has_a_line_for_each_fact(kind):
+    error = make(kind, got=1, expected="two", where="here", fix=lambda: "do this")
+    assert str(error) == "a problem\n  got:      1\n  expected: two\n  where:    here\n  fix:      do this"
+    assert str(make(kind)) == "a problem"
+
+
+@pytest.mark.parametrize("kind", BUILT_IN, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("clone", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))], ids=["copy", "pickle"])
+def test_errors_come_home_from_workers(kind, clone):
+    error = make(kind, got=lambda: "computed", fix="do this")
+    again = clone(error)
+    assert type(again) is kind
+    assert str(again) == str(error)
+    if kind is errors.TextDecodeError:
+        assert (again.encoding, again.object, again.start) == ("utf-8", b"\xff", 0)
+
+
+def test_a_lazy_fact_is_computed_once_and_only_when_shown():
+    calls = []
+    error = errors.UnknownKeyError("unknown", fix=lambda: calls.append(1) or "fix")
+    assert not calls
+    assert str(error) == str(error)
+    assert calls == [1]
+
+
+def test_a_file_error_keeps_what_the_system_said():
+    cause = PermissionError(13, "Permission denied", "some/file")
+    error = pickle.loads(pickle.dumps(errors.FileError("can't", cause=cause)))
+    assert (error.errno, error.strerror, error.filename) == (13, "Permission denied", "some/file")

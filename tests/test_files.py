@@ -1,0 +1,179 @@
+"""Files: whole or not at all, whatever happens; the cache folder; locks; text."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+
+from foreword import _files
+from foreword.errors import FileError, MissingFileError, TextDecodeError
+
+
+def names(folder):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def test_a_write_appears_whole(tmp_path):
+    target = tmp_path / "file"
+    with _files.atomic_write(target) as file:
+        file.write(b"half")
+        assert not target.exists()
+        file.write(b" and half")
+    assert target.read_bytes() == b"half and half"
+    assert names(tmp_path) == ["file"]
+    assert target.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failed_write_leaves_what_was_there(tmp_path, error):
+    target = tmp_path / "file"
+    target.write_bytes(b"before")
+    with pytest.raises(error), _files.atomic_write(target) as file:
+        file.write(b"after")
+        raise error
+    assert target.read_bytes() == b"before"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_folder_appears_whole(tmp_path):
+    target = tmp_path / "deep" / "folder"
+    with _files.atomic_folder(target) as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "file").write_bytes(b"x")
+        assert not target.exists()
+    assert (target / "inner" / "file").read_bytes() == b"x"
+    assert names(tmp_path / "deep") == ["folder"]
+
+
+def test_a_folder_that_exists_is_not_overwritten(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "old").write_bytes(b"x")
+    with pytest.raises(FileError, match="write the folder"), _files.atomic_folder(tmp_path / "folder") as folder:
+        (folder / "new").write_bytes(b"y")
+    assert names(tmp_path) == ["folder"]
+    assert names(tmp_path / "folder") == ["old"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs signals")
+def test_kill_in_the_middle_of_a_write(tmp_path):
+    code = f"""
+        import sys, time
+        from foreword._files import atomic_write
+        with atomic_write({str(tmp_path / "file")!r}) as file:
+            file.write(b"half")
+            file.flush()
+            print("now", flush=True)
+            time.sleep(60)
+    """
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"now\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not (tmp_path / "file").exists()
+    with _files.atomic_write(tmp_path / "file") as file:
+        file.write(b"whole")
+    assert (tmp_path / "file").read_bytes() == b"whole"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs resource limits")
+def test_a_full_disk_is_one_clear_error(tmp_path):
+    # A limit on file size stands in for a full disk: both fail in write(2).
+    code = f"""
+        import resource, signal
+        from foreword._files import atomic_write
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        try:
+            with atomic_write({str(tmp_path / "file")!r}) as file:
+                file.write(bytes(100_000))
+        except OSError as error:
+            print(type(error).__name__, error)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("FileError can't write the file: file too large")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"), [(errno.ENOSPC, "free some space"), (errno.EACCES, "permissions"), (errno.EROFS, "read-only")]
+)
+def test_the_fix_fits_the_fault(number, fix):
+    with pytest.raises(FileError, match=fix), _files.explained("do it", "there"):
+        raise OSError(number, os.strerror(number))
+
+
+def test_the_cache_folder_is_where_the_user_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOREWORD_HOME", str(tmp_path / "home"))
+    assert _files.cache_folder("a", "b") == tmp_path / "home" / "a" / "b"
+    monkeypatch.delenv("FOREWORD_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    if sys.platform == "linux":
+        assert _files.cache_folder("a") == tmp_path / "xdg" / "foreword" / "a"
+
+
+def test_an_unwritable_cache_folder_is_one_clear_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("FOREWORD_HOME", str(tmp_path / "file" / "home"))  # fails for root too
+    with pytest.raises(FileError, match="set FOREWORD_HOME") as caught:
+        _files.cache_folder("vectors")
+    assert str(tmp_path / "file" / "home" / "vectors") in str(caught.value)
+
+
+def test_a_lock_lets_one_in_at_a_time(tmp_path):
+    inside, most = 0, 0
+
+    def work():
+        nonlocal inside, most
+        for _ in range(20):
+            with _files.lock(tmp_path / "lock"):
+                inside += 1
+                most = max(most, inside)
+                inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_text_is_read_as_it_is(tmp_path):
+    path = tmp_path / "text"
+    path.write_bytes("\ufeffeins\r\nzwei\u2028drei".encode())
+    assert _files.read_text(path) == "eins\r\nzwei\u2028drei"
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    path = tmp_path / "latin.txt"
+    path.write_bytes(b"one\ncaf\xe9 two\n")
+    with pytest.raises(TextDecodeError) as caught:
+        _files.read_text(path)
+    assert "byte 0xe9" in str(caught.value)
+    assert f"{path}, byte 7, line 2" in str(caught.value)
+    assert _files.read_text(path, encoding="latin-1") == "one\ncafé two\n"
+
+
+def test_a_missing_file_is_a_file_not_found_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        _files.read_text(tmp_path / "nothing")
+    with pytest.raises(MissingFileError):
+        _files.sha256(tmp_path / "nothing")
+
+
+def test_sha256(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")  # the example of FIPS 180-2
+    assert _files.sha256(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
