@@ -56,7 +56,9 @@ class WindowDataset:
                 "too few tokens for one window",
                 got=f"{tokens:,} tokens",
                 expected=f"at least {self.context_length + 1:,} (context_length + 1, for the shifted targets)",
-                fix=f"give more text, or a context_length of at most {tokens - 1:,}" if tokens > 1 else "give more text",
+                fix=f"give more text, or a context_length of at most {tokens - 1:,}"
+                if tokens > 1
+                else "give more text",
             )
 
     def __len__(self) -> int:
@@ -96,7 +98,12 @@ class WindowDataset:
         for shard in np.unique(first[first == last]):
             rows = np.flatnonzero((first == shard) & (last == shard))
             shard_inputs, shard_targets = np.empty((2, len(rows), self.context_length), np.int64)
-            _cut(self._shards[shard], starts[rows] - (self._ends[shard] - len(self._shards[shard])), shard_inputs, shard_targets)
+            _cut(
+                self._shards[shard],
+                starts[rows] - (self._ends[shard] - len(self._shards[shard])),
+                shard_inputs,
+                shard_targets,
+            )
             inputs[rows], targets[rows] = shard_inputs, shard_targets
         for row in np.flatnonzero(first != last):  # the few that cross from one shard into the next
             window = self.source[starts[row] : starts[row] + self.context_length + 1]
