@@ -370,6 +370,4 @@ def check_new(path: str | os.PathLike[str]) -> None:
         ArgumentError: it does.
     """
     if Path(path).exists():
-        raise ArgumentError(
-            "the output exists already", where=os.fspath(path), fix="remove it, or name another folder"
-        )
+        raise ArgumentError("the output exists already", where=os.fspath(path), fix="remove it, or name another folder")

@@ -99,6 +99,8 @@ class Tokenizer:
         >>> tokenizer.encode("<|endoftext|>", disallowed_special=())
         array([  27,   91,  437, 1659, 5239,   91,   29], dtype=uint32)
         """
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a str, got {type(text).__name__}")
         allowed = set(self.special_tokens if allowed_special == "all" else allowed_special)
         disallowed = set(self.special_tokens) - allowed if disallowed_special == "all" else set(disallowed_special)
         if disallowed and (found := _any_of(frozenset(disallowed)).search(text)):
