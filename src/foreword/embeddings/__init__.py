@@ -6,6 +6,9 @@
 >>> layer(torch.tensor([[40, 367, 2885, 1464]])).shape
 torch.Size([1, 4, 256])
 
+Files in reading order: ``layer`` (the module), ``positions`` (five schemes), ``learning`` (parameter groups, an
+optimizer by rows), ``checkpoint`` (safetensors in and out), ``knowledge`` (a start from word vectors).
+
 Not for: making ids (``foreword.tokens``) or batches of them (``foreword.windows``). Costs: importing it imports torch.
 """
 
@@ -18,12 +21,18 @@ from foreword.errors import MissingPackageError
 if importlib.util.find_spec("torch") is None:
     raise MissingPackageError("foreword.embeddings needs torch", fix='pip install "foreword[torch]"')
 
+from foreword.embeddings.knowledge import Coverage
 from foreword.embeddings.layer import InputEmbedding
-from foreword.embeddings.positions import (
-    AlibiBias,
-    LearnedPositions,
-    RotaryPositions,
-    SinusoidalPositions,
-)
+from foreword.embeddings.learning import ParameterGroups, RowAdam
+from foreword.embeddings.positions import AlibiBias, LearnedPositions, RotaryPositions, SinusoidalPositions
 
-__all__ = ["AlibiBias", "InputEmbedding", "LearnedPositions", "RotaryPositions", "SinusoidalPositions"]
+__all__ = [
+    "AlibiBias",
+    "Coverage",
+    "InputEmbedding",
+    "LearnedPositions",
+    "ParameterGroups",
+    "RotaryPositions",
+    "RowAdam",
+    "SinusoidalPositions",
+]

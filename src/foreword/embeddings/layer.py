@@ -2,31 +2,38 @@
 
     ids ── token table ──▶ × scale ── + positions ──▶ norm ── dropout ──▶ [B, T, D]
 
-Not for: attention; rotary and ALiBi positions are kept here and used there. Costs: V·D weights, and one pass over the
-output where an ``nn.Embedding`` for tokens, one for positions and their sum take three.
+Not for: attention; rotary and ALiBi positions are kept here and used there. Costs: V·D weights. A call gathers rows and
+adds positions in place, where two ``nn.Embedding``s and a sum gather twice and make a second copy of the output.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NoReturn
+import os
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foreword.embeddings._checks import INTEGERS, positive
+from foreword.embeddings._checks import INTEGERS, positive, within
+from foreword.embeddings.learning import ParameterGroups
 from foreword.embeddings.positions import (
-    AlibiBias,
     LearnedPositions,
+    PositionModule,
     RotaryPositions,
+    Scheme,
     SinusoidalPositions,
+    make_position,
 )
 from foreword.errors import ArgumentError, TokenIdError
 
+if TYPE_CHECKING:
+    from foreword.embeddings.knowledge import Coverage, Method, Tokens, Words
+
 __all__ = ["InputEmbedding"]
 
-Scheme = Literal["learned", "sinusoidal", "rotary", "alibi", "none"]
-PositionModule = LearnedPositions | SinusoidalPositions | RotaryPositions | AlibiBias
+Norm = Literal["layer", "rms"]
+Part = Literal["token", "position", "norm"]
 
 
 class InputEmbedding(nn.Module):
@@ -37,7 +44,7 @@ class InputEmbedding(nn.Module):
     Args:
         vocab_size: V, rows of the token table. Every id is below it.
         embedding_dim: D.
-        context_length: the longest sequence that the positions reach.
+        context_length: the longest sequence; None, no limit, only with "alibi" and "none", which have no table.
         position: "learned", "sinusoidal", "rotary", "alibi", "none", or a module of ``foreword.embeddings.positions``
             with options of its own. Learned and sinusoidal positions are added here; rotary positions turn queries and
             keys (``layer.position_embedding.rotate``), and ALiBi biases scores (``layer.position_embedding(T)``).
@@ -45,13 +52,15 @@ class InputEmbedding(nn.Module):
         scale: the token embeddings are multiplied by it before positions are added (√D in Vaswani et al. 2017).
         norm: "layer" (BERT) or "rms" normalises the sum.
         dropout: probability of zeroing an element of the result, in training.
-        padding_id: a token id whose row is zero and stays so, without gradient.
+        padding_id: a token id whose row is zero and stays so, without gradient. Its position is still added.
+        sparse: row-sparse gradients for the token table, for ``RowAdam`` or ``torch.optim.SparseAdam``.
         std: standard deviation of the first weights (GPT-2: 0.02).
         device, dtype: as in torch.
 
     Attributes:
         token_embedding: an ``nn.Embedding`` [V, D].
         position_embedding: the position module, or None.
+        coverage: what ``from_word_vectors`` could give each token; else None.
 
     Raises:
         ArgumentError: options that can't be used.
@@ -70,76 +79,69 @@ class InputEmbedding(nn.Module):
     """
 
     position_embedding: PositionModule | None
+    norm: nn.LayerNorm | nn.RMSNorm | None
 
     def __init__(
         self,
         vocab_size: int,
         embedding_dim: int,
-        context_length: int,
+        context_length: int | None = None,
         *,
         position: Scheme | PositionModule = "learned",
         num_heads: int | None = None,
         scale: float = 1.0,
-        norm: Literal["layer", "rms"] | None = None,
+        norm: Norm | None = None,
         dropout: float = 0.0,
         padding_id: int | None = None,
+        sparse: bool = False,
         std: float = 1.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.vocab_size = positive("vocab_size", vocab_size)
-        self.embedding_dim = positive("embedding_dim", embedding_dim)
-        self.context_length = positive("context_length", context_length)
-        self.scale = scale
-        self.padding_id = padding_id
+        positive("vocab_size", vocab_size)
+        positive("embedding_dim", embedding_dim)
+        if not 0 <= dropout < 1:
+            raise ArgumentError("dropout is a probability below 1", got=repr(dropout))
         if padding_id is not None and not 0 <= padding_id < vocab_size:
             raise ArgumentError(
                 "padding_id is outside the vocabulary", got=repr(padding_id), expected=f"0 … {vocab_size - 1}"
             )
+        self.scale, self.dropout = scale, dropout
+        self.coverage: Coverage | None = None
+        self._tensor_names: dict[str, str] = {}  # those of the checkpoint it came from, to save it by
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.token_embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=padding_id, **factory)
-        self.position_embedding = self._make_position(position, num_heads, factory)
+        self.token_embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=padding_id, sparse=sparse, **factory)
+        self.position_embedding = make_position(position, context_length, embedding_dim, num_heads, factory)
+        self.context_length = getattr(self.position_embedding, "context_length", context_length)
         if std != 1.0:
             with torch.no_grad():
-                for weight in self.parameters():
-                    weight.mul_(std)
+                self.token_embedding.weight.mul_(std)
+                if position == "learned":
+                    self.position_embedding.weight.mul_(std)  # type: ignore[union-attr,operator]
         self.norm = _make_norm(norm, embedding_dim, factory)
-        self.dropout = dropout
         # Two of the five schemes are added here; the others are for the attention layers.
-        self._added = isinstance(self.position_embedding, LearnedPositions | SinusoidalPositions)
+        self._adds = isinstance(self.position_embedding, LearnedPositions | SinusoidalPositions)
 
-    def _make_position(
-        self, position: Scheme | PositionModule, num_heads: int | None, factory: dict[str, Any]
-    ) -> PositionModule | None:
-        T, D = self.context_length, self.embedding_dim
-        if isinstance(position, nn.Module):
-            if getattr(position, "context_length", T) != T or getattr(position, "embedding_dim", D) != D:
-                raise ArgumentError(
-                    "the position module doesn't fit", got=repr(position), expected=f"context_length {T}, D {D}"
-                )
-            return position
-        if position in ("rotary", "alibi") and (num_heads is None or num_heads < 1 or D % num_heads):
-            raise ArgumentError(
-                f'position="{position}" needs num_heads, which divides embedding_dim',
-                got=f"num_heads={num_heads!r}, embedding_dim={D}",
-            )
-        match position:
-            case "learned":
-                return LearnedPositions(T, D, **factory)
-            case "sinusoidal":
-                return SinusoidalPositions(T, D, **factory)
-            case "rotary":
-                return RotaryPositions(T, D // (num_heads or 1), device=factory["device"])
-            case "alibi":
-                return AlibiBias(num_heads or 1, device=factory["device"])
-            case "none":
-                return None
-        raise ArgumentError(
-            "unknown position scheme",
-            got=repr(position),
-            expected='"learned", "sinusoidal", "rotary", "alibi", "none", or a position module',
-        )
+    @property
+    def vocab_size(self) -> int:
+        """V, rows of the token table."""
+        return self.token_embedding.num_embeddings
+
+    @property
+    def embedding_dim(self) -> int:
+        """D."""
+        return self.token_embedding.embedding_dim
+
+    @property
+    def padding_id(self) -> int | None:
+        """The token id whose row stays zero."""
+        return self.token_embedding.padding_idx
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the token table gets row-sparse gradients."""
+        return self.token_embedding.sparse
 
     def forward(self, ids: Tensor, positions: Tensor | None = None, *, offset: int = 0) -> Tensor:
         """The input embeddings [B, T, D] of the token ids [B, T].
@@ -147,27 +149,33 @@ class InputEmbedding(nn.Module):
         Args:
             ids: int64 or int32, [B, T] or [T].
             positions: integers [T] or [B, T], where they are not offset … offset + T − 1: documents that restart within
-                a row, packed rows, padding on the left.
+                a row, packed rows, padding on the left. Schemes that act in attention take theirs there.
             offset: the position of the first token (tokens already in a key-value cache).
 
         Raises:
-            TokenIdError: an id below 0 or at or above vocab_size. On an accelerator, and in a compiled graph, it is
-                torch that says so.
+            TokenIdError: an id below 0 or at or above vocab_size. The lookup itself finds it, so the check is free; on
+                an accelerator and in a compiled graph it is torch's own assertion that stops.
             ArgumentError: a sequence or a position past context_length, or a wrong dtype or shape.
         """
         if not isinstance(ids, Tensor) or ids.dtype not in INTEGERS or ids.dim() == 0:
             _bad_ids(ids)
         T = ids.shape[-1]
-        if T + offset > self.context_length or offset < 0:
-            self._too_long(T, offset)
+        if self.context_length is not None and (offset or positions is None):
+            within(self.context_length, offset=offset, length=T)
         try:
             x_BTD = self.token_embedding(ids)
         except IndexError:
             self._outside(ids)
         if self.scale != 1.0:
             x_BTD = x_BTD * self.scale
-        if self._added:
-            # In place: autograd keeps neither term of a sum, and one pass over the output is saved.
+        if self._adds:
+            if positions is not None and positions.shape not in (ids.shape, ids.shape[-1:]):
+                raise ArgumentError(
+                    "positions don't fit the ids",
+                    got=f"positions {list(positions.shape)}, ids {list(ids.shape)}",
+                    expected="the shape of the ids, or [T]",
+                )
+            # In place: autograd keeps neither term of a sum.
             x_BTD = x_BTD.add_(self.position_embedding(positions, offset=offset, length=T))  # type: ignore[misc]
         if self.norm is not None:
             x_BTD = self.norm(x_BTD)
@@ -176,18 +184,168 @@ class InputEmbedding(nn.Module):
     def logits(self, x: Tensor) -> Tensor:
         """A score for each token of the vocabulary, [..., V], from vectors [..., D], with the token table's weights.
 
-        The tied output head of Press and Wolf (2017): one table reads tokens and writes them.
+        The tied output head of Press and Wolf (2017): one table reads tokens and writes them. ``scale`` is not applied.
+
+        Raises:
+            ArgumentError: the layer is sparse and learns: the head's gradient is dense, and would fill the table's.
         """
+        if self.sparse and self.token_embedding.weight.requires_grad and torch.is_grad_enabled():
+            raise ArgumentError(
+                "a tied head and sparse gradients exclude each other",
+                got="logits() of a layer with sparse=True",
+                fix="make the layer with sparse=False, or give the model a head of its own",
+            )
         return functional.linear(x, self.token_embedding.weight)
 
-    def _too_long(self, length: int, offset: int) -> NoReturn:
-        T = self.context_length
-        raise ArgumentError(
-            "the sequence is longer than the context",
-            got=f"{length} tokens" + (f" from position {offset}" if offset else ""),
-            expected=f"positions 0 … {T - 1} (context_length {T})",
-            fix=f"cut it into windows of at most {T} tokens, or make the layer with a larger context_length",
+    def freeze(self, *parts: Part) -> None:
+        """Stop the learning of "token", "position" or "norm"; of all three by default."""
+        self._set_learning(parts, False)
+
+    def unfreeze(self, *parts: Part) -> None:
+        """Let "token", "position" or "norm" learn again; all three by default."""
+        self._set_learning(parts, True)
+
+    def _set_learning(self, parts: tuple[Part, ...], learning: bool) -> None:
+        modules = {"token": self.token_embedding, "position": self.position_embedding, "norm": self.norm}
+        for part in parts or modules:
+            if part not in modules:
+                raise ArgumentError("unknown part", got=repr(part), expected=", ".join(map(repr, modules)))
+            module = modules[part]
+            if module is not None:
+                module.requires_grad_(learning)
+
+    def parameter_groups(self, *, weight_decay: float = 0.0) -> ParameterGroups:
+        """What learns, sorted by optimizer: ``.sparse`` for RowAdam or SparseAdam, ``.dense`` for AdamW.
+
+        ``weight_decay`` is that of the dense tables; a norm's weights never decay.
+
+        >>> from foreword.embeddings import RowAdam
+        >>> layer = InputEmbedding(50257, 256, 4, sparse=True)
+        >>> groups = layer.parameter_groups()
+        >>> optimizers = RowAdam(groups.sparse, lr=1e-3), torch.optim.AdamW(groups.dense, lr=1e-3, fused=True)
+        """
+        tables = [self.token_embedding, self.position_embedding]
+        sparse = [p for p in self.token_embedding.parameters() if p.requires_grad and self.sparse]
+        dense = [p for t in tables[self.sparse :] if t is not None for p in t.parameters() if p.requires_grad]
+        norms = [p for p in self.norm.parameters() if p.requires_grad] if self.norm is not None else []
+        return ParameterGroups(
+            sparse=[{"params": sparse}] if sparse else [],
+            dense=[
+                {"params": params, "weight_decay": decay}
+                for params, decay in ((dense, weight_decay), (norms, 0.0))
+                if params
+            ],
         )
+
+    @torch.no_grad()
+    def resize(self, vocab_size: int, *, multiple_of: int = 64, noise: float = 0.1) -> None:
+        """Give the token table ``vocab_size`` rows, rounded up to a multiple, in place; kept rows keep their values.
+
+        New rows are the mean row plus normal noise of ``noise`` times the table's standard deviation, so that a new
+        token begins as an average one and no two begin alike (Hewitt 2021). The weight becomes a new parameter: make
+        the optimizer after, not before.
+
+        Raises:
+            ArgumentError: a size below 1, or one that would drop the padding row.
+        """
+        positive("vocab_size", vocab_size)
+        positive("multiple_of", multiple_of)
+        rows = -(-vocab_size // multiple_of) * multiple_of
+        if self.padding_id is not None and self.padding_id >= rows:
+            raise ArgumentError("the padding row would be dropped", got=f"{rows} rows, padding_id={self.padding_id}")
+        old = self.token_embedding.weight
+        kept = min(rows, self.vocab_size)
+        new = old.new_empty(rows, self.embedding_dim)
+        new[:kept] = old[:kept]
+        if rows > kept:
+            wide = old.float()
+            spread = wide.std() if wide.numel() > 1 else wide.new_zeros(())
+            new[kept:] = (wide.mean(0) + noise * spread * torch.randn_like(new[kept:], dtype=wide.dtype)).to(old.dtype)
+        self.token_embedding.weight = nn.Parameter(new, requires_grad=old.requires_grad)
+        self.token_embedding.num_embeddings = rows
+
+    @torch.no_grad()
+    def extend_context(self, context_length: int) -> None:
+        """Make the context longer, in place.
+
+        Learned positions are interpolated: the first and last keep their rows, and those between are stretched over the
+        new length, linearly; they become a new parameter, so make the optimizer after. Sinusoidal and rotary positions
+        go on as they are; where a model should be given scaled ones, make a ``RotaryPositions`` with the scaling.
+
+        Raises:
+            ArgumentError: ``context_length`` is below the present one.
+        """
+        old_length = self.context_length
+        if old_length is None:
+            return
+        if context_length < old_length:
+            raise ArgumentError(
+                "extend_context can't shorten", got=repr(context_length), expected=f"{old_length} or more"
+            )
+        module = self.position_embedding
+        if isinstance(module, LearnedPositions):
+            old = module.weight
+            stretched = functional.interpolate(
+                old.float().T.unsqueeze(0), size=context_length, mode="linear", align_corners=True
+            )
+            new = stretched[0].T.to(old.dtype).contiguous()
+            module.weight = nn.Parameter(new, requires_grad=old.requires_grad)
+            module.num_embeddings = context_length
+        elif isinstance(module, SinusoidalPositions | RotaryPositions):
+            module.extend(context_length)
+        self.context_length = context_length
+
+    @classmethod
+    def from_pretrained(cls, path: str | os.PathLike[str], **options: Any) -> InputEmbedding:
+        """The input layer of a saved model: see ``foreword.embeddings.checkpoint.load``."""
+        from foreword.embeddings import checkpoint
+
+        return checkpoint.load(path, **options)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the layer to a new folder, for ``from_pretrained``: see ``foreword.embeddings.checkpoint.save``."""
+        from foreword.embeddings import checkpoint
+
+        checkpoint.save(self, folder)
+
+    @classmethod
+    def from_word_vectors(
+        cls,
+        wv: Words,
+        tokenizer: Tokens,
+        embedding_dim: int | None = None,
+        context_length: int | None = None,
+        *,
+        method: Method = "mean",
+        std: float = 0.02,
+        seed: int = 0,
+        **options: Any,
+    ) -> InputEmbedding:
+        """A layer whose tokens start from pretrained word vectors: see ``foreword.embeddings.knowledge.token_vectors``.
+
+        Args:
+            wv: word vectors with gensim's interface.
+            tokenizer: has ``encode``, ``decode_bytes`` and ``vocab_size``.
+            embedding_dim: D; by default that of the vectors.
+            context_length: as in the constructor, like all ``options``.
+            method: "exact", "mean" or "subword".
+            std: the root mean square of a row's elements, as of first weights drawn with it.
+            seed: of the rows of tokens that no word speaks for.
+
+        The layer's ``coverage`` tells how many tokens got what.
+        """
+        from foreword.embeddings import knowledge
+
+        known = knowledge.token_vectors(wv, tokenizer, method=method)
+        dim = known.vectors.shape[1] if embedding_dim is None else embedding_dim
+        layer = cls(tokenizer.vocab_size, dim, context_length, std=std, **options)
+        with torch.no_grad():
+            weight = layer.token_embedding.weight
+            weight.copy_(torch.from_numpy(knowledge.fitted(known, dim, std=std, seed=seed)))
+            if layer.padding_id is not None:
+                weight[layer.padding_id] = 0
+        layer.coverage = known.coverage
+        return layer
 
     def _outside(self, ids: Tensor) -> NoReturn:
         place = ((ids < 0) | (ids >= self.vocab_size)).nonzero()[0].tolist()
@@ -202,24 +360,25 @@ class InputEmbedding(nn.Module):
         sizes = (
             f"vocab_size={self.vocab_size}, embedding_dim={self.embedding_dim}, context_length={self.context_length}"
         )
-        return sizes + (f", scale={self.scale:g}" if self.scale != 1.0 else "")
+        scale = f", scale={self.scale:g}" if self.scale != 1.0 else ""
+        return sizes + scale + (f", dropout={self.dropout:g}" if self.dropout else "")
 
 
-def _make_norm(norm: Literal["layer", "rms"] | None, dim: int, factory: dict[str, Any]) -> nn.Module | None:
-    if norm is None:
-        return None
-    if norm == "layer":
-        return nn.LayerNorm(dim, **factory)
-    if norm == "rms":
-        return nn.RMSNorm(dim, **factory)
+def _make_norm(norm: Norm | None, dim: int, factory: dict[str, Any]) -> nn.LayerNorm | nn.RMSNorm | None:
+    match norm:
+        case None:
+            return None
+        case "layer":
+            return nn.LayerNorm(dim, **factory)
+        case "rms":
+            return nn.RMSNorm(dim, **factory)
     raise ArgumentError("unknown norm", got=repr(norm), expected='"layer", "rms" or None')
 
 
 def _bad_ids(ids: object) -> NoReturn:
     if not isinstance(ids, Tensor):
-        raise TypeError(
-            f"token ids are a torch tensor of integers, got {type(ids).__name__}: torch.as_tensor(ids).long()"
-        )
+        kind = type(ids).__name__
+        raise TypeError(f"token ids are a torch tensor of integers, got {kind}: torch.as_tensor(ids).long()")
     whole = not (ids.dtype.is_floating_point or ids.dtype.is_complex or ids.dtype == torch.bool)
     raise ArgumentError(
         "these are not token ids",

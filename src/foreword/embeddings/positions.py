@@ -13,16 +13,26 @@ Not for: attention itself. Costs: a table of context_length rows each (AlibiBias
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Literal, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from foreword.embeddings._checks import INTEGERS, even, positive
+from foreword.embeddings._checks import INTEGERS, even, positive, within
 from foreword.errors import ArgumentError
 
-__all__ = ["AlibiBias", "LearnedPositions", "RotaryPositions", "SinusoidalPositions"]
+__all__ = [
+    "AlibiBias",
+    "LearnedPositions",
+    "PositionModule",
+    "RotaryPositions",
+    "Scheme",
+    "SinusoidalPositions",
+    "make_position",
+]
+
+Scheme = Literal["learned", "sinusoidal", "rotary", "alibi", "none"]
 
 
 class LearnedPositions(nn.Embedding):
@@ -51,7 +61,34 @@ class LearnedPositions(nn.Embedding):
         return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
-class SinusoidalPositions(nn.Module):
+class _Computed(nn.Module):
+    """A module whose buffers are computed from its options, never stored; computed anew where a move spoilt them."""
+
+    def _compute(self, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def _refresh(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        where = torch.empty(0, device=device).device
+        for name, table in self._compute(where, dtype or torch.get_default_dtype()).items():
+            self.register_buffer(name, table, persistent=False)
+
+    def extend(self, context_length: int) -> None:
+        """Compute the table for ``context_length`` positions, in place."""
+        self.context_length = positive("context_length", context_length)
+        table = next(self.buffers())
+        self._refresh(table.device, table.dtype)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _Computed:
+        before = next(self.buffers())
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        after = next(self.buffers())
+        # .half() would round what was rounded; to_empty() leaves noise where the meta device held nothing.
+        if before.dtype != after.dtype or before.is_meta:
+            self._refresh(after.device, after.dtype)
+        return self
+
+
+class SinusoidalPositions(_Computed):
     """Fixed sines and cosines (Vaswani et al. 2017, section 3.5): a table [context_length, D], D even.
 
     Row p is sin(p·ω_0), cos(p·ω_0), sin(p·ω_1), … with ω_i = base^(−2i/D). It has no weights and is in no state_dict.
@@ -76,9 +113,12 @@ class SinusoidalPositions(nn.Module):
         self.context_length = positive("context_length", context_length)
         self.embedding_dim = even("embedding_dim", embedding_dim)
         self.base = base
-        angles_TF = torch.outer(torch.arange(context_length, dtype=torch.float64), _frequencies(embedding_dim, base))
+        self._refresh(device, dtype)
+
+    def _compute(self, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+        angles_TF = _angles(self.context_length, _frequencies(self.embedding_dim, self.base))
         table_TD = torch.stack([angles_TF.sin(), angles_TF.cos()], dim=-1).flatten(1)
-        self.register_buffer("table", table_TD.to(device, dtype or torch.get_default_dtype()), persistent=False)
+        return {"table": table_TD.to(device, dtype)}
 
     def forward(self, positions: Tensor | None = None, *, offset: int = 0, length: int | None = None) -> Tensor:
         """The rows of ``positions`` (any shape, integers), else of offset … offset + length − 1 (by default all)."""
@@ -88,7 +128,7 @@ class SinusoidalPositions(nn.Module):
         return f"{self.context_length}, {self.embedding_dim}, base={self.base:g}"
 
 
-class RotaryPositions(nn.Module):
+class RotaryPositions(_Computed):
     """Queries and keys turned by an angle that grows with the position (Su et al. 2021, RoFormer).
 
     Pair i of a head's dimensions is turned by p·ω_i at position p, with ω_i = base^(−2i/head_dim); a query's product
@@ -144,10 +184,12 @@ class RotaryPositions(nn.Module):
         if scaling == "ntk" and head_dim == 2:
             raise ArgumentError('scaling="ntk" needs a head_dim above 2', got="head_dim=2")
         self.base, self.layout, self.scaling, self.factor = base, layout, scaling, factor
-        # Always float32: in half precision a position above 256 would already be rounded.
-        angles_TF = torch.outer(torch.arange(context_length, dtype=torch.float64), self._frequencies())
-        self.register_buffer("cos", angles_TF.cos().to(device, torch.float32), persistent=False)
-        self.register_buffer("sin", angles_TF.sin().to(device, torch.float32), persistent=False)
+        self._refresh(device, torch.float32)
+
+    def _compute(self, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+        angles_TF = _angles(self.context_length, self._frequencies())
+        wide = dtype if dtype == torch.float64 else torch.float32  # a turn rounded to bfloat16 is off by up to 0.4 %
+        return {"cos": angles_TF.cos().to(device, wide), "sin": angles_TF.sin().to(device, wide)}
 
     def _frequencies(self) -> Tensor:
         if self.scaling == "linear":
@@ -202,7 +244,7 @@ class RotaryPositions(nn.Module):
         return f"{self.context_length}, head_dim={self.head_dim}, base={self.base:g}, layout={self.layout!r}{scaled}"
 
 
-class AlibiBias(nn.Module):
+class AlibiBias(_Computed):
     """A penalty on attention scores that grows with the distance (Press et al. 2022, ALiBi).
 
     Head h adds −m_h · (distance) to its scores. For H a power of two, m_h = 2^(−8h/H), h = 1 … H; else, as in the
@@ -221,7 +263,11 @@ class AlibiBias(nn.Module):
     def __init__(self, num_heads: int, *, device: torch.device | str | None = None) -> None:
         super().__init__()
         self.num_heads = positive("num_heads", num_heads)
-        self.register_buffer("slopes", torch.tensor(_slopes(num_heads), device=device), persistent=False)
+        self._refresh(device, torch.float32)
+
+    def _compute(self, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+        wide = dtype if dtype == torch.float64 else torch.float32  # distances above 256 don't fit bfloat16
+        return {"slopes": torch.tensor(_slopes(self.num_heads), dtype=wide, device=device)}
 
     def forward(self, queries: int, keys: int | None = None, *, causal: bool = True) -> Tensor:
         """The bias [H, queries, keys], float32, to be passed as ``attn_mask`` of scaled_dot_product_attention.
@@ -243,10 +289,64 @@ class AlibiBias(nn.Module):
         return f"{self.num_heads}"
 
 
+PositionModule = LearnedPositions | SinusoidalPositions | RotaryPositions | AlibiBias
+
+
+def make_position(
+    position: Scheme | PositionModule,
+    context_length: int | None,
+    embedding_dim: int,
+    num_heads: int | None,
+    factory: dict[str, Any],
+) -> PositionModule | None:
+    """The module of a scheme's name, or a module as it is if it fits.
+
+    Raises:
+        ArgumentError: an unknown scheme, sizes that it needs and doesn't have, or a module of other sizes.
+    """
+    T, D = context_length, embedding_dim
+    if isinstance(position, nn.Module):
+        if getattr(position, "embedding_dim", D) != D or (T and getattr(position, "context_length", T) != T):
+            raise ArgumentError(
+                "the position module doesn't fit the layer", got=repr(position), expected=f"context_length {T}, D = {D}"
+            )
+        return position
+    if T is not None:
+        positive("context_length", T)
+    elif position in ("learned", "sinusoidal", "rotary"):
+        raise ArgumentError(f'position="{position}" needs a context_length', got="None")
+    if position in ("rotary", "alibi") and (num_heads is None or num_heads < 1 or D % num_heads):
+        raise ArgumentError(
+            f'position="{position}" needs num_heads, which divides embedding_dim',
+            got=f"num_heads={num_heads!r}, embedding_dim={D}",
+        )
+    match position:
+        case "learned":
+            return LearnedPositions(T or 0, D, **factory)
+        case "sinusoidal":
+            return SinusoidalPositions(T or 0, D, **factory)
+        case "rotary":
+            return RotaryPositions(T or 0, D // (num_heads or 1), device=factory["device"])
+        case "alibi":
+            return AlibiBias(num_heads or 0, device=factory["device"])
+        case "none":
+            return None
+    raise ArgumentError(
+        "unknown position scheme",
+        got=repr(position),
+        expected='"learned", "sinusoidal", "rotary", "alibi", "none", or a position module',
+    )
+
+
 def _slopes(num_heads: int) -> Sequence[float]:
     power = 2 ** int(math.log2(num_heads))
     slopes = [2.0 ** (-8 * h / power) for h in range(1, power + 1)]
     return slopes + [2.0 ** (-8 * h / (2 * power)) for h in range(1, 2 * (num_heads - power), 2)]
+
+
+def _angles(context_length: int, frequencies_F: Tensor) -> Tensor:
+    """Position times frequency, float64 [T, F]."""
+    return torch.outer(torch.arange(context_length, dtype=torch.float64), frequencies_F)
 
 
 def _frequencies(dim: int, base: float) -> Tensor:
@@ -260,15 +360,16 @@ def _rows(table: Tensor, positions: Tensor | None, offset: int, length: int | No
     """Rows of a table of positions: a view for a range, a copy for a tensor of positions."""
     size = table.shape[0]
     if positions is None:
-        stop = size if length is None else offset + length
-        if offset < 0 or stop > size:
-            _too_long(offset, stop, size)
-        return table[offset:stop]
-    if offset or positions.dtype not in INTEGERS:
-        _bad_positions(positions, offset)
-    if length is not None and (positions.dim() == 0 or positions.shape[-1] != length):
+        length = size - offset if length is None else length
+        within(size, offset=offset, length=length)
+        return table[offset : offset + length]
+    if offset:
+        raise ArgumentError("give positions or offset, not both", got=f"offset={offset}")
+    if positions.dtype not in INTEGERS or (length is not None and positions.shape[-1:] != (length,)):
         raise ArgumentError(
-            "positions don't fit the ids", got=f"shape {list(positions.shape)}", expected=f"[…, {length}]"
+            "the positions can't be used",
+            got=f"{positions.dtype}, shape {list(positions.shape)}",
+            expected="torch.int64 or torch.int32, shape [T] or [B, T]" + (f" with T = {length}" if length else ""),
         )
     try:
         return torch.embedding(table, positions)
@@ -277,20 +378,3 @@ def _rows(table: Tensor, positions: Tensor | None, offset: int, length: int | No
         raise ArgumentError(
             f"the position {bad} is outside the context", expected=f"0 … {size - 1} (context_length {size})"
         ) from None
-
-
-def _too_long(offset: int, stop: int, size: int) -> NoReturn:
-    raise ArgumentError(
-        "the sequence is longer than the context",
-        got=f"positions {offset} … {stop - 1}",
-        expected=f"0 … {size - 1} (context_length {size})",
-        fix=f"cut it into windows of at most {size} tokens, or make the layer with a larger context_length",
-    )
-
-
-def _bad_positions(positions: Tensor, offset: int) -> NoReturn:
-    if offset:
-        raise ArgumentError(
-            "give positions or offset, not both", got=f"positions {list(positions.shape)}, offset={offset}"
-        )
-    raise ArgumentError("positions must be integers", got=str(positions.dtype), expected="torch.int64 or torch.int32")
