@@ -67,7 +67,14 @@ def test_the_tour_prints_the_notebooks_numbers(verdict_path, notebook):
 def test_the_tour_works_on_pythons_own_prose_and_any_vectors(small_vectors):
     done = run("tour", "--vectors", str(small_vectors))
     assert done.returncode == 0, done.stderr
-    for piece in ("Load word vectors", "Find neighbours", "0.8000  deux", "Text to token ids", "[8, 4, 256]", "7 steps."):
+    for piece in (
+        "Load word vectors",
+        "Find neighbours",
+        "0.8000  deux",
+        "Text to token ids",
+        "[8, 4, 256]",
+        "7 steps.",
+    ):
         assert piece in done.stdout, piece
     assert "\x1b[" not in done.stdout
 
