@@ -20,6 +20,7 @@ Costs: about 1.5 ns an element in one thread (numpy only; give it blocks from se
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,9 +28,10 @@ from numpy.typing import NDArray
 
 from foreword.errors import ArgumentError
 
-__all__ = ["PAD", "Codes", "QueryCode", "padded", "quantise", "quantise_query"]
+__all__ = ["PAD", "Codes", "QueryCode", "padded", "quantise", "quantise_query", "row_norms"]
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 
 PAD = 64
 """Rows of codes are padded with zeros to a multiple of this many bytes: one cache line, one AVX-512 register."""
@@ -111,45 +113,71 @@ def quantise(rows: NDArray[np.floating], *, out: Codes | None = None) -> Codes:
             errors=np.empty(n, dtype=np.float32),
             norms=np.empty(n, dtype=np.float32),
         )
+    for part, unit, other in _blocks(rows):
+        views = Codes(out.codes[part], out.scales[part], out.errors[part], out.norms[part])
+        _quantise_block(unit, other, views, first=part.start)
+    return out
+
+
+def row_norms(rows: NDArray[np.floating]) -> Float32:
+    """The Euclidean norm of each row of float [n, D], float32 [n]; inf where it exceeds float32.
+
+    Raises:
+        ArgumentError: a row holds NaN or infinity, or numbers beyond float32; names the first such row.
+    """
+    norms = np.empty(len(rows), dtype=np.float32)
+    for part, unit, other in _blocks(rows):
+        _, scaled, factor = _measure(unit, other, first=part.start)
+        with np.errstate(over="ignore"):
+            norms[part] = scaled / factor
+    return norms
+
+
+def _blocks(rows: NDArray[np.floating]) -> Iterator[tuple[slice, Float32, Float32]]:
+    """Blocks of ``rows`` copied to float32, and an array of the same shape to work in; both are used again."""
+    n, dim = rows.shape
     step = max(1, _BLOCK // max(dim, 1))
     work = np.empty((2, min(step, n), dim), dtype=np.float32)
     for start in range(0, n, step):
         stop = min(start + step, n)
-        part = Codes(out.codes[start:stop], out.scales[start:stop], out.errors[start:stop], out.norms[start:stop])
-        _quantise_block(rows[start:stop], part, work[:, : stop - start], first=start)
-    return out
+        unit, other = work[:, : stop - start]
+        with np.errstate(over="ignore"):  # float64 beyond float32: infinity, and refused as such
+            np.copyto(unit, rows[start:stop], casting="same_kind")
+        yield slice(start, stop), unit, other
 
 
-def _quantise_block(rows: NDArray[np.floating], out: Codes, work: Float32, *, first: int) -> None:
-    n, dim = rows.shape
-    unit, other = work
-    np.copyto(unit, rows)  # from float16, or from unaligned or foreign-endian rows: float32 from here on
-    largest = np.abs(unit, out=other).max(axis=1, initial=0.0)
+def _measure(unit: Float32, other: Float32, *, first: int) -> tuple[Float32, Float64, Float64]:
+    """The largest element and the norm of each row, after rows of extreme size are scaled, in place, by a factor."""
+    largest: Float32 = np.abs(unit, out=other).max(axis=1, initial=0.0)
     if not np.isfinite(largest).all():
         row = int(np.argmin(np.isfinite(largest)))
         raise ArgumentError(
             "vectors must be finite",
             got=f"NaN or infinity in row {first + row:,}",
-            where=f"element {int(np.argmin(np.isfinite(rows[row])))}",
+            where=f"element {int(np.argmin(np.isfinite(unit[row])))}",
             fix="remove or repair the row",
         )
-    factor = np.ones(n)  # by which an extreme row is scaled before it is squared, a power of two and so exact
+    factor = np.ones(len(unit))  # a power of two, so the scaling is exact
     extreme = (largest > _HUGE) | ((largest < _TINY) & (largest > 0))
     if extreme.any():
         exponent = -np.frexp(largest[extreme])[1]
         factor[extreme] = np.ldexp(1.0, exponent)
         unit[extreme] = np.ldexp(unit[extreme], exponent[:, None])
         largest[extreme] = np.ldexp(largest[extreme], exponent)
-    scaled_norms = np.sqrt(np.einsum("ij,ij->i", unit, unit, dtype=np.float64))
+    return largest, np.sqrt(np.einsum("ij,ij->i", unit, unit, dtype=np.float64)), factor
+
+
+def _quantise_block(unit: Float32, other: Float32, out: Codes, *, first: int) -> None:
+    n, dim = unit.shape
+    largest, norms, factor = _measure(unit, other, first=first)
     with np.errstate(over="ignore"):
-        out.norms[:] = scaled_norms / factor
-    inverse = np.divide(1.0, scaled_norms, out=np.zeros(n), where=scaled_norms > 0)
+        out.norms[:] = norms / factor
+    inverse = np.divide(1.0, norms, out=np.zeros(n), where=norms > 0)
     out.scales[:] = largest * inverse / _LEVELS
     levels = np.divide(_LEVELS, largest, out=np.zeros(n, dtype=np.float32), where=largest > 0)
 
     np.multiply(unit, levels[:, None], out=other)
-    np.rint(other, out=other)
-    np.clip(other, -_LEVELS, _LEVELS, out=other)
+    np.rint(other, out=other)  # at most 127: |x|·127/largest rounds to 127·(1 + 2ε) at most
     out.codes[:, :dim] = other
     out.codes[:, dim:] = 0
     unit *= inverse.astype(np.float32)[:, None]
@@ -157,7 +185,7 @@ def _quantise_block(rows: NDArray[np.floating], out: Codes, work: Float32, *, fi
     unit -= other
     squares = np.einsum("ij,ij->i", unit, unit).astype(np.float64)
     bound = np.sqrt(squares) * (1 + (dim + 2) * _EPSILON) + _ALLOWANCE
-    bound[scaled_norms == 0] = 0.0
+    bound[norms == 0] = 0.0
     out.errors[:] = bound
     np.nextafter(out.errors, np.float32(np.inf), out=out.errors, where=bound > 0)
 

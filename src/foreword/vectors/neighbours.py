@@ -1,0 +1,354 @@
+"""Neighbours: the keys nearest to words, to means of words, to vectors, by cosine.
+
+Every method here searches all rows, or those that ``restrict_vocab``, ``clip_start``, ``clip_end``, ``among``,
+``exclude`` and ``min_similarity`` leave. Answers are exact and ordered by falling score, ties by index; ``search.py``
+tells how.
+
+Not for: comparing two given words (``similarity.py``). Costs: see docs/vectors.md; one query over 400,000 × 300 about 4
+ms.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreword.errors import ArgumentError
+from foreword.vectors.search import Hits, unit_query
+from foreword.vectors.table import VectorTable, _checked_vector, is_key
+
+__all__ = ["Neighbours"]
+
+_COSMUL_ADDEND = 1e-6
+"""Keeps the 3CosMul objective finite, as in gensim."""
+
+Neighbour = tuple[str, float]
+
+
+class Neighbours(VectorTable):
+    """Search by word and vector; the options that all methods share are those of ``most_similar``."""
+
+    def most_similar(
+        self,
+        positive: Any = None,
+        negative: Any = None,
+        topn: int | None = 10,
+        clip_start: int = 0,
+        clip_end: int | None = None,
+        restrict_vocab: int | None = None,
+        indexer: Any = None,
+        *,
+        among: Iterable[Any] | None = None,
+        exclude: Iterable[Any] = (),
+        min_similarity: float | None = None,
+    ) -> Any:
+        """The keys whose vectors are nearest to Σ positive − Σ negative, with their cosines.
+
+        Vectors of words are scaled to length 1 before they are added. Words asked about are never part of the answer.
+
+        Args:
+            positive, negative: a word, an index, a vector, or a list of them, each alone or as (key, weight); the
+                weight is 1 for positive and −1 for negative ones where not given. A matrix is a list of its rows.
+            topn: how many; None for the cosine of every row of the range, in order, as float32.
+            clip_start, clip_end: search rows clip_start…clip_end−1 only.
+            restrict_vocab: search the first so many rows only; overrides the clips.
+            indexer: an approximate index to ask instead, with a method ``most_similar(vector, topn)``.
+            among: search these keys only.
+            exclude: leave these keys out; ones that aren't there leave nothing out.
+            min_similarity: leave out what scores less.
+
+        Returns:
+            A list of (key, cosine), best first, ties by index; shorter than ``topn`` where fewer keys qualify. With
+            ``topn=None`` float32 [rows of the range], −inf for rows that among, exclude or min_similarity leave out.
+
+        Raises:
+            UnknownKeyError: a word isn't there.
+            ArgumentError: nothing was given, or an option can't be used.
+
+        Mikolov et al., Linguistic Regularities in Continuous Space Word Representations (2013).
+        """
+        if topn is not None and _whole(topn, "topn") < 1:
+            return []
+        keys, weights = _weighted(positive, negative)
+        mean = self._mean(keys, weights, pre_normalize=True, ignore_missing=False)
+        if indexer is not None and topn is not None:
+            return indexer.most_similar(unit_query(mean, self.vector_size).astype(np.float32), topn)
+        start, stop = self._range(clip_start, clip_end, restrict_vocab)
+        chosen = None if among is None else self._chosen(among)
+        if topn is None:
+            return self._all_scores(mean, start, stop, chosen, self._left_out(exclude), min_similarity)
+        hits = self._search().nearest(
+            mean,
+            topn,
+            start=start,
+            stop=stop,
+            among=chosen,
+            exclude=self._left_out(itertools.chain(exclude, filter(is_key, keys))),
+            at_least=_floor(min_similarity),
+        )
+        return self._named(hits)
+
+    def most_similar_batch(
+        self,
+        queries: Sequence[Any],
+        topn: int = 10,
+        *,
+        clip_start: int = 0,
+        clip_end: int | None = None,
+        restrict_vocab: int | None = None,
+        among: Iterable[Any] | None = None,
+        exclude: Iterable[Any] = (),
+        min_similarity: float | None = None,
+    ) -> list[list[Neighbour]]:
+        """The answers of ``most_similar`` to many queries, by matrix products: sooner for all than one by one.
+
+        Args:
+            queries: each a word, an index, a vector, or a list of positive ones as ``most_similar`` takes, or a mapping
+                ``{"positive": …, "negative": …}``. A matrix is a list of its rows.
+            topn and the others: as in ``most_similar``, for all queries.
+
+        Returns:
+            One list of (key, cosine) a query, equal to what ``most_similar`` gives.
+        """
+        if is_key(queries):
+            raise ArgumentError("a batch is a list of queries", got=repr(queries), fix=f"give [{queries!r}]")
+        _whole(topn, "topn")
+        means, asked = [], []
+        for query in queries:
+            parts = query if isinstance(query, dict) else {"positive": query}
+            if unknown := set(parts) - {"positive", "negative"}:
+                raise ArgumentError("a query has positive and negative parts only", got=sorted(map(str, unknown)))
+            keys, weights = _weighted(parts.get("positive"), parts.get("negative"))
+            means.append(self._mean(keys, weights, pre_normalize=True, ignore_missing=False))
+            asked.append([key for key in keys if is_key(key)])
+        if topn < 1 or not means:
+            return [[] for _ in means]
+        start, stop = self._range(clip_start, clip_end, restrict_vocab)
+        exclude = list(exclude)
+        found = self._search().nearest_batch(
+            np.stack(means),
+            topn,
+            start=start,
+            stop=stop,
+            among=None if among is None else self._chosen(among),
+            exclude=[self._left_out([*exclude, *keys]) for keys in asked],
+            at_least=_floor(min_similarity),
+        )
+        return [self._named(hits) for hits in found]
+
+    def similar_by_key(self, key: Any, topn: int | None = 10, restrict_vocab: int | None = None, **options: Any) -> Any:
+        """The keys nearest to ``key``; options as in ``most_similar``."""
+        return self.most_similar(positive=[key], topn=topn, restrict_vocab=restrict_vocab, **options)
+
+    def similar_by_word(
+        self, word: Any, topn: int | None = 10, restrict_vocab: int | None = None, **options: Any
+    ) -> Any:
+        """The keys nearest to ``word``; another name of ``similar_by_key``."""
+        return self.similar_by_key(word, topn, restrict_vocab, **options)
+
+    def similar_by_vector(
+        self, vector: Any, topn: int | None = 10, restrict_vocab: int | None = None, **options: Any
+    ) -> Any:
+        """The keys nearest to a vector [D]; options as in ``most_similar``."""
+        return self.most_similar(positive=[np.asarray(vector)], topn=topn, restrict_vocab=restrict_vocab, **options)
+
+    def most_similar_cosmul(
+        self,
+        positive: Any = None,
+        negative: Any = None,
+        topn: int | None = 10,
+        restrict_vocab: int | None = None,
+        *,
+        clip_start: int = 0,
+        clip_end: int | None = None,
+        among: Iterable[Any] | None = None,
+        exclude: Iterable[Any] = (),
+        min_similarity: float | None = None,
+    ) -> Any:
+        """The keys w that maximise Π(1 + cos(w, p))/2 over positive p, divided by the same over negative ones + 1e-6.
+
+        Options and result as in ``most_similar``, without weights; ``min_similarity`` bounds this score, not a cosine.
+
+        Levy and Goldberg, Linguistic Regularities in Sparse and Explicit Word Representations (2014), equation 4.
+        """
+        if topn is not None and _whole(topn, "topn") < 1:
+            return []
+        ours, theirs = _listed(positive), _listed(negative)
+        if not ours:
+            raise ArgumentError("can't compare with no positive key", expected="at least one positive key or vector")
+        start, stop = self._range(clip_start, clip_end, restrict_vocab)
+        chosen = None if among is None else self._chosen(among)
+        rows = np.arange(start, stop) if chosen is None else chosen[(chosen >= start) & (chosen < stop)]
+
+        left_out = self._left_out(itertools.chain(exclude, filter(is_key, ours + theirs) if topn is not None else ()))
+        floor, units = _floor(min_similarity), [[self._unit(term) for term in terms] for terms in (ours, theirs)]
+        if topn is None:
+            over, under = (_product([self._search().scores(unit, start, stop) for unit in side]) for side in units)
+            every = np.arange(start, stop)
+            scores = over / (under + _COSMUL_ADDEND)
+            scores[~np.isin(every, rows) | np.isin(every, left_out) | (scores < floor)] = -np.inf
+            return scores.astype(np.float32)
+        rows = rows[~np.isin(rows, left_out)]
+        if len(rows) > 4 * topn + 64:
+            # By float32 products first: δ is what they can cost a factor (1 + cos)/2, so m factors in 0…1 cost mδ at
+            # most.
+            delta = (self.vector_size + 16) * 2.0**-24
+            over, under = (
+                _product([self._search().scores(unit, start, stop)[rows - start] for unit in side]) for side in units
+            )
+            error_over, error_under = len(ours) * delta, len(theirs) * delta
+            lower = (over - error_over) / (under + _COSMUL_ADDEND + error_under)
+            divisor = under + _COSMUL_ADDEND - error_under
+            upper = np.divide(over + error_over, divisor, out=np.full(len(rows), np.inf), where=divisor > 0)
+            rows = rows[upper >= np.partition(lower, len(lower) - topn)[len(lower) - topn]]
+        over, under = (_product([self._search().exact(unit, rows) for unit in side]) for side in units)
+        scores = over / (under + _COSMUL_ADDEND)
+        rows, scores = rows[scores >= floor], scores[scores >= floor]
+        order = np.lexsort((rows, -scores))[:topn]
+        return self._named(Hits(rows[order], scores[order]))
+
+    def rank(self, key1: Any, key2: Any) -> int:
+        """1 + how many keys are nearer to ``key1`` than ``key2`` is."""
+        return len(self.closer_than(key1, key2)) + 1
+
+    def closer_than(self, key1: Any, key2: Any) -> list[str]:
+        """The keys nearer to ``key1`` than ``key2`` is, in the order of their rows."""
+        first, second = self.get_index(key1), self.get_index(key2)
+        index = self._search()
+        unit = unit_query(self._rows[first], self.vector_size)
+        bar = index.exact(unit, np.array([second]))[0]
+        rough = index.scores(unit)
+        near = np.flatnonzero(rough >= bar - 4 * (self.vector_size + 8) * 2.0**-24)
+        near = near[index.exact(unit, near) > bar]
+        return [self.index_to_key[row] for row in near if row != first]
+
+    def words_closer_than(self, word1: Any, word2: Any) -> list[str]:
+        """Another name of ``closer_than``, as in gensim."""
+        return self.closer_than(word1, word2)
+
+    def relative_cosine_similarity(self, wa: Any, wb: Any, topn: int = 10) -> float:
+        """The cosine of two words divided by the sum of the ``topn`` best cosines of the first.
+
+        Above 0.1 for topn=10 the words are nearer than an arbitrary pair. Leeuwenberg et al., A Minimally Supervised
+        Approach for Synonym Extraction with Word Embeddings (2016), equation 1.
+        """
+        neighbours = self.similar_by_key(wa, topn)
+        if not neighbours:
+            raise ArgumentError("no neighbours to compare with", got=f"topn={topn}", expected="topn ≥ 1 and other keys")
+        first, second = self._rows[self.get_index(wa)], np.array([self.get_index(wb)])
+        cosine = self._search().exact(unit_query(first, self.vector_size), second)[0]
+        return float(cosine / sum(score for _, score in neighbours))
+
+    # The parts of a query.
+
+    def _unit(self, term: Any) -> NDArray[np.float64]:
+        """The vector of a key, or a vector itself, scaled to length 1."""
+        if isinstance(term, np.ndarray):
+            return unit_query(_checked_vector(term, self.vector_size), self.vector_size)
+        return unit_query(self._rows[self.get_index(term)], self.vector_size)
+
+    def _range(self, clip_start: int, clip_end: int | None, restrict_vocab: int | None) -> tuple[int, int]:
+        if restrict_vocab:
+            if _whole(restrict_vocab, "restrict_vocab") < 0:
+                raise ArgumentError("can't restrict the vocabulary to fewer than no words", got=restrict_vocab)
+            clip_start, clip_end = 0, restrict_vocab
+        start, stop, _ = slice(clip_start, clip_end or None).indices(len(self._rows))
+        return start, max(start, stop)
+
+    def _chosen(self, keys: Iterable[Any]) -> NDArray[np.int64]:
+        if is_key(keys):
+            keys = [keys]
+        return np.unique(self._indices(keys))
+
+    def _left_out(self, keys: Iterable[Any]) -> NDArray[np.int64]:
+        if is_key(keys):
+            keys = [keys]
+        rows = np.fromiter((row for row in map(self._find, keys) if row >= 0), dtype=np.int64)
+        return np.unique(np.concatenate([rows, self._unused]))
+
+    @property
+    def _unused(self) -> NDArray[np.int64]:
+        """Rows allocated by the constructor that have no key yet."""
+        if self.next_index >= len(self.index_to_key) or not isinstance(self.index_to_key, list):
+            return np.empty(0, np.int64)
+        return np.array([i for i, key in enumerate(self.index_to_key) if key is None], dtype=np.int64)
+
+    def _all_scores(
+        self,
+        mean: NDArray[np.float64],
+        start: int,
+        stop: int,
+        among: NDArray[np.int64] | None,
+        exclude: NDArray[np.int64],
+        min_similarity: float | None,
+    ) -> NDArray[np.float32]:
+        scores = self._search().scores(mean, start, stop)
+        rows = np.arange(start, stop)
+        if among is not None:
+            scores[~np.isin(rows, among)] = -np.inf
+        scores[np.isin(rows, exclude) | (scores < _floor(min_similarity))] = -np.inf
+        return scores
+
+    def _named(self, hits: Hits) -> list[Neighbour]:
+        names = self.index_to_key
+        return [(names[row], score) for row, score in zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)]
+
+
+def _product(cosines: list[Any]) -> Any:
+    """The product of (1 + cos)/2 over lists of cosines, in float64; of none 1."""
+    result: Any = 1.0
+    for cosine in cosines:
+        result = result * ((1 + np.asarray(cosine, dtype=np.float64)) / 2)
+    return result
+
+
+def _whole(value: Any, name: str) -> int:
+    if not isinstance(value, Integral):
+        raise ArgumentError(f"{name} must be a whole number", got=repr(value))
+    return int(value)
+
+
+def _floor(min_similarity: float | None) -> float:
+    if min_similarity is None:
+        return -np.inf
+    if not isinstance(min_similarity, Real) or np.isnan(min_similarity):
+        raise ArgumentError("min_similarity must be a number", got=repr(min_similarity), expected="−1…1")
+    return float(min_similarity)
+
+
+def _listed(items: Any) -> list[Any]:
+    """Keys and vectors as a list: a single one in it, the rows of a matrix."""
+    if items is None:
+        return []
+    if is_key(items) or (isinstance(items, np.ndarray) and items.ndim == 1 and items.dtype.kind == "f"):
+        return [items]
+    return list(items)
+
+
+def _weighted(positive: Any, negative: Any) -> tuple[list[Any], list[float]]:
+    """All keys and vectors with their weights."""
+    keys, weights = [], []
+    for items, default in ((_listed(positive), 1.0), (_listed(negative), -1.0)):
+        for item in items:
+            key, weight = item, default
+            if not is_key(item) and not isinstance(item, np.ndarray):
+                try:
+                    key, weight = item
+                except (TypeError, ValueError):
+                    key = None
+                if not (is_key(key) or isinstance(key, np.ndarray)) or not isinstance(weight, Real):
+                    raise ArgumentError(
+                        "can't search for this",
+                        got=repr(item),
+                        expected="a word, an index, a vector, or (one of them, weight)",
+                    )
+            keys.append(key)
+            weights.append(float(weight))
+    if not keys:
+        raise ArgumentError("nothing to search for", expected="at least one positive or negative key or vector")
+    return keys, weights

@@ -1,0 +1,311 @@
+"""The table of keys and vectors: lookup, norms, means. The base of ``KeyedVectors``.
+
+A table lies over a store (``_from_store``; rows and keys stay mapped and are never written to) or holds arrays in
+memory, as gensim's does. The methods keep gensim 4.4's names and meanings; docs/vectors.md lists where they differ.
+
+Not for: searching or changing; the classes above this one add them. Costs: nothing is computed until asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from foreword.errors import ArgumentError, UnknownKeyError
+from foreword.vectors.codes import quantise, row_norms
+from foreword.vectors.keys import IndexToKey, KeyToIndex
+from foreword.vectors.search import Index, unit_query
+from foreword.vectors.spelling import nearest_spellings
+
+if TYPE_CHECKING:
+    from foreword.vectors.store import VectorStore
+
+__all__ = ["Key", "Vector", "VectorTable", "is_key"]
+
+Key: TypeAlias = str | int
+"""A word, or the index of a row."""
+
+Vector: TypeAlias = NDArray[np.floating[Any]]
+
+_WORTH_CODES = 1 << 22
+"""Elements from which codes are worth making for a table in memory, at its second search."""
+
+
+def is_key(value: object) -> bool:
+    """Whether ``value`` can name a row: a string or an integer."""
+    return isinstance(value, (str, Integral)) and not isinstance(value, bool)
+
+
+class VectorTable:
+    """Keys and their vectors.
+
+    Attributes:
+        vector_size: D, how many elements a vector has.
+        index_to_key: the keys in the order of their rows; a sequence, of a made or edited table a list.
+        key_to_index: key → row; a mapping, of a made or edited table a dict.
+        next_index: the row that ``add_vector`` fills next.
+        expandos: attribute name → array [N] with one value a key; see ``set_vecattr``.
+    """
+
+    index_to_key: Sequence[str]
+    key_to_index: Mapping[str, int]
+
+    def __init__(
+        self, vector_size: int, count: int = 0, dtype: DTypeLike = np.float32, mapfile_path: str | None = None
+    ) -> None:
+        if vector_size < 1 or count < 0:
+            raise ArgumentError(
+                "a table has at least one dimension and no fewer than zero rows", got=(vector_size, count)
+            )
+        self.vector_size = vector_size
+        self.mapfile_path = mapfile_path
+        self.index_to_key = [None] * count  # type: ignore[list-item]
+        self.key_to_index = {}
+        self.next_index = 0
+        self.expandos: MutableMapping[str, NDArray[Any]] = {}
+        self._store: VectorStore | None = None
+        self._hold(np.zeros((count, vector_size), dtype=dtype))
+
+    @classmethod
+    def _from_store(cls, store: VectorStore) -> Self:
+        """The table over a store, which stays as it is."""
+        table = cls.__new__(cls)
+        n, table.vector_size = store.vectors.shape
+        table.mapfile_path = None
+        table.index_to_key = IndexToKey(store.keys)
+        table.key_to_index = KeyToIndex(store.keys)
+        table.next_index = n
+        table.expandos = {} if store.counts is None else {"count": store.counts}
+        table._hold(store.vectors)
+        table._store = store
+        return table
+
+    def _hold(self, rows: Vector) -> None:
+        """Take ``rows``, float [N, D], as the vectors, in place of what was there."""
+        self._rows = rows
+        self._store = None
+        self._guard = threading.Lock()
+        self._changed()
+
+    def _changed(self) -> None:
+        """Forget what was computed of the vectors."""
+        self._norms: NDArray[np.float32] | None = None
+        self._index: Index | None = None
+        self._searches = 0
+
+    # The vectors as a whole.
+
+    @property
+    def vectors(self) -> Vector:
+        """float [N, D]. Read-only over a store.
+
+        An array in memory may be written to: norms and codes are made anew after each access to this property. Who
+        keeps the array and writes to it later calls ``fill_norms(force=True)`` afterwards.
+        """
+        if self._rows.flags.writeable:
+            self._changed()
+        return self._rows
+
+    @vectors.setter
+    def vectors(self, rows: Vector) -> None:
+        rows = np.asarray(rows)
+        if rows.ndim != 2 or rows.dtype.kind != "f":
+            raise ArgumentError(
+                "vectors are a matrix of floats", got=f"{rows.dtype} {rows.shape}", expected="float [N, D]"
+            )
+        self._hold(rows)
+        self.vector_size = rows.shape[1]
+
+    @property
+    def norms(self) -> NDArray[np.float32]:
+        """float32 [N], the Euclidean norms, computed when first needed. Assigning, whatever it is, makes them anew."""
+        norms = self._norms
+        if norms is None:
+            norms = self._norms = self._store.norms if self._store is not None else self._measured()
+        return norms
+
+    @norms.setter
+    def norms(self, _: object) -> None:
+        self._changed()
+
+    def _measured(self) -> NDArray[np.float32]:
+        norms = row_norms(self._rows)
+        norms.setflags(write=False)
+        return norms
+
+    def fill_norms(self, force: bool = False) -> None:
+        """Compute the norms now, ``force`` also where that was done before."""
+        if force and self._store is None:
+            self._changed()
+        _ = self.norms
+
+    def get_normed_vectors(self) -> NDArray[np.float32]:
+        """A copy of the vectors scaled to length 1: float32 [N, D]; rows of zeros stay zeros."""
+        return self._normed(slice(None))
+
+    def _normed(self, rows: Any) -> NDArray[np.float32]:
+        """Chosen rows [n, D] scaled to length 1; one step of float64 for each row, so exact to float32."""
+        chosen = self._rows[rows]
+        norms = self.norms[rows].astype(np.float64)[:, None]
+        odd = ~((norms > 1e-15) & (norms < 1e15))[:, 0]  # zeros, and what float32 norms can't tell
+        result = np.divide(chosen, norms, out=np.zeros(chosen.shape), where=norms > 0).astype(np.float32)
+        for i in np.flatnonzero(odd):
+            result[i] = unit_query(chosen[i], self.vector_size)
+        return result
+
+    def _search(self) -> Index:
+        """What finds the nearest rows; over a store ready at once, in memory with codes once they pay."""
+        index = self._index
+        if index is not None and (index.codes is not None or self._store is not None):
+            return index
+        with self._guard:
+            self._searches += 1
+            if self._index is None:
+                codes = self._store.quantised if self._store is not None else None
+                self._index = Index(self._rows, self.norms, codes)
+            elif self._searches == 2 and self._rows.size >= _WORTH_CODES:
+                self._index = Index(self._rows, self.norms, quantise(self._rows))
+            return self._index
+
+    # Keys.
+
+    def __len__(self) -> int:
+        return len(self.index_to_key)
+
+    def __contains__(self, key: object) -> bool:
+        return self.has_index_for(key)
+
+    def has_index_for(self, key: object) -> bool:
+        """Whether ``key`` is a word of the table or the index of a row."""
+        return self._find(key) >= 0
+
+    def _find(self, key: Any) -> int:
+        """The row of a key, or −1."""
+        try:
+            row = self.key_to_index.get(key, -1)
+        except TypeError:  # not hashable: no key
+            return -1
+        if row < 0 and isinstance(key, Integral) and 0 <= key < len(self.index_to_key):
+            return int(key)
+        return row
+
+    def get_index(self, key: Any, default: int | None = None) -> int:
+        """The row of ``key``; where there is none ``default``, if given.
+
+        Raises:
+            UnknownKeyError: there is none and no default; tells the nearest spellings.
+        """
+        row = self._find(key)
+        if row >= 0:
+            return row
+        if default is not None:
+            return default
+        raise self._unknown(key)
+
+    def _unknown(self, key: object) -> UnknownKeyError:
+        def fix() -> str | None:
+            near = nearest_spellings(key, self.key_to_index)
+            return f"did you mean {' or '.join(map(repr, near))}?" if near else None
+
+        return UnknownKeyError(
+            f"key {key!r} is not among the vectors",
+            expected=f"one of {len(self):,} keys, or an index below {len(self):,}",
+            fix=fix,
+        )
+
+    def _indices(self, keys: Iterable[Any]) -> NDArray[np.int64]:
+        return np.fromiter((self.get_index(key) for key in keys), dtype=np.int64)
+
+    # Vectors by key.
+
+    def __getitem__(self, key_or_keys: Any) -> Vector:
+        """``table[key]`` is a vector [D]; ``table[k1, k2, …]`` or ``table[[k1, k2, …]]`` a matrix [n, D], a copy.
+
+        Raises:
+            UnknownKeyError: a key isn't there.
+        """
+        if is_key(key_or_keys):
+            return self.get_vector(key_or_keys)
+        return self._rows[self._indices(key_or_keys)]
+
+    def get_vector(self, key: Any, norm: bool = False) -> Vector:
+        """The vector of ``key``, [D], read-only; ``norm``: scaled to length 1, zeros stay zeros.
+
+        Raises:
+            UnknownKeyError: the key isn't there.
+        """
+        row = self.get_index(key)
+        vector = self._normed([row])[0] if norm else self._rows[row]
+        vector.setflags(write=False)
+        return vector
+
+    def get_mean_vector(
+        self,
+        keys: Any,
+        weights: Any = None,
+        pre_normalize: bool = True,
+        post_normalize: bool = False,
+        ignore_missing: bool = True,
+    ) -> Vector:
+        """The weighted mean of the vectors of ``keys``, [D]: Σ w·v / Σ |w|.
+
+        Args:
+            keys: words, indices or vectors, or the rows of a matrix; a single word counts as a list of one.
+            weights: one number a key; 1 each if None.
+            pre_normalize: scale the vectors of words and indices to length 1 first; vectors given stay as they are.
+            post_normalize: scale the mean to length 1.
+            ignore_missing: leave out keys that aren't there, rather than raise.
+
+        Raises:
+            ArgumentError: there are no keys, or not as many weights.
+            UnknownKeyError: a key isn't there, and ``ignore_missing`` is False.
+        """
+        if is_key(keys):
+            keys = [keys]
+        mean = self._mean(list(keys), weights, pre_normalize, ignore_missing)
+        if post_normalize:
+            mean = unit_query(mean, self.vector_size)
+            return mean.astype(np.float32)
+        return mean.astype(self._rows.dtype)
+
+    def _mean(self, keys: list[Any], weights: Any, pre_normalize: bool, ignore_missing: bool) -> NDArray[np.float64]:
+        """The mean in float64, of rows normalised in float64."""
+        if not keys:
+            raise ArgumentError("can't take the mean of no vectors", expected="at least one key or vector")
+        weights = np.ones(len(keys)) if weights is None else np.asarray(weights, dtype=np.float64)
+        if weights.shape != (len(keys),):
+            raise ArgumentError("keys and weights must be as many", got=f"{len(keys)} keys, weights {weights.shape}")
+        mean, total = np.zeros(self.vector_size), 0.0
+        for key, weight in zip(keys, weights.tolist(), strict=True):
+            if isinstance(key, np.ndarray):
+                vector = _checked_vector(key, self.vector_size)
+            else:
+                row = self._find(key)
+                if row < 0:
+                    if ignore_missing:
+                        continue
+                    raise self._unknown(key)
+                vector = self._rows[row].astype(np.float64)
+                if pre_normalize:
+                    vector = unit_query(vector, self.vector_size)
+            mean += weight * vector
+            total += abs(weight)
+        return mean / total if total > 0 else mean
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}<vector_size={self.vector_size}, {len(self)} keys>"
+
+    __str__ = __repr__
+
+
+def _checked_vector(vector: Vector, dim: int) -> NDArray[np.float64]:
+    if vector.shape != (dim,) or vector.dtype.kind not in "fiu":
+        raise ArgumentError(
+            "not a vector of this table", got=f"{vector.dtype} {vector.shape}", expected=f"float [{dim}]"
+        )
+    return vector.astype(np.float64)
