@@ -1,0 +1,198 @@
+"""Building a store: blocks of words and rows → the folder that ``store`` opens.
+
+Rows and codes go to disk as they come, from several threads; what is small (keys, hashes, norms) is kept until the end,
+when keys are sorted and words that came twice are dropped, the first staying as in gensim.
+
+Not for: reading (``readers``), the folder's name and lock (``convert``). Costs: memory for the keys, 28 bytes a row, and
+the blocks in flight.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreword._files import atomic_write
+from foreword.errors import FormatError
+from foreword.vectors.codes import padded, quantise
+from foreword.vectors.keys import hash_keys
+from foreword.vectors.readers.base import Block
+from foreword.vectors.store import FORMAT, VERSION, Subwords
+
+__all__ = ["StoreBuilder"]
+
+_HEADER = 128  # bytes of a .npy header as we write it, whatever the shape
+_MOVED = 1 << 16  # rows moved at a time where duplicates are dropped
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What is kept in memory of a block until the end; its rows and codes are on disk by then."""
+
+    blob: bytes
+    lengths: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+    scales: NDArray[np.float32]
+    errors: NDArray[np.float32]
+    norms: NDArray[np.float32]
+    counts: NDArray[np.int64] | None
+
+
+class StoreBuilder:
+    """Fills the empty folder ``folder`` with a store of rows [·, dim]; a context manager, for the files it holds."""
+
+    def __init__(self, folder: Path, dim: int, dtype: np.dtype[Any]) -> None:
+        self._folder, self._dim, self._dtype = folder, dim, dtype
+        self._n = 0
+        self._futures: list[Future[_Piece]] = []
+        self._closing = contextlib.ExitStack()
+        self._vectors = self._closing.enter_context(open(folder / "vectors.npy", "w+b"))
+        self._codes = self._closing.enter_context(open(folder / "codes.npy", "w+b"))
+
+    def __enter__(self) -> StoreBuilder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def append(self, block: Block, pool: Executor) -> Future[_Piece]:
+        """Have a thread of ``pool`` write ``block``; its rows follow those of the block appended before.
+
+        The result raises FormatError where a row is not finite.
+        """
+        future = pool.submit(self._write, block, self._n)
+        self._n += len(block.lengths)
+        self._futures.append(future)
+        return future
+
+    def _write(self, block: Block, start: int) -> _Piece:
+        with np.errstate(over="ignore"):
+            rows = np.ascontiguousarray(block.rows, dtype=self._dtype)
+        finite = np.isfinite(rows).all(axis=1)
+        if not finite.all():
+            bad = int(np.argmin(finite))
+            values = block.rows[bad][~np.isfinite(rows[bad])]
+            raise FormatError(
+                "a vector holds a value that is not a finite number",
+                got=f"{values[0]!s}" + (f" (too large for {self._dtype})" if np.isfinite(values[0]) else ""),
+                where=block.where(bad),
+                fix="remove or repair the word's vector",
+            )
+        made = quantise(rows)
+        _write_at(self._vectors, rows, _HEADER + start * self._dim * self._dtype.itemsize)
+        _write_at(self._codes, made.codes, _HEADER + start * made.codes.shape[1])
+        hashes = hash_keys(np.frombuffer(block.blob, dtype=np.uint8), _offsets(block.lengths))
+        return _Piece(block.blob, block.lengths, hashes, made.scales, made.errors, made.norms, block.counts)
+
+    def finish(self, *, subwords: Subwords | None, source: Mapping[str, Any]) -> int:
+        """Write what is left: the small columns, the key table, the headers, the manifest. Gives N."""
+        pieces = [future.result() for future in self._futures]
+        self._futures.clear()
+
+        def joined(name: str, dtype: str) -> NDArray[Any]:
+            return np.concatenate([np.empty(0, dtype), *(getattr(piece, name) for piece in pieces)])
+
+        columns = {name: joined(name, "float32") for name in ("scales", "errors", "norms")}
+        if pieces and pieces[0].counts is not None:
+            columns["counts"] = joined("counts", "int64")
+        words = np.frombuffer(b"".join(piece.blob for piece in pieces), dtype=np.uint8)
+        lengths, hashes = joined("lengths", "int64"), joined("hashes", "uint64")
+        order = np.argsort(hashes, kind="stable")
+        second = _repeated(words, _offsets(lengths), hashes, order)
+        if len(second):
+            kept = np.ones(len(hashes), dtype=bool)
+            kept[second] = False
+            words = words[np.repeat(kept, lengths)]
+            lengths, hashes = lengths[kept], hashes[kept]
+            columns = {name: column[kept] for name, column in columns.items()}
+            order = np.argsort(hashes, kind="stable")
+            rows = np.flatnonzero(kept)
+            _compact(self._vectors, self._dim * self._dtype.itemsize, rows)
+            _compact(self._codes, padded(self._dim), rows)
+        n = len(hashes)
+        columns |= {
+            "blob": words,
+            "offsets": _offsets(lengths),
+            "hashes": hashes[order],
+            "rows": order.astype(np.uint32),
+        }
+        if subwords is not None:
+            columns["subwords"] = np.ascontiguousarray(subwords.vectors)
+        for name, column in columns.items():
+            with open(self._folder / f"{name}.npy", "wb") as file:
+                file.write(_header(column.dtype, column.shape))
+                file.write(column.data)
+        for file, dtype, width in (
+            (self._vectors, self._dtype, self._dim),
+            (self._codes, np.dtype(np.int8), padded(self._dim)),
+        ):
+            file.seek(0)
+            file.write(_header(dtype, (n, width)))
+            file.truncate(_HEADER + n * width * dtype.itemsize)
+            file.flush()
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "rows": n,
+            "dim": self._dim,
+            "dtype": self._dtype.name,
+            "key_bytes": len(words),
+            "counts": "counts" in columns,
+            "subwords": subwords and {"minn": subwords.minn, "maxn": subwords.maxn, "bucket": len(subwords.vectors)},
+            "source": dict(source),
+        }
+        with atomic_write(self._folder / "manifest.json") as file:
+            file.write(json.dumps(manifest, indent=1).encode())
+        return n
+
+
+def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each of pieces of these lengths starts, and the end."""
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def _repeated(
+    words: NDArray[np.uint8], offsets: NDArray[np.int64], hashes: NDArray[np.uint64], order: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The rows whose key an earlier row has. Only rows with equal hashes are looked at; ``order`` sorts hashes, stably."""
+    equal = np.flatnonzero(np.diff(hashes[order].view(np.int64)) == 0)
+    repeated, seen = [], set()
+    for row in order[np.union1d(equal, equal + 1)].tolist():
+        word = words[offsets[row] : offsets[row + 1]].tobytes()
+        if word in seen:
+            repeated.append(row)
+        seen.add(word)
+    return np.array(repeated, dtype=np.int64)
+
+
+def _compact(file: IO[bytes], row_bytes: int, kept: NDArray[np.int64]) -> None:
+    """Move the ``kept`` rows (rising) of a file to its front. A row never moves back, so none is overwritten unread."""
+    file.flush()
+    table = np.memmap(file, dtype=np.uint8, mode="r+", offset=_HEADER).reshape(-1, row_bytes)
+    for start in range(0, len(kept), _MOVED):
+        part = kept[start : start + _MOVED]
+        table[start : start + len(part)] = table[part]
+    table.flush()
+
+
+def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """A .npy header (format 1.0) of ``_HEADER`` bytes."""
+    told = f"{{'descr': {dtype.newbyteorder('<').str!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
+    return b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little") + told.encode().ljust(_HEADER - 11) + b"\n"
+
+
+def _write_at(file: IO[bytes], array: NDArray[Any], position: int) -> None:
+    """Write a contiguous array at a byte position, from any thread."""
+    data = memoryview(array).cast("B")
+    while data:
+        written = os.pwrite(file.fileno(), data, position)
+        data, position = data[written:], position + written

@@ -1,0 +1,98 @@
+"""``load``: a name or a path → ``KeyedVectors``.
+
+Not for: what happens on the way: ``catalogue`` resolves names, ``convert`` keeps stores, ``readers`` know formats.
+Costs: 1–2 ms where the store exists, else the conversion: a second or two for a gigabyte.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+from dataclasses import replace
+from numbers import Integral
+from pathlib import Path
+
+from numpy.typing import DTypeLike
+
+from foreword.errors import ArgumentError, MissingFileError
+from foreword.vectors import catalogue
+from foreword.vectors.convert import cached_store
+from foreword.vectors.keyed_vectors import KeyedVectors
+from foreword.vectors.readers import Options
+from foreword.vectors.readers.source import member_of
+from foreword.vectors.store import VectorStore, is_store, vector_dtype
+
+__all__ = ["load"]
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    limit: int | None = None,
+    dtype: DTypeLike = None,
+    encoding: str = "utf-8",
+    unicode_errors: str = "strict",
+    binary: bool | None = None,
+    vocabulary: str | os.PathLike[str] | None = None,
+) -> KeyedVectors:
+    """Word vectors by name or from a file, opened in milliseconds once they have been converted.
+
+    The first load of a file converts it to a store in the cache (``FOREWORD_HOME``); later loads map that.
+
+    Args:
+        name_or_path: a name of the catalogue (``foreword.downloader.info()``); or a file: word2vec binary or text,
+            GloVe text, fastText ``.bin`` or ``.vec``, gensim's native format, safetensors or ``.npy`` with a vocabulary,
+            told apart by content, also inside gz, zst or zip (``ARCHIVE.zip/MEMBER`` where it holds several); or the
+            folder of a store.
+        limit: read only the first ``limit`` words.
+        dtype: what to keep vectors as: float32, or float16 for half the size. None: float32.
+        encoding, unicode_errors: how words' bytes become text, as in ``bytes.decode``.
+        binary: whether a word2vec file is binary; None looks at its content.
+        vocabulary: the file of words of a ``.npy`` or safetensors file; None looks beside it.
+
+    Raises:
+        UnknownNameError: neither a file nor a name of the catalogue.
+        MissingFileError, FileError: the file can't be read, or the cache not written.
+        FormatError: the file is damaged, or holds a vector that is not finite.
+        TextDecodeError: a word is not text in the encoding.
+
+    >>> wv = load("glove-wiki-gigaword-50")
+    >>> wv["king"].shape
+    (50,)
+    """
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1):
+        raise ArgumentError("limit must be a count of words", got=limit, expected="1 or more, or None")
+    try:
+        "".encode(encoding), b"".decode(encoding, unicode_errors), codecs.lookup_error(unicode_errors)
+    except LookupError as cause:
+        raise ArgumentError("words can't be decoded so", got=str(cause), fix="name another encoding") from None
+    options = Options(
+        limit=None if limit is None else int(limit),
+        binary=binary,
+        encoding=encoding,
+        unicode_errors=unicode_errors,
+        vocabulary=None if vocabulary is None else os.fspath(vocabulary),
+    )
+    return KeyedVectors._from_store(_store(name_or_path, options, dtype))
+
+
+def _store(name_or_path: str | os.PathLike[str], options: Options, dtype: DTypeLike) -> VectorStore:
+    """The store of what is named, converted where it has to be."""
+    path = Path(name_or_path).expanduser()
+    if is_store(path):
+        if options != Options() or dtype is not None:
+            raise ArgumentError("a store is opened as it is", where=path, fix="give the options when it is made")
+        return VectorStore.open(path)
+    if member_of(path)[0].is_file():
+        return cached_store(path, options, vector_dtype(dtype))
+    name = os.fspath(name_or_path)
+    if name not in catalogue.CATALOGUE and (path.exists() or path.suffix or len(path.parts) != 1):
+        raise MissingFileError(
+            "this folder is no store of vectors" if path.exists() else "there is no such file of vectors",
+            where=path,
+            fix="check the path, or name vectors of the catalogue: foreword.downloader.info()",
+        )
+    local = catalogue.local_file(catalogue.find(name))
+    if local.vocabulary is not None:
+        options = replace(options, vocabulary=os.fspath(local.vocabulary))
+    return cached_store(local.path, options, vector_dtype(dtype), identity=local.identity)
