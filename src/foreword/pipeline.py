@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
+from numpy.typing import NDArray
+
 from foreword._files import read_text
 from foreword.tokens import Tokenizer, TokenStore, get_tokenizer
 from foreword.tokens.tokenizer import Special
@@ -46,6 +49,7 @@ def create_dataloader(
     tensor([[ 818,  262, 2612,  286],
             [ 262, 1748, 6204,  262]])
     """
+    source: TokenStore | NDArray[np.uint32]
     if isinstance(text, TokenStore):
         source = text
     else:

@@ -9,6 +9,7 @@ Costs: a few seconds, most of it importing torch.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ __all__ = ["Step", "show", "take_tour"]
 
 # A value with more elements than this is told by its shape alone.
 SHOWN_ELEMENTS = 64
+# Lines longer than this are hard to read.
+WIDTH = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,18 +74,19 @@ def take_tour(*, text: Path | None = None, vectors: str = "glove-wiki-gigaword-5
         "Load word vectors",
         "A pretrained vector places each word in space so that words used alike lie close together.",
         f"""import foreword as fw
-        wv = fw.load({vectors!r})""",
+        wv = fw.load({_quoted(vectors)})""",
         "len(wv)",
         "wv.vector_size",
         "wv.index_to_key[:8]",
     )
     wv = namespace["wv"]
     words = [word for word in ("cat", "hello", "laptop", "dog") if word in wv] or list(wv.index_to_key[:4])
+    several = ", ".join(map(_quoted, words)) + ("," if len(words) == 1 else "")
     yield step(
         "Look words up",
         "A word is a key, its vector a row of the table; several words give a matrix, a row each.",
-        f"""one = wv[{words[0]!r}]
-        several = wv[{", ".join(map(repr, words))},]""",
+        f"""one = wv[{_quoted(words[0])}]
+        several = wv[{several}]""",
         "one.shape",
         "one[:3]",
         "one[-3:]",
@@ -99,7 +103,7 @@ def take_tour(*, text: Path | None = None, vectors: str = "glove-wiki-gigaword-5
         yield step(
             "Find neighbours",
             "Nearness is the cosine of the angle between two vectors: 1 for the same direction, 0 for none in common.",
-            f"nearest = wv.most_similar({words[0]!r}, topn=3)",
+            f"nearest = wv.most_similar({_quoted(words[0])}, topn=3)",
             "nearest",
         )
     with torch.random.fork_rng(devices=[]):
@@ -115,9 +119,9 @@ def take_tour(*, text: Path | None = None, vectors: str = "glove-wiki-gigaword-5
             "row",
         )
         read = (
-            f"text = pathlib.Path({str(text)!r}).read_text(encoding='utf-8')"
+            f'text = pathlib.Path({_quoted(str(text))}).read_text(encoding="utf-8")'
             if text
-            else "text = '\\n'.join(pydoc_data.topics.topics.values())"
+            else 'text = "\\n".join(pydoc_data.topics.topics.values())'
         )
         if text:
             from foreword._files import read_text
@@ -175,13 +179,14 @@ def show(steps: Iterable[Step]) -> None:
     from rich.text import Text
 
     console = Console(highlight=False)
+    console.width = min(console.width, WIDTH)
     number = 0
     for number, step in enumerate(steps, start=1):
         table = Table.grid(padding=(0, 2))
         table.add_column(style="cyan", justify="right", no_wrap=True)
         table.add_column()
         for expression, value in step.gives.items():
-            table.add_row(expression, _rendered(value))
+            table.add_row(Text(expression), Text(_rendered(value)))
         body: list[RenderableType] = [
             Text(step.idea, style="italic"),
             Text(),
@@ -197,6 +202,11 @@ def show(steps: Iterable[Step]) -> None:
         f"[bold]{number} steps.[/] The same as data: [cyan]foreword tour --json[/]. "
         "Your own text: [cyan]foreword tour --text FILE[/]."
     )
+
+
+def _quoted(text: str) -> str:
+    """``text`` as a Python literal in double quotes; JSON's escapes are Python's."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _data(value: Any) -> Any:
