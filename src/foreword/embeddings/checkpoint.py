@@ -13,10 +13,12 @@ Costs: the layer's bytes, once more while reading.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,27 +177,29 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _tensor_names(path: Path) -> list[str]:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The safetensors file, with its errors in our words."""
     import safetensors
 
     with explained("read the tensors", path):
+        open(path, "rb").close()  # an OSError of safetensors has no errno
         try:
             with safetensors.safe_open(path, framework="pt") as file:
-                return list(file.keys())
+                yield file
         except safetensors.SafetensorError as cause:
             raise FormatError("not a whole safetensors file", got=str(cause), where=str(path)) from cause
 
 
-def _read(source: _Source, name: str) -> Tensor:
-    import safetensors
+def _tensor_names(path: Path) -> list[str]:
+    with _opened(path) as file:
+        return list(file.keys())
 
+
+def _read(source: _Source, name: str) -> Tensor:
     path = source.files[name]
-    with explained("read the tensors", path):
-        try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                tensor: Tensor = file.get_tensor(name)
-        except safetensors.SafetensorError as cause:
-            raise FormatError(f"can't read the tensor {name!r}", got=str(cause), where=str(path)) from cause
+    with _opened(path) as file:
+        tensor: Tensor = file.get_tensor(name)
     if not tensor.dtype.is_floating_point:
         raise FormatError(f"the tensor {name!r} doesn't hold real numbers", got=str(tensor.dtype), where=str(path))
     finite = torch.isfinite(tensor)

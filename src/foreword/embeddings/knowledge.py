@@ -102,14 +102,15 @@ class TokenVectors:
 def token_vectors(wv: Words, tokenizer: Tokens, *, method: Method = "mean") -> TokenVectors:
     """The vector of each token id, from the vectors of words.
 
-    A token is a word if its text, without one leading space, is a key, as it stands or in lower case.
+    A token is a word if its text, without one leading space, is a key, as it stands or in lower case. Without that
+    space it may be a piece of other words as well ("ing" is also a bank): with "mean" it is what it more often is.
 
     Args:
         wv: word vectors whose keys are sorted by frequency, as files of word vectors are.
         tokenizer: a subword tokenizer.
-        method: what other tokens get: "exact" nothing; "mean" the mean of the words whose tokenisation contains the
-            token, each weighted by 1/rank, its frequency by Zipf's law; "subword" what ``wv[text]`` gives for a
-            text that is no key (fastText composes it of n-grams).
+        method: what other tokens get: "exact" nothing; "mean" the mean of the words that the token is a piece of, each
+            weighted by its frequency, which by Zipf's law is 1/rank; "subword" what ``wv[text]`` gives for a text
+            that is no key (fastText composes it of n-grams).
 
     Raises:
         ArgumentError: an unknown method.
@@ -124,14 +125,17 @@ def token_vectors(wv: Words, tokenizer: Tokens, *, method: Method = "mean") -> T
     words = [piece.decode("utf-8", errors="ignore").removeprefix(" ") for piece in pieces]
     rows = np.array([index.get(word, index.get(word.lower(), -1)) if word else -1 for word in words])
     exact = rows >= 0
-    vectors[exact] = np.asarray(wv.vectors[rows[exact]], dtype=np.float32)
-
     composed = np.zeros(V, dtype=bool)
     if method == "mean":
-        means, composed = _means(wv, tokenizer, np.array([len(piece) for piece in pieces]))
-        composed &= ~exact
+        means, frequency = _means(wv, tokenizer, np.array([len(piece) for piece in pieces]))
+        own = np.zeros(V)
+        own[exact] = 1.0 / (rows[exact] + 1)
+        own[exact & np.array([piece.startswith(b" ") for piece in pieces])] = np.inf
+        composed = frequency > own
+        exact &= ~composed
         vectors[composed] = means[composed]
-    elif method == "subword":
+    vectors[exact] = np.asarray(wv.vectors[rows[exact]], dtype=np.float32)
+    if method == "subword":
         for id_ in np.flatnonzero(~exact):
             if words[id_].strip():
                 try:
@@ -169,8 +173,8 @@ def fitted(known: TokenVectors, embedding_dim: int, *, std: float, seed: int) ->
     return weight
 
 
-def _means(wv: Words, tokenizer: Tokens, lengths: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """For each token the weighted mean of the words that contain it, float32 [V, d], and whether there are any."""
+def _means(wv: Words, tokenizer: Tokens, lengths: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """For each token the weighted mean of the words that it is a piece of, float32 [V, d], and their weight, [V]."""
     sums = np.zeros((len(lengths), wv.vectors.shape[1]))
     weights = np.zeros(len(lengths))
     keys = wv.index_to_key
@@ -180,6 +184,8 @@ def _means(wv: Words, tokenizer: Tokens, lengths: NDArray[np.int64]) -> tuple[ND
         frequency = 1.0 / np.arange(start + 1, start + len(chunk) + 1)
         for texts in _as_written(chunk):
             ids, word = _pieces(tokenizer, texts, lengths)
+            broken = np.bincount(word, minlength=1)[word] > 1
+            ids, word = ids[broken], word[broken]
             if not len(ids):
                 continue
             order = np.argsort(ids, kind="stable")
@@ -188,9 +194,8 @@ def _means(wv: Words, tokenizer: Tokens, lengths: NDArray[np.int64]) -> tuple[ND
             weight = frequency[word]
             sums[tokens] += np.add.reduceat(table[word] * weight[:, None], first, axis=0)
             weights[tokens] += np.add.reduceat(weight, first)
-    any_ = weights > 0
-    sums[any_] /= weights[any_, None]
-    return sums.astype(np.float32), any_
+    sums[weights > 0] /= weights[weights > 0, None]
+    return sums.astype(np.float32), weights
 
 
 def _as_written(words: Sequence[str]) -> Iterator[list[str]]:

@@ -175,8 +175,9 @@ class InputEmbedding(nn.Module):
                     got=f"positions {list(positions.shape)}, ids {list(ids.shape)}",
                     expected="the shape of the ids, or [T]",
                 )
-            # In place: autograd keeps neither term of a sum.
-            x_BTD = x_BTD.add_(self.position_embedding(positions, offset=offset, length=T))  # type: ignore[misc]
+            places = self.position_embedding(positions, offset=offset, length=T)  # type: ignore[misc]
+            # In place, for autograd keeps neither term of a sum; unless a hook may have kept the first.
+            x_BTD = x_BTD + places if self.token_embedding._forward_hooks else x_BTD.add_(places)
         if self.norm is not None:
             x_BTD = self.norm(x_BTD)
         return functional.dropout(x_BTD, self.dropout) if self.training and self.dropout else x_BTD

@@ -1,0 +1,209 @@
+"""Each scheme against a slow reference in float64, written from its paper, and rotary against transformers."""
+
+import cmath
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foreword import errors
+from foreword.embeddings import AlibiBias, InputEmbedding, LearnedPositions, RotaryPositions, SinusoidalPositions
+
+DIMS = st.integers(1, 24).map(lambda half: 2 * half)
+
+
+def sinusoidal(length, dim, base=10000.0):
+    """PE(pos, 2i) = sin(pos / 10000^(2i/d)), PE(pos, 2i + 1) = cos(…): Vaswani et al. 2017, section 3.5."""
+    table = np.empty((length, dim))
+    for pos in range(length):
+        for i in range(dim // 2):
+            table[pos, 2 * i] = math.sin(pos / base ** (2 * i / dim))
+            table[pos, 2 * i + 1] = math.cos(pos / base ** (2 * i / dim))
+    return table
+
+
+def rotary(x, position, layout, base=10000.0, scaling=None, factor=1.0):
+    """One vector: pair i as a complex number, times e^(i·m·θ_i): Su et al. 2021, section 3.2."""
+    D = len(x)
+    if scaling == "ntk":
+        base = base * factor ** (D / (D - 2))
+    if scaling == "linear":
+        position = position / factor
+    out = np.empty(D)
+    for i in range(D // 2):
+        a, b = (i, i + D // 2) if layout == "half" else (2 * i, 2 * i + 1)
+        turned = complex(x[a], x[b]) * cmath.exp(1j * position * base ** (-2 * i / D))
+        out[a], out[b] = turned.real, turned.imag
+    return out
+
+
+def alibi_slopes(heads):
+    """A geometric sequence that starts at 2^(−8/n) with that ratio; for other n as in the paper's own code."""
+    if heads & (heads - 1) == 0:
+        return [(2 ** (-8 / heads)) ** (h + 1) for h in range(heads)]
+    below = 1 << (heads.bit_length() - 1)
+    return alibi_slopes(below) + alibi_slopes(2 * below)[0::2][: heads - below]
+
+
+@settings(deadline=None, max_examples=30)
+@given(length=st.integers(1, 40), dim=DIMS)
+def test_sinusoidal_is_the_paper_s(length, dim):
+    np.testing.assert_allclose(
+        SinusoidalPositions(length, dim, dtype=torch.float64)().numpy(), sinusoidal(length, dim), atol=1e-12
+    )
+    np.testing.assert_allclose(SinusoidalPositions(length, dim)().numpy(), sinusoidal(length, dim), atol=1e-7)
+
+
+def test_sinusoidal_does_not_drift_at_far_positions():
+    far = SinusoidalPositions(100_001, 8)(torch.tensor([100_000])).numpy()
+    exact = [f(100_000 / 10000 ** (2 * i / 8)) for i in range(4) for f in (math.sin, math.cos)]
+    np.testing.assert_allclose(far[0], exact, atol=1e-7)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    layout=st.sampled_from(["half", "interleaved"]),
+    scaling=st.sampled_from([None, "linear", "ntk"]),
+    dim=st.integers(2, 12).map(lambda half: 2 * half),
+    length=st.integers(1, 9),
+    seed=st.integers(0, 99),
+)
+def test_rotary_is_the_paper_s(layout, scaling, dim, length, seed):
+    factor = 4.0 if scaling else 1.0
+    scheme = RotaryPositions(50, dim, layout=layout, scaling=scaling, factor=factor).double()
+    rng = np.random.default_rng(seed)
+    q, k = (
+        rng.normal(size=(2, 3, length, dim)),
+        rng.normal(size=(2, 1, length, dim)),
+    )  # grouped heads: fewer keys than queries
+    positions = rng.integers(0, 50, (2, length))
+
+    got_q, got_k = scheme.rotate(torch.tensor(q), torch.tensor(k), torch.tensor(positions))
+
+    for got, x in ((got_q, q), (got_k, k)):
+        for b, h, t in np.ndindex(x.shape[:3]):
+            want = rotary(x[b, h, t], positions[b, t], layout, scaling=scaling, factor=factor)
+            np.testing.assert_allclose(got[b, h, t].numpy(), want, atol=1e-12)
+
+
+def test_rotary_scores_depend_on_the_distance_alone():
+    scheme = RotaryPositions(64, 16, layout="interleaved").double()
+    q, k = torch.randn(2, 1, 1, 1, 16, dtype=torch.float64)
+
+    def score(m, n):
+        return (scheme.rotate(q, q, offset=m)[0] * scheme.rotate(k, k, offset=n)[0]).sum()
+
+    torch.testing.assert_close(score(3, 1), score(60, 58))
+    assert not torch.isclose(score(3, 1), score(3, 2))
+
+
+def test_rotary_with_a_cache_equals_the_whole():
+    scheme = RotaryPositions(10, 8)
+    q, k = torch.randn(2, 1, 2, 10, 8)
+    whole = torch.stack(scheme.rotate(q, k))
+    parts = [torch.stack(scheme.rotate(q[:, :, s], k[:, :, s], offset=s.start)) for s in (slice(0, 7), slice(7, 10))]
+    assert torch.equal(torch.cat(parts, dim=3), whole)
+
+
+def test_ntk_keeps_the_fastest_pair_and_slows_the_slowest_by_the_factor():
+    plain, scaled = RotaryPositions(2, 64), RotaryPositions(2, 64, scaling="ntk", factor=8.0)
+    angle = lambda scheme: torch.atan2(scheme.sin[1].double(), scheme.cos[1].double())  # noqa: E731
+    torch.testing.assert_close(angle(scaled)[0], angle(plain)[0])
+    torch.testing.assert_close(angle(scaled)[-1] * 8, angle(plain)[-1], rtol=1e-5, atol=0)
+
+
+def test_rotary_is_that_of_transformers():
+    pytest.importorskip("transformers", reason="an oracle of the extra bench")
+    from transformers import LlamaConfig
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
+
+    config = LlamaConfig(hidden_size=64, num_attention_heads=4, max_position_embeddings=128, rope_theta=10000.0)
+    q, k = torch.randn(2, 4, 128, 16), torch.randn(2, 2, 128, 16)
+    cos, sin = LlamaRotaryEmbedding(config)(q, torch.arange(128).expand(2, -1))
+    want = apply_rotary_pos_emb(q, k, cos, sin)
+    got = RotaryPositions(128, 16).rotate(q, k)
+    for ours, theirs in zip(got, want, strict=True):
+        # They compute angles in float32, off by up to 128·2⁻²⁴ and more after the cosine; ours come from float64.
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_does_not_round_the_tables(dtype):
+    rotary_, alibi = RotaryPositions(1000, 8), AlibiBias(6)
+    cos, slopes = rotary_.cos.clone(), alibi.slopes.clone()
+    assert torch.equal(rotary_.to(dtype).cos, cos)
+    assert torch.equal(alibi.to(dtype).slopes, slopes)
+    assert rotary_.rotate(*torch.randn(2, 1, 1, 5, 8, dtype=dtype))[0].dtype == dtype
+    assert torch.equal(SinusoidalPositions(9, 8).to(dtype).table, SinusoidalPositions(9, 8, dtype=dtype).table)
+
+
+def test_a_module_made_on_the_meta_device_computes_its_tables_when_it_lands():
+    layer = InputEmbedding(10, 8, 6, position="rotary", num_heads=2, device="meta").to_empty(device="cpu")
+    assert torch.equal(layer.position_embedding.cos, RotaryPositions(6, 4).cos)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3, 6, 8, 12, 16, 20])
+def test_alibi_is_the_paper_s(heads):
+    slopes = alibi_slopes(heads)
+    want = [[[-m * (q - k) if k <= q else -math.inf for k in range(7)] for q in range(7)] for m in slopes]
+    np.testing.assert_allclose(AlibiBias(heads)(7).numpy(), want, rtol=1e-6)
+    np.testing.assert_array_equal(AlibiBias(heads)(2, 7).numpy(), AlibiBias(heads)(7)[:, 5:].numpy())
+
+
+def test_alibi_s_own_example_of_8_heads():
+    assert AlibiBias(8).slopes.tolist() == [1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64, 1 / 128, 1 / 256]
+
+
+def test_alibi_without_a_mask_counts_both_ways():
+    bias = AlibiBias(1)(3, causal=False)[0]
+    assert torch.equal(bias, bias.T)
+    assert bias[0].tolist() == [0.0, -1 / 256, -2 / 256]
+
+
+def test_alibi_goes_into_torch_s_attention():
+    q = torch.randn(2, 4, 5, 8)
+    bias = AlibiBias(4)(5)
+    got = torch.nn.functional.scaled_dot_product_attention(q, q, q, attn_mask=bias)
+    want = torch.softmax(q @ q.transpose(-1, -2) / math.sqrt(8) + bias, dim=-1) @ q
+    torch.testing.assert_close(got, want)
+
+
+def test_learned_positions_are_rows_of_their_table():
+    scheme = LearnedPositions(6, 4)
+    assert torch.equal(scheme(), scheme.weight)
+    assert torch.equal(scheme(offset=2, length=3), scheme.weight[2:5])
+    assert torch.equal(scheme(torch.tensor([[5, 0]])), scheme.weight[torch.tensor([[5, 0]])])
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: SinusoidalPositions(4, 3), "embedding_dim must be even"),
+        (lambda: SinusoidalPositions(0, 4), "context_length must be at least 1"),
+        (lambda: SinusoidalPositions(4, 4, base=0.0), "base must be above 0"),
+        (lambda: RotaryPositions(4, 3), "head_dim must be even"),
+        (lambda: RotaryPositions(4, 4, layout="whole"), "unknown layout"),
+        (lambda: RotaryPositions(4, 4, scaling="yarn"), "unknown scaling"),
+        (lambda: RotaryPositions(4, 4, factor=2.0), "factor can't be used"),
+        (lambda: RotaryPositions(4, 4, scaling="linear", factor=0.5), "factor can't be used"),
+        (lambda: RotaryPositions(4, 2, scaling="ntk", factor=2.0), "head_dim above 2"),
+        (lambda: AlibiBias(0), "num_heads must be at least 1"),
+        (lambda: AlibiBias(2)(5, 3), "more queries than keys"),
+        (lambda: LearnedPositions(4, 2)(offset=3, length=2), "longer than the context"),
+        (lambda: LearnedPositions(4, 2)(offset=-1), "offset must be at least 0"),
+        (lambda: LearnedPositions(4, 2)(torch.tensor([1, 4])), "the position 4 is outside"),
+        (lambda: LearnedPositions(4, 2)(torch.tensor([-1])), "the position -1 is outside"),
+        (lambda: LearnedPositions(4, 2)(torch.tensor([1.0])), "positions can't be used"),
+        (lambda: LearnedPositions(4, 2)(torch.tensor([1]), offset=1), "not both"),
+        (lambda: RotaryPositions(4, 4).rotate(torch.ones(1, 1, 5, 4), torch.ones(1, 1, 5, 4)), "longer than"),
+        (lambda: RotaryPositions(4, 4).rotate(torch.ones(1, 1, 2, 4), torch.ones(1, 1, 3, 4)), "don't fit"),
+        (lambda: RotaryPositions(4, 4).rotate(torch.ones(1, 1, 2, 8), torch.ones(1, 1, 2, 8)), "don't fit"),
+        (lambda: RotaryPositions(4, 4).rotate(*torch.ones(2, 1, 1, 2, 4), torch.tensor([0])), "can't be used"),
+    ],
+)
+def test_bad_input_is_one_clear_error(make, says):
+    with pytest.raises(errors.ArgumentError, match=says):
+        make()
