@@ -7,24 +7,48 @@ tokens[i·S + 1 : i·S + T + 1]. So it needs T + 1 tokens, and nothing has to be
     window 0  a b c d → b c d e
     window 1      c d e f → d e f g
     window 2          e f g h → f g h i
+
+A *stretch* is what windows stay inside: the whole stream, or each document. Its last token is a target only. Where whole
+windows do not reach its end, the tail decides: "drop" leaves the rest out; "pad" adds one window that reaches the end,
+filled up to T; "keep" adds the same window and leaves it short.
+
+Costs: nothing for one stretch; eight bytes a stretch where there are many.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from foreword.errors import ArgumentError
 
-__all__ = ["TokenAccount", "account", "count_windows", "positive"]
+__all__ = ["Cut", "Tail", "TokenAccount", "count_windows", "positive"]
+
+Tail = Literal["drop", "pad", "keep"]
 
 
-def count_windows(tokens: int, context_length: int, stride: int) -> int:
-    """How many whole windows ``tokens`` tokens give.
+def count_windows(tokens: Any, context_length: int, stride: int, tail: Tail = "drop") -> Any:
+    """How many windows a stretch of ``tokens`` tokens gives; an int, or an int64 array for many stretches.
+
+    With a tail, windows go on until one reaches the end: each start has at least one input with its target, and only
+    the last window is short.
 
     >>> count_windows(9, 4, 2), count_windows(5145, 4, 4), count_windows(4, 4, 1)
     (3, 1286, 0)
+    >>> count_windows(10, 4, 2), count_windows(10, 4, 2, "pad"), count_windows(2, 4, 2, "pad")
+    (3, 4, 1)
     """
-    return max(0, (tokens - context_length - 1) // stride + 1)
+    whole = (tokens - context_length - 1) // stride + 1
+    if tail == "drop":
+        return _at_least_0(whole)
+    reaching = -(-(tokens - context_length - 1) // stride) + 1  # the first window is enough up to T + 1 tokens
+    starts = (tokens - 2) // stride + 1  # places where a window has an input and its target
+    if isinstance(tokens, np.ndarray):
+        return np.maximum(0, np.minimum(np.maximum(reaching, 1), starts))
+    return max(0, min(max(reaching, 1), starts))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,17 +58,17 @@ class TokenAccount:
     windows × context_length = distinct + repeated + padded, and stored = distinct + dropped.
 
     Attributes:
-        windows, context_length, stride: the cut.
+        windows, context_length, stride: the cut; stride None where documents are packed.
         stored: tokens in the source.
         distinct: stored tokens that stand in at least one window's inputs.
         repeated: how often a token stands in inputs beyond its first time.
-        padded: places in inputs that hold no stored token.
-        dropped: stored tokens in no window's inputs (a tail, gaps, the last target).
+        padded: places in inputs that hold no stored token (with the tail "keep", a batch holds fewer of them).
+        dropped: stored tokens in no window's inputs (a tail, gaps, each stretch's last target).
     """
 
     windows: int
     context_length: int
-    stride: int
+    stride: int | None
     stored: int
     distinct: int
     repeated: int
@@ -55,26 +79,83 @@ class TokenAccount:
         assert self.windows * self.context_length == self.distinct + self.repeated + self.padded
         assert self.stored == self.distinct + self.dropped
 
+    @property
+    def padding(self) -> float:
+        """The share of the places in inputs that are padding, 0 to 1."""
+        return self.padded / (self.windows * self.context_length)
 
-def account(tokens: int, context_length: int, stride: int) -> TokenAccount:
-    """The token account of whole windows over one stream.
+    @property
+    def seen(self) -> float:
+        """How often a token that is seen at all is seen in one epoch, on average; 1 where no windows overlap."""
+        return (self.distinct + self.repeated) / self.distinct
 
-    >>> account(9, 4, 2)
-    TokenAccount(windows=3, context_length=4, stride=2, stored=9, distinct=8, repeated=4, padded=0, dropped=1)
+
+class Cut:
+    """The windows of one or many stretches of a stream, numbered through: window → where it starts, how long it is.
+
+    Args:
+        offsets: where each stretch starts, and the end: integers [stretches + 1]; [0, n] for one stretch.
+        context_length, stride, tail: T, S, and what becomes of a rest.
+
+    ``len(cut)`` is the number of windows.
+
+    >>> cut = Cut(np.array([0, 10, 13]), 4, 4, "pad")
+    >>> cut.spans(np.arange(len(cut)))
+    (array([ 0,  4,  8, 10]), array([4, 4, 1, 2]))
     """
-    windows = count_windows(tokens, context_length, stride)
-    # Each window but the last brings min(S, T) tokens that the next one does not repeat.
-    distinct = (windows - 1) * min(stride, context_length) + context_length if windows else 0
-    return TokenAccount(
-        windows=windows,
-        context_length=context_length,
-        stride=stride,
-        stored=tokens,
-        distinct=distinct,
-        repeated=windows * context_length - distinct,
-        padded=0,
-        dropped=tokens - distinct,
-    )
+
+    def __init__(self, offsets: NDArray[Any], context_length: int, stride: int, tail: Tail) -> None:
+        self.context_length, self.stride, self.tail = context_length, stride, tail
+        self.offsets = offsets.astype(np.int64, copy=False)
+        # The number of each stretch's first window, and of all: [stretches + 1]
+        counts = count_windows(np.diff(self.offsets), context_length, stride, tail)
+        self._first = np.concatenate(([0], np.cumsum(counts)))
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def stretch_of(self, windows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """In which stretch each window lies, [n]."""
+        if len(self._first) == 2:
+            return np.zeros(len(windows), np.int64)
+        return np.searchsorted(self._first, windows, side="right") - 1
+
+    def spans(self, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+        """Where the windows start in the stream, [n], and how many inputs each has, [n]; None where all have T."""
+        if len(self._first) == 2:
+            starts, ends = self.offsets[0] + windows * self.stride, self.offsets[1]
+        else:
+            stretch = self.stretch_of(windows)
+            starts = self.offsets[stretch] + (windows - self._first[stretch]) * self.stride
+            ends = self.offsets[stretch + 1]
+        if self.tail == "drop":
+            return starts, None
+        return starts, np.minimum(self.context_length, ends - 1 - starts)
+
+    def account(self) -> TokenAccount:
+        """What becomes of every token in one epoch.
+
+        >>> Cut(np.array([0, 9]), 4, 2, "drop").account()
+        TokenAccount(windows=3, context_length=4, stride=2, stored=9, distinct=8, repeated=4, padded=0, dropped=1)
+        """
+        T, S = self.context_length, self.stride
+        tokens, windows = np.diff(self.offsets), np.diff(self._first)
+        tokens, windows = tokens[windows > 0], windows[windows > 0]
+        # Each window but the last of its stretch has T inputs, min(S, T) of which the next one does not repeat.
+        last = np.minimum(T, tokens - 1 - (windows - 1) * S)
+        held = int(((windows - 1) * T + last).sum())
+        distinct = int(((windows - 1) * min(S, T) + last).sum())
+        stored = int(self.offsets[-1] - self.offsets[0])
+        return TokenAccount(
+            windows=len(self),
+            context_length=T,
+            stride=S,
+            stored=stored,
+            distinct=distinct,
+            repeated=held - distinct,
+            padded=len(self) * T - held,
+            dropped=stored - distinct,
+        )
 
 
 def positive(name: str, value: int) -> int:
@@ -89,3 +170,7 @@ def positive(name: str, value: int) -> int:
     if value < 1:
         raise ArgumentError(f"{name} must be at least 1", got=value)
     return int(value)
+
+
+def _at_least_0(count: Any) -> Any:
+    return np.maximum(0, count) if isinstance(count, np.ndarray) else max(0, count)

@@ -1,24 +1,32 @@
 """Windows as indexed examples: ``data[i]`` → (inputs, targets).
 
 Not for: batches and epochs (``WindowLoader``, or torch's own DataLoader). Costs: a few hundred bytes at any number of
-windows; the tokens stay where they are.
+windows over a stream, eight bytes a document inside documents; the tokens stay where they are.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import hashlib
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foreword.errors import ArgumentError, TooShortError
 from foreword.tokens.store import TokenStore
-from foreword.windows.arithmetic import TokenAccount, account, count_windows, positive
+from foreword.windows.arithmetic import Cut, Tail, TokenAccount, positive
+from foreword.windows.packing import Packing
+from foreword.windows.segments import Segments, document_segments, with_padding
+from foreword.windows.source import Source
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["WindowDataset"]
+__all__ = ["IGNORE", "WindowDataset"]
+
+IGNORE = -100  # the target at padding: what torch's cross_entropy leaves out
+
+Arrays = dict[str, NDArray[Any]]
 
 
 class WindowDataset:
@@ -28,114 +36,225 @@ class WindowDataset:
         source: a ``TokenStore``, or token ids as a 1-D array of integers.
         context_length: T, the tokens of a window's inputs.
         stride: how far the next window starts from the last; T where it is None, so that none overlap.
+        within: "stream", windows run on over the ends of documents; "document", each stays inside one.
+        tail: what becomes of a rest that is no whole window, at the end of the stream or of each document: "drop";
+            "pad", one window more, filled up with ``pad_id``, its targets with −100, which torch's cross_entropy
+            leaves out; "keep", the same window, short: ``data[i]`` is as short as it is, a batch as long as the longest
+            of its windows. None means "drop", or "pad" with packing.
+        packing: "best-fit" puts whole documents side by side (``packing``); for ``within="document"`` only.
+        segments: give also positions, document_ids and cu_seqlens (``segments``), as a dict.
+        pad_id: the input id at padding.
+        offsets: where each document starts in an array, and the end, [documents + 1]; a store has its own.
 
-    ``len(data)`` is the number of windows; ``data[i]`` gives (inputs, targets), two int64 tensors [T].
+    ``len(data)`` is the number of windows; ``data[i]`` gives (inputs, targets), two int64 tensors [T]; with ``segments``
+    a dict of ``inputs``, ``targets``, ``positions``, ``document_ids``, int64 [T], and ``cu_seqlens``, int32 [T + 1].
     It is a map-style dataset for torch's DataLoader, with ``__getitems__``.
 
     Raises:
-        ArgumentError: context_length or stride below 1; ids that are not 1-D integers.
-        TooShortError: fewer tokens than one window needs, T + 1.
+        ArgumentError: an argument that can't be used; ids that are not 1-D integers.
+        TooShortError: fewer tokens than one window needs, in the stream or in every document.
 
     >>> data = WindowDataset(np.arange(10), context_length=4, stride=2)
     >>> len(data)
     3
     >>> data[1]
     (tensor([2, 3, 4, 5]), tensor([3, 4, 5, 6]))
+    >>> data = WindowDataset(np.arange(10), context_length=4, offsets=[0, 3, 10], within="document", tail="pad")
+    >>> data[0]
+    (tensor([0, 1, 0, 0]), tensor([   1,    2, -100, -100]))
     """
 
-    def __init__(self, source: TokenStore | ArrayLike, *, context_length: int, stride: int | None = None) -> None:
+    def __init__(
+        self,
+        source: TokenStore | ArrayLike,
+        *,
+        context_length: int,
+        stride: int | None = None,
+        within: Literal["stream", "document"] = "stream",
+        tail: Tail | None = None,
+        packing: Literal["best-fit"] | None = None,
+        segments: bool = False,
+        pad_id: int = 0,
+        offsets: ArrayLike | None = None,
+    ) -> None:
         self.context_length = positive("context_length", context_length)
         self.stride = positive("stride", context_length if stride is None else stride)
-        self.source = source if isinstance(source, TokenStore) else _checked(source)
-        self._shards = self.source.shards if isinstance(self.source, TokenStore) else [self.source]
-        self._ends = np.cumsum([len(shard) for shard in self._shards])
-        tokens = len(self.source)
-        self._length = count_windows(tokens, self.context_length, self.stride)
-        if not self._length:
-            raise TooShortError(
-                "too few tokens for one window",
-                got=f"{tokens:,} tokens",
-                expected=f"at least {self.context_length + 1:,} (context_length + 1, for the shifted targets)",
-                fix=f"give more text, or a context_length of at most {tokens - 1:,}"
-                if tokens > 1
-                else "give more text",
+        self.within = _one_of("within", within, "stream", "document")
+        self.packing = _one_of("packing", packing, None, "best-fit")
+        self.tail: Tail = _one_of("tail", tail or ("pad" if packing else "drop"), "drop", "pad", "keep")
+        self.segments = bool(segments)
+        self.pad_id = int(pad_id)
+        if packing and (within != "document" or tail == "drop" or stride not in (None, context_length)):
+            raise ArgumentError(
+                "packing puts whole documents side by side",
+                got=f"within={within!r}, tail={tail!r}, stride={stride}",
+                expected="within='document', tail='pad' or 'keep', and no stride",
             )
+        self._source = Source(source)
+        self._documents = self._offsets(offsets) if segments or within == "document" else None
+        if packing:
+            assert self._documents is not None
+            self._cut: Cut | Packing = Packing(self._documents, self.context_length)
+        else:
+            stretches = self._documents if within == "document" else None
+            if stretches is None:
+                stretches = np.array([0, len(self._source)])
+            self._cut = Cut(stretches, self.context_length, self.stride, self.tail)
+        self._length = len(self._cut)
+        if not self._length:
+            raise self._too_short()
 
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    @property
+    def source(self) -> TokenStore | None:
+        """The store that the tokens come from; None where they are an array."""
+        return self._source.store
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor] | dict[str, torch.Tensor]:
         if not -self._length <= index < self._length:
             raise IndexError(f"window {index} of {self._length:,}")
-        inputs, targets = self.tensors(np.array([index % self._length]))
-        return inputs[0], targets[0]
+        return self.__getitems__([index % self._length])[0]
 
-    def __getitems__(self, indices: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The windows ``indices``, fetched at once; torch's DataLoader calls this for a batch."""
-        inputs, targets = self.tensors(np.asarray(indices))
-        return list(zip(inputs, targets, strict=True))
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        """The windows ``indices``, fetched at once; torch's DataLoader calls this for a batch.
 
-    def tensors(self, windows: NDArray[np.integer[Any]]) -> tuple[torch.Tensor, torch.Tensor]:
+        With the tail "keep" all are as long as the longest of them, so that they can be stacked.
+        """
+        tensors = self.tensors(np.asarray(indices, np.int64))
+        samples = zip(*tensors.values(), strict=True)
+        return [dict(zip(tensors, sample, strict=True)) for sample in samples] if self.segments else list(samples)
+
+    def tensors(self, windows: NDArray[np.integer[Any]]) -> dict[str, torch.Tensor]:
         """``gather`` as torch tensors that share its memory."""
         import torch
 
-        inputs, targets = self.gather(windows)
-        return torch.from_numpy(inputs), torch.from_numpy(targets)
+        return {name: torch.from_numpy(array) for name, array in self.gather(windows).items()}
 
-    def gather(self, windows: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs and targets of the given windows, two new int64 arrays [n, T].
+    def gather(self, windows: NDArray[np.integer[Any]]) -> Arrays:
+        """The given windows as new arrays: ``inputs`` and ``targets``, int64 [n, T], and the segments, if wanted.
 
-        ``windows`` are indices from 0 to len(data) − 1, [n]; they are not checked.
+        With the tail "keep" they are as long as the longest of the windows. ``windows`` are indices from 0 to
+        len(data) − 1, [n]; they are not checked.
+
+        Raises:
+            StoreError: a file of the source has changed or shrunk.
         """
-        starts = windows * self.stride
-        inputs = np.empty((len(starts), self.context_length), np.int64)
-        targets = np.empty_like(inputs)
-        if len(self._shards) == 1:
-            _cut(self._shards[0], starts, inputs, targets)
-            return inputs, targets
-        first = np.searchsorted(self._ends, starts, side="right")
-        last = np.searchsorted(self._ends, starts + self.context_length, side="right")
-        for shard in np.unique(first[first == last]):
-            rows = np.flatnonzero((first == shard) & (last == shard))
-            shard_inputs, shard_targets = np.empty((2, len(rows), self.context_length), np.int64)
-            _cut(
-                self._shards[shard],
-                starts[rows] - (self._ends[shard] - len(self._shards[shard])),
-                shard_inputs,
-                shard_targets,
-            )
-            inputs[rows], targets[rows] = shard_inputs, shard_targets
-        for row in np.flatnonzero(first != last):  # the few that cross from one shard into the next
-            window = self.source[starts[row] : starts[row] + self.context_length + 1]
-            inputs[row], targets[row] = window[:-1], window[1:]
-        return inputs, targets
+        windows = windows.astype(np.int64, copy=False)
+        arrays = self._gather_packed(windows) if isinstance(self._cut, Packing) else self._gather_cut(windows)
+        return arrays if self.tail != "keep" else _trimmed(arrays, self.context_length)
+
+    def _gather_cut(self, windows: NDArray[np.int64]) -> Arrays:
+        assert isinstance(self._cut, Cut)
+        starts, lengths = self._cut.spans(windows)
+        ids = self._source.runs(starts, self.context_length + 1)
+        inputs, targets = ids[:, :-1].astype(np.int64), ids[:, 1:].astype(np.int64)
+        if lengths is not None and int(lengths.min(initial=self.context_length)) < self.context_length:
+            beyond = np.arange(self.context_length) >= lengths[:, None]
+            inputs[beyond], targets[beyond] = self.pad_id, IGNORE
+        if not self.segments:
+            return {"inputs": inputs, "targets": targets}
+        assert self._documents is not None
+        told = document_segments(self._documents, starts, lengths, self.context_length)
+        return _with_segments(inputs, targets, told)
+
+    def _gather_packed(self, windows: NDArray[np.int64]) -> Arrays:
+        assert isinstance(self._cut, Packing)
+        rows, places, sources, lengths, documents = self._cut.pieces(windows)
+        held = np.bincount(rows, lengths, len(windows)).astype(np.int64)
+        told = with_padding(len(windows), self.context_length, rows, places, documents, held)
+        # In the stream, a segment starts where its piece does; padding reads from 0 on and is overwritten.
+        begin = np.zeros(len(told.rows), np.int64)
+        begin[told.documents >= 0] = sources
+        where = told.spread(begin) + told.positions
+        padding = told.document_ids < 0
+        where[padding] = 0
+        inputs, targets = self._source.at(where).astype(np.int64), self._source.at(where + 1).astype(np.int64)
+        inputs[padding], targets[padding] = self.pad_id, IGNORE
+        return _with_segments(inputs, targets, told) if self.segments else {"inputs": inputs, "targets": targets}
 
     def account(self) -> TokenAccount:
         """What becomes of every token of the source in one epoch, over inputs."""
-        return account(len(self.source), self.context_length, self.stride)
+        return self._cut.account()
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what decides the windows: the tokens, the documents where they matter, and the cut."""
+        documents = b""
+        if self._documents is not None and self._source.store is None:
+            documents = np.ascontiguousarray(self._documents, "<i8").tobytes()
+        cut = (self.context_length, self.stride, self.within, self.tail, self.packing)
+        told = f"{self._source.fingerprint} {len(self._source)} {cut}".encode()
+        return hashlib.blake2b(told + documents, digest_size=8).hexdigest()
+
+    def _offsets(self, given: ArrayLike | None) -> NDArray[np.int64]:
+        """Where each document starts, and the end, [documents + 1]: the store's, or those given for an array."""
+        store = self._source.store
+        if store is not None and given is None:
+            return np.asarray(store.offsets).astype(np.int64, copy=False)
+        if store is not None or given is None:
+            raise ArgumentError(
+                "a store has document offsets of its own" if store is not None else "an array has no documents",
+                fix="leave offsets out" if store is not None else "give offsets=, where each starts, and the end",
+            )
+        offsets = np.asarray(given)
+        fits = offsets.ndim == 1 and offsets.dtype.kind in "ui" and len(offsets) > 1
+        if not fits or offsets[0] != 0 or offsets[-1] != len(self._source) or (np.diff(offsets.astype("i8")) < 0).any():
+            raise ArgumentError(
+                "offsets must be rising integers from 0 to the number of tokens",
+                got=np.array2string(offsets, threshold=8),
+                expected=f"[0, …, {len(self._source)}]",
+            )
+        return offsets.astype(np.int64)
+
+    def _too_short(self) -> TooShortError:
+        needed = self.context_length + 1 if self.tail == "drop" else 2
+        why = "context_length + 1, for the shifted targets" if self.tail == "drop" else "an input and its target"
+        tokens = len(self._source)
+        got = f"{tokens:,} tokens"
+        if self.within == "document" and self._documents is not None:
+            tokens = int(np.diff(self._documents).max(initial=0))
+            got = f"{len(self._documents) - 1:,} documents, the longest of {tokens:,} tokens"
+        fix = f"give more text, or a context_length of at most {tokens - 1:,}" if tokens > 1 else "give more text"
+        return TooShortError("too few tokens for one window", got=got, expected=f"at least {needed:,} ({why})", fix=fix)
 
     def __repr__(self) -> str:
-        return (
-            f"WindowDataset(windows={len(self):,}, context_length={self.context_length}, stride={self.stride}, "
-            f"tokens={len(self.source):,})"
-        )
+        cut = f"context_length={self.context_length}, stride={self.stride}"
+        if self.within == "document":
+            cut += ", within='document'" + (f", packing={self.packing!r}" if self.packing else "")
+        if self.tail != "drop":
+            cut += f", tail={self.tail!r}"
+        return f"WindowDataset(windows={len(self):,}, {cut}, tokens={len(self._source):,})"
 
 
-def _checked(ids: ArrayLike) -> NDArray[Any]:
-    array = np.asarray(ids)
-    if array.ndim != 1 or (array.dtype.kind not in "ui" and array.size):
-        raise ArgumentError(
-            "token ids must be a 1-D array of integers",
-            got=f"shape {array.shape}, dtype {array.dtype}",
-            fix="encode text first, tokenizer.encode(text), or open a store",
-        )
-    return array
+def _with_segments(inputs: NDArray[np.int64], targets: NDArray[np.int64], told: Segments) -> Arrays:
+    return {
+        "inputs": inputs,
+        "targets": targets,
+        "positions": told.positions,
+        "document_ids": told.document_ids,
+        "cu_seqlens": told.cu_seqlens,
+    }
 
 
-def _cut(
-    tokens: NDArray[Any], starts: NDArray[np.integer[Any]], inputs: NDArray[np.int64], targets: NDArray[np.int64]
-) -> None:
-    """Fill inputs and targets [n, T] with the windows of ``tokens`` that begin at ``starts`` [n]."""
-    windows = np.lib.stride_tricks.sliding_window_view(tokens, inputs.shape[1] + 1)[starts]
-    inputs[:] = windows[:, :-1]
-    targets[:] = windows[:, 1:]
+def _trimmed(arrays: Arrays, context_length: int) -> Arrays:
+    """The arrays without the places at which every window is padded."""
+    longest = int(np.flatnonzero((arrays["targets"] != IGNORE).any(axis=0))[-1]) + 1
+    if longest == context_length:
+        return arrays
+    short = {name: np.ascontiguousarray(array[:, :longest]) for name, array in arrays.items() if name != "cu_seqlens"}
+    if "cu_seqlens" in arrays:
+        short["cu_seqlens"] = np.minimum(arrays["cu_seqlens"], longest)
+    return short
+
+
+def _one_of(name: str, value: Any, *admitted: Any) -> Any:
+    """``value`` if it is admitted.
+
+    Raises:
+        ArgumentError: it is not.
+    """
+    if value not in admitted:
+        raise ArgumentError(f"{name} is not known", got=repr(value), expected=" or ".join(map(repr, admitted)))
+    return value
