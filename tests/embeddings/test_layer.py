@@ -193,6 +193,39 @@ def test_hooks_on_the_tables_keep_what_the_tables_gave():
     assert torch.equal(total, token + position)
 
 
+def test_what_hangs_on_a_table_is_called():
+    """An adapter in the table's place, a parametrization, max_norm: the quick path must not pass them by."""
+
+    class Doubled(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner, self.num_embeddings = inner, inner.num_embeddings
+
+        def forward(self, ids, **options):
+            return 2 * self.inner(ids, **options)
+
+    ids = torch.tensor([[1, 2]])
+    tables = make().token_embedding.weight, make().position_embedding.weight
+    layer = make()
+    layer.token_embedding = Doubled(layer.token_embedding)
+    assert torch.equal(layer(ids), 2 * tables[0][ids] + tables[1][:2])
+    with pytest.raises(errors.TokenIdError, match="11 is outside"):
+        layer(torch.tensor([[11]]))
+
+    layer = make()
+    nn.utils.parametrize.register_parametrization(layer.token_embedding, "weight", Negated())
+    assert torch.equal(layer(ids), tables[1][:2] - tables[0][ids])
+
+    layer = make("none")
+    layer.token_embedding.max_norm = 0.5
+    assert layer(ids).norm(dim=-1).max() <= 0.5 + 1e-6
+
+
+class Negated(nn.Module):
+    def forward(self, weight):
+        return -weight
+
+
 def test_freeze_by_part():
     layer = make(norm="layer")
     learning = lambda: [name for name, p in layer.named_parameters() if p.requires_grad]  # noqa: E731

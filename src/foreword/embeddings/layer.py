@@ -162,22 +162,24 @@ class InputEmbedding(nn.Module):
         T = ids.shape[-1]
         if self.context_length is not None and (offset or positions is None):
             within(self.context_length, offset=offset, length=T)
+        token: nn.Embedding = self._modules["token_embedding"]  # type: ignore[assignment]
+        table = _bare_table(token)
         try:
-            x_BTD = self.token_embedding(ids)
+            if table is None:
+                x_BTD = token(ids)
+            else:
+                padding = -1 if token.padding_idx is None else token.padding_idx
+                x_BTD = torch.embedding(table, ids, padding, token.scale_grad_by_freq, token.sparse)
         except IndexError:
-            self._outside(ids)
+            self._find_outside(ids)
+            raise
+        # In place where only this call holds x: autograd needs neither what was scaled nor a term of the sum.
+        own = table is not None
         if self.scale != 1.0:
-            x_BTD = x_BTD * self.scale
+            x_BTD = x_BTD.mul_(self.scale) if own else x_BTD * self.scale
         if self._adds:
-            if positions is not None and positions.shape not in (ids.shape, ids.shape[-1:]):
-                raise ArgumentError(
-                    "positions don't fit the ids",
-                    got=f"positions {list(positions.shape)}, ids {list(ids.shape)}",
-                    expected="the shape of the ids, or [T]",
-                )
-            places = self.position_embedding(positions, offset=offset, length=T)  # type: ignore[misc]
-            # In place, for autograd keeps neither term of a sum; unless a hook may have kept the first.
-            x_BTD = x_BTD + places if self.token_embedding._forward_hooks else x_BTD.add_(places)
+            places = self._places(ids, positions, offset)
+            x_BTD = x_BTD.add_(places) if own else x_BTD + places
         if self.norm is not None:
             x_BTD = self.norm(x_BTD)
         return functional.dropout(x_BTD, self.dropout) if self.training and self.dropout else x_BTD
@@ -348,14 +350,31 @@ class InputEmbedding(nn.Module):
         layer.coverage = known.coverage
         return layer
 
-    def _outside(self, ids: Tensor) -> NoReturn:
-        place = ((ids < 0) | (ids >= self.vocab_size)).nonzero()[0].tolist()
-        raise TokenIdError(
-            f"the token id {ids[tuple(place)].item()} is outside the vocabulary",
-            expected=f"0 … {self.vocab_size - 1} (vocab_size {self.vocab_size})",
-            where=f"ids[{', '.join(map(str, place))}] of ids {list(ids.shape)}",
-            fix="encode with the tokenizer that the layer was made for, or resize the layer",
-        ) from None
+    def _places(self, ids: Tensor, positions: Tensor | None, offset: int) -> Tensor:
+        """What is added to the tokens, [T, D] or [B, T, D]."""
+        module: LearnedPositions | SinusoidalPositions = self._modules["position_embedding"]  # type: ignore[assignment]
+        T = ids.shape[-1]
+        if positions is None:
+            table = _bare_table(module)
+            return module(offset=offset, length=T) if table is None else table[offset : offset + T]
+        if positions.shape not in (ids.shape, ids.shape[-1:]):
+            raise ArgumentError(
+                "positions don't fit the ids",
+                got=f"positions {list(positions.shape)}, ids {list(ids.shape)}",
+                expected="the shape of the ids, or [T]",
+            )
+        places: Tensor = module(positions, offset=offset, length=T)
+        return places
+
+    def _find_outside(self, ids: Tensor) -> None:
+        """Raise TokenIdError if an id is outside the vocabulary."""
+        for place in ((ids < 0) | (ids >= self.vocab_size)).nonzero()[:1].tolist():
+            raise TokenIdError(
+                f"the token id {ids[tuple(place)].item()} is outside the vocabulary",
+                expected=f"0 … {self.vocab_size - 1} (vocab_size {self.vocab_size})",
+                where=f"ids[{', '.join(map(str, place))}] of ids {list(ids.shape)}",
+                fix="encode with the tokenizer that the layer was made for, or resize the layer",
+            ) from None
 
     def extra_repr(self) -> str:  # noqa: D102
         sizes = (
@@ -363,6 +382,18 @@ class InputEmbedding(nn.Module):
         )
         scale = f", scale={self.scale:g}" if self.scale != 1.0 else ""
         return sizes + scale + (f", dropout={self.dropout:g}" if self.dropout else "")
+
+
+def _bare_table(module: nn.Module) -> Tensor | None:
+    """The weight of an embedding that nothing hangs on; None where a hook, adapter or parametrization needs a call.
+
+    A module's call costs as much as a small lookup, and its attributes half of that: a third of the time at [8, 4].
+    """
+    if type(module) not in (nn.Embedding, LearnedPositions) or module.max_norm is not None:
+        return None
+    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+        return None
+    return module._parameters.get("weight")
 
 
 def _make_norm(norm: Norm | None, dim: int, factory: dict[str, Any]) -> nn.LayerNorm | nn.RMSNorm | None:
