@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from foreword.cli import tour
+from foreword.cli import explore, tour
 from foreword.errors import ForewordError
 
 __all__ = ["app", "main"]
@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 
 app.command()(tour.tour)
+app.command()(explore.explore)
+app.command()(explore.serve)
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,109 @@
+"""``foreword explore`` and ``foreword serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Host = Annotated[str, typer.Option(help="The address to listen on. Beyond this machine, a token is asked for.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes any that is free.")]
+VectorNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--vectors", help="Word vectors, by name or path; may be repeated.", show_default="GloVe, 50 dimensions"
+    ),
+]
+TokenizerNames = Annotated[
+    list[str] | None,
+    typer.Option("--tokenizer", help="A tokenizer, by name or path; may be repeated.", show_default="gpt2, bytes"),
+]
+Stores = Annotated[
+    list[Path] | None,
+    typer.Option("--store", help="A token store, or a folder of them, that may be opened; may be repeated."),
+]
+AllowHosts = Annotated[
+    list[str] | None, typer.Option("--allow-host", help="Another name that browsers may reach this server by.")
+]
+Token = Annotated[
+    str | None, typer.Option(help="What every request must carry.", envvar="FOREWORD_TOKEN", show_default=False)
+]
+
+
+def explore(
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    vectors: VectorNames = None,
+    tokenizer: TokenizerNames = None,
+    store: Stores = None,
+    allow_host: AllowHosts = None,
+    token: Token = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+) -> None:
+    """See tokens, windows, embeddings and word vectors on a page of your own machine.
+
+    Nothing leaves the machine, and nothing but what is named here can be opened.
+
+    Example: foreword explore --store corpus-store --tokenizer gpt2 --tokenizer cl100k_base
+    """
+    _run(host, port, vectors, tokenizer, store, allow_host, token, page=True, browser=browser)
+
+
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    vectors: VectorNames = None,
+    tokenizer: TokenizerNames = None,
+    store: Stores = None,
+    allow_host: AllowHosts = None,
+    token: Token = None,
+) -> None:
+    """Serve the HTTP API alone, without the page.
+
+    Its OpenAPI document is at /api/v1/openapi.json.
+
+    Example: foreword serve --port 9000
+    """
+    _run(host, port, vectors, tokenizer, store, allow_host, token, page=False, browser=False)
+
+
+def _run(
+    host: str,
+    port: int,
+    vectors: list[str] | None,
+    tokenizers: list[str] | None,
+    stores: list[Path] | None,
+    allow_hosts: list[str] | None,
+    token: str | None,
+    *,
+    page: bool,
+    browser: bool,
+) -> None:
+    import secrets
+    import socket
+
+    from foreword.errors import MissingFileError
+    from foreword.explorer.settings import LOOPBACK, Settings
+
+    for path in stores or []:
+        if not path.is_dir():
+            raise MissingFileError("there is no such folder of stores", where=path)
+    local = host in LOOPBACK
+    names = {host, *(name.lower() for name in allow_hosts or [])} | (
+        {socket.gethostname().lower()} if not local else set()
+    )
+    defaults = Settings()
+    settings = Settings(
+        vectors=tuple(vectors or defaults.vectors),
+        tokenizers=tuple(tokenizers or defaults.tokenizers),
+        stores=tuple(stores or []),
+        hosts=LOOPBACK | names,
+        token=token or (None if local else secrets.token_urlsafe(24)),
+        page=page,
+    )
+    from foreword.explorer import server
+
+    listener = server.bind(host, port)
+    print(f"Foreword is at {server.address(listener, settings)}  (Ctrl-C ends it)", flush=True)
+    server.serve(settings, listener, open_browser=browser)

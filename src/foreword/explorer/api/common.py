@@ -1,0 +1,81 @@
+"""What operations share: the library and limits of the application, arrays as JSON.
+
+Not for: anything that one topic alone needs. Costs: nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import Depends, Query, Request, Response
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from foreword.errors import ArgumentError
+from foreword.explorer.library import Library
+from foreword.explorer.settings import Limits
+
+__all__ = ["Array", "Body", "Encoding", "InLibrary", "Text", "WithinLimits", "answer", "array", "check_size"]
+
+
+class Body(BaseModel):
+    """A request's body: a member that isn't known is an error, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Array(BaseModel):
+    """An array: nested lists, or little-endian bytes in base64."""
+
+    shape: list[int]
+    dtype: Literal["float32"]
+    values: list[Any] | None = Field(None, description="nested lists, with encoding=json")
+    base64: str | None = Field(None, description="little-endian bytes, the last axis fastest, with encoding=base64")
+
+
+Encoding = Literal["json", "base64"]
+Text = Annotated[str, Field(description="any text", examples=["Every effort moves you"])]
+
+
+async def _library(request: Request) -> Library:
+    library: Library = request.app.state.library
+    return library
+
+
+async def _limits(request: Request) -> Limits:
+    limits: Limits = request.app.state.limits
+    return limits
+
+
+InLibrary = Annotated[Library, Depends(_library)]
+WithinLimits = Annotated[Limits, Depends(_limits)]
+EncodingQuery = Annotated[Encoding, Query(description="how arrays are written")]
+
+
+def array(values: NDArray[np.floating[Any]], encoding: Encoding) -> dict[str, Any]:
+    """An array as ``Array`` describes it; as JSON, rounded to six decimals."""
+    told: dict[str, Any] = {"shape": list(values.shape), "dtype": "float32"}
+    if encoding == "base64":
+        return told | {"base64": base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()}
+    return told | {"values": np.round(values.astype(np.float64), 6).tolist()}
+
+
+def answer(content: object) -> Response:
+    """JSON as it is, past the framework's checks: the operation's own types are tested against its schema."""
+    return Response(
+        json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace"),
+        media_type="application/json",
+    )
+
+
+def check_size(what: str, size: int, limit: int) -> None:
+    """Refuse what is over a limit.
+
+    Raises:
+        ArgumentError: it is.
+    """
+    if size > limit:
+        raise ArgumentError(f"{what}: too much for one request", got=f"{size:,}", expected=f"at most {limit:,}")

@@ -1,0 +1,240 @@
+"""Word vectors: look up, complete, similar, analogy, batch, map.
+
+Costs: a search of 400,000 × 50 takes about a millisecond, a completion less; the first of each loads or sorts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import BaseModel, Field
+
+from foreword.errors import ArgumentError
+from foreword.explorer import geometry
+from foreword.explorer.api.common import Body, InLibrary, WithinLimits, answer, check_size
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/vectors", tags=["vectors"])
+
+Name = Annotated[str, Path(description="the name of word vectors", examples=["glove-wiki-gigaword-50"])]
+Key = Annotated[str, Field(description="a word", max_length=1_000, examples=["king"])]
+Keys = Annotated[list[Key], Field(max_length=1_000)]
+Topn = Annotated[int, Field(ge=1, le=1_000)]
+
+
+class Neighbour(BaseModel):
+    """A word and its cosine with what was asked for."""
+
+    key: str
+    score: float
+
+
+Neighbours = list[Neighbour]
+
+
+class VectorsInfo(BaseModel):
+    """Word vectors that may be named."""
+
+    name: str
+    keys: int
+    dim: int
+
+
+class Lookup(BaseModel):
+    """A word's vector."""
+
+    key: str
+    row: int
+    norm: float
+    vector: list[float]
+
+
+class SimilarRequest(Body):
+    """Words to add and words to take away."""
+
+    positive: Keys
+    negative: Annotated[Keys, Field(default_factory=list)]
+    topn: Topn = 10
+
+
+class BatchRequest(Body):
+    """Many words, each asked for its neighbours."""
+
+    keys: Keys
+    topn: Topn = 10
+
+
+class AnalogyRequest(Body):
+    """a − b + c."""
+
+    a: Key
+    b: Key
+    c: Key
+    topn: Topn = 10
+
+
+class Point(BaseModel):
+    """A word on a plane."""
+
+    key: str
+    x: float
+    y: float
+
+
+class Analogy(BaseModel):
+    """The answer to a − b + c, and a picture of it: the four corners of a parallelogram, and the answers near them."""
+
+    neighbours: Neighbours
+    corners: list[Point] = Field(description="b, a, c and a − b + c, on the plane they lie in")
+    points: list[Point] = Field(description="the neighbours, dropped onto that plane")
+
+
+class MapRequest(Body):
+    """The words to draw."""
+
+    keys: Keys
+
+
+class Map(BaseModel):
+    """Words on the plane of their first two principal components."""
+
+    kept: float = Field(description="the share of variance that the plane keeps, 0 … 1")
+    clusters: int
+    keys: list[str]
+    x: list[float]
+    y: list[float]
+    cluster: list[int] = Field(description="by size, 0 the largest")
+    missing: list[str] = Field(description="words that have no vector")
+
+
+@router.get("", response_model=list[VectorsInfo], summary="The word vectors that may be named")
+def vectors(library: InLibrary) -> Response:
+    """Their names and sizes; the first is the default."""
+    every = ((name, library.words(name).kv) for name in library.vector_names)
+    return answer([{"name": name, "keys": len(kv), "dim": kv.vector_size} for name, kv in every])
+
+
+@router.get("/{name}/lookup", response_model=Lookup, summary="A word's vector")
+def lookup(name: Name, key: Annotated[str, Query(max_length=1_000)], library: InLibrary) -> Response:
+    """``wv[key]``."""
+    kv = library.words(name).kv
+    vector = np.asarray(kv[key], np.float64)
+    return answer(
+        {
+            "key": key,
+            "row": int(kv.key_to_index[key]),
+            "norm": float(np.linalg.norm(vector)),
+            "vector": vector.tolist(),
+        }
+    )
+
+
+@router.get("/{name}/complete", response_model=list[str], summary="The words that start so")
+def complete(
+    name: Name,
+    prefix: Annotated[str, Query(max_length=1_000)],
+    library: InLibrary,
+    limit: Annotated[int, Query(ge=1, le=100)] = 10,
+) -> Response:
+    """The most frequent words that start with ``prefix``."""
+    return answer(library.words(name).complete(prefix, limit))
+
+
+@router.get("/{name}/similar", response_model=Neighbours, summary="The nearest words to a word")
+def similar(
+    name: Name,
+    key: Annotated[str, Query(max_length=1_000, examples=["king"])],
+    library: InLibrary,
+    topn: Annotated[int, Query(ge=1, le=1_000)] = 10,
+) -> Response:
+    """``wv.most_similar(key, topn=…)``."""
+    return answer(_neighbours(library.words(name).kv.most_similar(key, topn=topn)))
+
+
+@router.post("/{name}/similar", response_model=Neighbours, summary="The nearest words to a sum of words")
+def similar_to_sum(name: Name, request: SimilarRequest, library: InLibrary) -> Response:
+    """``wv.most_similar(positive=…, negative=…, topn=…)``."""
+    if not request.positive and not request.negative:
+        raise ArgumentError("no words were given", expected="at least one in positive or negative")
+    kv = library.words(name).kv
+    return answer(_neighbours(kv.most_similar(positive=request.positive, negative=request.negative, topn=request.topn)))
+
+
+@router.post("/{name}/batch", response_model=list[Neighbours], summary="The nearest words to each of many")
+def batch(name: Name, request: BatchRequest, library: InLibrary, limits: WithinLimits) -> Response:
+    """``wv.most_similar`` of each word."""
+    check_size("words × topn", len(request.keys) * request.topn, limits.map_words)
+    kv = library.words(name).kv
+    return answer([_neighbours(kv.most_similar(key, topn=request.topn)) for key in request.keys])
+
+
+@router.post("/{name}/analogy", response_model=Analogy, summary="a − b + c, and its parallelogram")
+def analogy(name: Name, request: AnalogyRequest, library: InLibrary) -> Response:
+    """``wv.most_similar(positive=[a, c], negative=[b])``, and the four corners on their plane.
+
+    The corners are unit vectors, as the query adds them.
+    """
+    kv = library.words(name).kv
+    a, b, c = geometry.unit(np.stack([kv[key] for key in (request.a, request.b, request.c)]))
+    found = kv.most_similar(positive=[request.a, request.c], negative=[request.b], topn=request.topn)
+    near = geometry.unit(np.stack([kv[key] for key, _ in found])) if found else np.zeros((0, len(a)), np.float32)
+    corners, points = geometry.parallelogram(a, b, c, near)
+    names = [request.b, request.a, request.c, f"{request.a} − {request.b} + {request.c}"]
+    return answer(
+        {
+            "neighbours": _neighbours(found),
+            "corners": [_point(*pair) for pair in zip(names, corners, strict=True)],
+            "points": [_point(key, xy) for (key, _), xy in zip(found, points, strict=True)],
+        }
+    )
+
+
+@router.get("/{name}/map", response_model=Map, summary="The most frequent words on a plane")
+def map_of_most_frequent(
+    name: Name, library: InLibrary, count: Annotated[int, Query(ge=1, le=10_000)] = 1_000
+) -> Response:
+    """The first ``count`` words on the plane of their first two principal components, in clusters."""
+    words = library.words(name)
+    count = min(count, len(words.kv))
+    flat, kept, clusters = words.map(count)
+    return answer(_map(words.kv.index_to_key[:count], flat, kept, clusters, []))
+
+
+@router.post("/{name}/map", response_model=Map, summary="A list of words on a plane")
+def map_of_words(name: Name, request: MapRequest, library: InLibrary) -> Response:
+    """The same for a list of words; those without a vector are named in ``missing``."""
+    kv = library.words(name).kv
+    keys = [key for key in dict.fromkeys(request.keys) if key in kv]
+    missing = [key for key in dict.fromkeys(request.keys) if key not in kv]
+    if not keys:
+        raise ArgumentError("none of the words has a vector", got=", ".join(missing[:10]) or "no words")
+    points = geometry.unit(np.stack([kv[key] for key in keys]))
+    flat, kept = geometry.plane(points)
+    return answer(_map(keys, flat, kept, geometry.clusters(points, max(1, min(10, len(keys) // 4))), missing))
+
+
+def _neighbours(found: Sequence[tuple[str, float]]) -> list[dict[str, object]]:
+    return [{"key": key, "score": float(score)} for key, score in found]
+
+
+def _point(key: str, xy: geometry.Floats) -> dict[str, object]:
+    return {"key": key, "x": float(xy[0]), "y": float(xy[1])}
+
+
+def _map(
+    keys: Sequence[str], flat: geometry.Floats, kept: float, clusters: geometry.Rows, missing: list[str]
+) -> dict[str, object]:
+    x, y = np.round(flat.astype(np.float64), 5).T.tolist()
+    return {
+        "kept": kept,
+        "clusters": int(clusters.max()) + 1,
+        "keys": list(keys),
+        "x": x,
+        "y": y,
+        "cluster": clusters.tolist(),
+        "missing": missing,
+    }

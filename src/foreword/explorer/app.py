@@ -1,0 +1,113 @@
+"""The application: the API, the page, and what guards both.
+
+    request ── Guard ──▶ /api/v1/…  one module of api/ a topic
+                     └─▶ /, /words, /store and their files in static/
+
+Not for: sockets (``server``). Costs: building it is about 50 ms, most of it FastAPI's import.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse
+from starlette.types import ASGIApp
+
+from foreword import __version__
+from foreword.errors import ForewordError
+from foreword.explorer import problems
+from foreword.explorer.api import flow, stores, vectors
+from foreword.explorer.library import Library
+from foreword.explorer.problems import Problem
+from foreword.explorer.security import Guard
+from foreword.explorer.settings import Settings
+
+__all__ = ["create_app"]
+
+PAGES = {"/": "flow.html", "/words": "words.html", "/store": "store.html"}
+
+
+class Explorer(FastAPI):
+    """FastAPI inside its guard, and with the schema of a problem in its document."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """All that FastAPI builds, its own handling of faults included, inside the guard."""
+        return Guard(super().build_middleware_stack(), self.state.settings)
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document. No operation returns a problem by its type, so its schema is added here."""
+        document = super().openapi()
+        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+        return document
+
+
+class Health(BaseModel):
+    """That the server answers."""
+
+    status: str
+    version: str
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The explorer as an ASGI application.
+
+    >>> app = create_app(Settings(page=False))
+    >>> "/api/v1/tokenize" in app.openapi()["paths"]
+    True
+    """
+    settings = settings or Settings()
+    app = Explorer(
+        title="Foreword",
+        version=__version__,
+        summary="Everything before the first transformer block.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # its page loads scripts from a network
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.settings = settings
+    app.state.library = Library(settings)
+    app.state.limits = settings.limits
+    api = APIRouter(prefix="/api/v1", responses=problems.PROBLEMS)
+
+    @api.get("/health", response_model=Health, tags=["server"], summary="Whether the server answers")
+    async def health() -> Health:
+        return Health(status="ok", version=__version__)
+
+    for topic in (flow, vectors, stores):
+        api.include_router(topic.router)
+    app.include_router(api)
+    if settings.page:
+        _serve_page(app)
+    app.add_exception_handler(ForewordError, problems.on_foreword_error)
+    app.add_exception_handler(RequestValidationError, problems.on_invalid)
+    app.add_exception_handler(HTTPException, problems.on_http_error)
+    app.add_exception_handler(Exception, problems.on_unexpected)
+    return app
+
+
+def _serve_page(app: FastAPI) -> None:
+    folder = _static()
+    for path, file in PAGES.items():
+        app.add_api_route(path, _page(folder / file), include_in_schema=False, response_class=FileResponse)
+    app.mount("/static", StaticFiles(directory=folder), name="static")
+
+
+def _page(file: Path):  # type: ignore[no-untyped-def]
+    async def page() -> FileResponse:
+        return FileResponse(file, headers={"Cache-Control": "no-cache"})
+
+    return page
+
+
+def _static() -> Path:
+    folder: Traversable = importlib.resources.files("foreword.explorer") / "static"
+    return Path(str(folder))

@@ -1,0 +1,106 @@
+"""Errors as problem details (RFC 9457): ``application/problem+json``, the same four facts that a ``ForewordError`` has.
+
+Not for: raising them. Costs: nothing until something goes wrong; nearest spellings are computed here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from foreword import errors
+
+__all__ = ["PROBLEMS", "Problem", "on_foreword_error", "on_http_error", "on_invalid", "on_unexpected", "problem"]
+
+
+class Problem(BaseModel):
+    """What went wrong, as RFC 9457 says; the facts of Foreword's own errors stand beside it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str | None = None
+    got: str | None = None
+    expected: str | None = None
+    where: str | None = None
+    fix: str | None = None
+
+
+_TOLD = {
+    401: "the token is missing or wrong",
+    403: "the request comes from another origin",
+    404: "there is no such thing",
+    408: "the body took too long",
+    413: "the body is too large",
+    421: "the Host header is not one of this server's names",
+    422: "the request can't be used",
+    503: "the server is busy, or the answer took too long",
+}
+# What every operation of the API may answer beside its result.
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": told,
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for status, told in {400: "the request is malformed", **_TOLD}.items()
+}
+
+_STATUS: dict[type[errors.ForewordError], int] = {
+    errors.UnknownKeyError: 404,
+    errors.UnknownNameError: 404,
+    errors.MissingFileError: 404,
+    errors.FileError: 503,
+    errors.MissingPackageError: 503,
+}
+
+
+def problem(status: int, title: str, *, kind: str = "about:blank", **facts: object) -> Response:
+    """A problem as a response; facts that are None are left out."""
+    told = {"type": kind, "title": title, "status": status}
+    told |= {name: str(value) for name, value in facts.items() if value is not None}
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if status in (408, 413):
+        headers["Connection"] = "close"
+    body = json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")
+    return Response(body, status, headers, "application/problem+json")
+
+
+async def on_foreword_error(_: Request, error: Exception) -> Response:
+    """An error of ours: what the client asked for can't be done."""
+    assert isinstance(error, errors.ForewordError)
+    kind = next((cls for cls in type(error).__mro__ if cls in _STATUS), None)
+    facts = {name: error.fact(name) for name in ("got", "expected", "where", "fix")}
+    return problem(
+        _STATUS[kind] if kind else 422, error.problem, kind=f"urn:foreword:error:{type(error).__name__}", **facts
+    )
+
+
+async def on_invalid(_: Request, error: Exception) -> Response:
+    """A request that doesn't fit the schema: the first fault is told."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    return problem(
+        422,
+        "the request can't be used",
+        kind="urn:foreword:error:invalid-request",
+        detail=first["msg"],
+        where="/".join(str(part) for part in first["loc"]),
+    )
+
+
+async def on_http_error(_: Request, error: Exception) -> Response:
+    """An error of the framework: no such path, another method."""
+    assert isinstance(error, HTTPException)
+    answer = problem(error.status_code, str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def on_unexpected(_: Request, __: Exception) -> Response:
+    """A fault of ours; uvicorn logs its traceback, the client learns nothing of it."""
+    return problem(500, "an unexpected error; the server's log tells more")
