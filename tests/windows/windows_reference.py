@@ -34,3 +34,38 @@ def same_batches(ours, theirs):
         for ours_batch, theirs_batch in zip(ours, theirs, strict=True)
         for ours_part, theirs_part in zip(ours_batch, theirs_batch, strict=True)
     )
+
+
+def spans(tokens, context_length, stride, tail, *, begin=0):
+    """(start, length) of each window over a stretch of ``tokens`` tokens that begins at ``begin``."""
+    found, start, reached = [], 0, False
+    while not reached:
+        length = min(context_length, tokens - 1 - start)  # inputs that have a target
+        if length < 1 or (tail == "drop" and length < context_length):
+            break
+        found.append((begin + start, length))
+        reached = start + length == tokens - 1 and tail != "drop"
+        start += stride
+    return found
+
+
+def account(found, tokens, context_length):
+    """The token account, by counting each token: (distinct, repeated, padded, dropped)."""
+    seen = [0] * tokens
+    for start, length in found:
+        for place in range(start, start + length):
+            seen[place] += 1
+    distinct = sum(count > 0 for count in seen)
+    return distinct, sum(seen) - distinct, len(found) * context_length - sum(seen), tokens - distinct
+
+
+def pack(lengths, capacity):
+    """Best-fit decreasing, an item at a time: the room left in each bin."""
+    rooms = []
+    for length in sorted(lengths, reverse=True):
+        fitting = [i for i, room in enumerate(rooms) if room >= length]
+        if not fitting:
+            rooms.append(capacity)
+            fitting = [len(rooms) - 1]
+        rooms[min(fitting, key=lambda i: rooms[i])] -= length
+    return rooms

@@ -1,7 +1,8 @@
 """Windows: token ids to batches of inputs and targets.
 
-Read in this order: ``arithmetic`` (which tokens a window holds), ``order`` (which window comes next), ``dataset``
-(windows as indexed examples), ``loader`` (batches, epochs, resume).
+Read in this order: ``arithmetic`` and ``packing`` (which tokens a window holds), ``segments`` (which of them belong
+together), ``source`` (reading them), ``order`` and ``mixture`` (which window comes next), ``dataset`` (windows as
+indexed examples), ``loader`` (batches, epochs, resume), ``report`` (telling it all).
 
 Knows nothing of how tokens were made. torch is imported when the first tensor is asked for.
 """
@@ -9,5 +10,6 @@ Knows nothing of how tokens were made. torch is imported when the first tensor i
 from foreword.windows.arithmetic import TokenAccount
 from foreword.windows.dataset import WindowDataset
 from foreword.windows.loader import WindowLoader
+from foreword.windows.report import EpochReport
 
-__all__ = ["TokenAccount", "WindowDataset", "WindowLoader"]
+__all__ = ["EpochReport", "TokenAccount", "WindowDataset", "WindowLoader"]

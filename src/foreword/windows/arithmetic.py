@@ -8,9 +8,9 @@ tokens[i·S + 1 : i·S + T + 1]. So it needs T + 1 tokens, and nothing has to be
     window 1      c d e f → d e f g
     window 2          e f g h → f g h i
 
-A *stretch* is what windows stay inside: the whole stream, or each document. Its last token is a target only. Where whole
-windows do not reach its end, the tail decides: "drop" leaves the rest out; "pad" adds one window that reaches the end,
-filled up to T; "keep" adds the same window and leaves it short.
+A *stretch* is what windows stay inside: the whole stream, or each document. Its last token is a target only. Where
+whole windows do not reach its end, the tail decides: "drop" leaves the rest out; "pad" adds one window that reaches the
+end, filled up to T; "keep" adds the same window and leaves it short.
 
 Costs: nothing for one stretch; eight bytes a stretch where there are many.
 """
@@ -82,12 +82,12 @@ class TokenAccount:
     @property
     def padding(self) -> float:
         """The share of the places in inputs that are padding, 0 to 1."""
-        return self.padded / (self.windows * self.context_length)
+        return self.padded / max(1, self.windows * self.context_length)
 
     @property
     def seen(self) -> float:
         """How often a token that is seen at all is seen in one epoch, on average; 1 where no windows overlap."""
-        return (self.distinct + self.repeated) / self.distinct
+        return (self.distinct + self.repeated) / max(1, self.distinct)
 
 
 class Cut:

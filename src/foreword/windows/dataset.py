@@ -6,6 +6,7 @@ windows over a stream, eight bytes a document inside documents; the tokens stay 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +23,7 @@ from foreword.windows.source import Source
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["IGNORE", "WindowDataset"]
+__all__ = ["IGNORE", "WindowDataset", "longest", "trimmed"]
 
 IGNORE = -100  # the target at padding: what torch's cross_entropy leaves out
 
@@ -46,8 +47,9 @@ class WindowDataset:
         pad_id: the input id at padding.
         offsets: where each document starts in an array, and the end, [documents + 1]; a store has its own.
 
-    ``len(data)`` is the number of windows; ``data[i]`` gives (inputs, targets), two int64 tensors [T]; with ``segments``
-    a dict of ``inputs``, ``targets``, ``positions``, ``document_ids``, int64 [T], and ``cu_seqlens``, int32 [T + 1].
+    ``len(data)`` is the number of windows; ``data[i]`` gives (inputs, targets), two int64 tensors [T]; or, with
+    ``segments``, a dict of ``inputs``, ``targets``, ``positions``, ``document_ids``, int64 [T], and ``cu_seqlens``,
+    int32 [T + 1].
     It is a map-style dataset for torch's DataLoader, with ``__getitems__``.
 
     Raises:
@@ -115,7 +117,9 @@ class WindowDataset:
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor] | dict[str, torch.Tensor]:
         if not -self._length <= index < self._length:
             raise IndexError(f"window {index} of {self._length:,}")
-        return self.__getitems__([index % self._length])[0]
+        sample: tuple[torch.Tensor, torch.Tensor] | dict[str, torch.Tensor]
+        (sample,) = self.__getitems__([index % self._length])
+        return sample
 
     def __getitems__(self, indices: list[int]) -> list[Any]:
         """The windows ``indices``, fetched at once; torch's DataLoader calls this for a batch.
@@ -123,27 +127,28 @@ class WindowDataset:
         With the tail "keep" all are as long as the longest of them, so that they can be stacked.
         """
         tensors = self.tensors(np.asarray(indices, np.int64))
+        if self.tail == "keep":
+            tensors = trimmed(tensors, longest(tensors["targets"]))
         samples = zip(*tensors.values(), strict=True)
         return [dict(zip(tensors, sample, strict=True)) for sample in samples] if self.segments else list(samples)
 
-    def tensors(self, windows: NDArray[np.integer[Any]]) -> dict[str, torch.Tensor]:
+    def tensors(self, windows: NDArray[Any]) -> dict[str, torch.Tensor]:
         """``gather`` as torch tensors that share its memory."""
         import torch
 
         return {name: torch.from_numpy(array) for name, array in self.gather(windows).items()}
 
-    def gather(self, windows: NDArray[np.integer[Any]]) -> Arrays:
+    def gather(self, windows: NDArray[Any]) -> Arrays:
         """The given windows as new arrays: ``inputs`` and ``targets``, int64 [n, T], and the segments, if wanted.
 
-        With the tail "keep" they are as long as the longest of the windows. ``windows`` are indices from 0 to
-        len(data) − 1, [n]; they are not checked.
+        With the tail "keep" too, short ones are filled up. ``windows`` are indices from 0 to len(data) − 1, [n]; they
+        are not checked.
 
         Raises:
             StoreError: a file of the source has changed or shrunk.
         """
         windows = windows.astype(np.int64, copy=False)
-        arrays = self._gather_packed(windows) if isinstance(self._cut, Packing) else self._gather_cut(windows)
-        return arrays if self.tail != "keep" else _trimmed(arrays, self.context_length)
+        return self._gather_packed(windows) if isinstance(self._cut, Packing) else self._gather_cut(windows)
 
     def _gather_cut(self, windows: NDArray[np.int64]) -> Arrays:
         assert isinstance(self._cut, Cut)
@@ -178,7 +183,7 @@ class WindowDataset:
         """What becomes of every token of the source in one epoch, over inputs."""
         return self._cut.account()
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of what decides the windows: the tokens, the documents where they matter, and the cut."""
         documents = b""
@@ -238,15 +243,17 @@ def _with_segments(inputs: NDArray[np.int64], targets: NDArray[np.int64], told: 
     }
 
 
-def _trimmed(arrays: Arrays, context_length: int) -> Arrays:
-    """The arrays without the places at which every window is padded."""
-    longest = int(np.flatnonzero((arrays["targets"] != IGNORE).any(axis=0))[-1]) + 1
-    if longest == context_length:
-        return arrays
-    short = {name: np.ascontiguousarray(array[:, :longest]) for name, array in arrays.items() if name != "cu_seqlens"}
-    if "cu_seqlens" in arrays:
-        short["cu_seqlens"] = np.minimum(arrays["cu_seqlens"], longest)
-    return short
+def longest(targets: torch.Tensor) -> int:
+    """How many places the longest of the windows takes, from their targets [n, T]."""
+    return int((targets != IGNORE).sum(1).max()) if len(targets) else 0
+
+
+def trimmed(tensors: dict[str, torch.Tensor], length: int) -> dict[str, torch.Tensor]:
+    """The windows without what lies beyond ``length`` places."""
+    return {
+        name: tensor.clamp(max=length) if name == "cu_seqlens" else tensor[:, :length].contiguous()
+        for name, tensor in tensors.items()
+    }
 
 
 def _one_of(name: str, value: Any, *admitted: Any) -> Any:

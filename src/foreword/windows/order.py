@@ -3,9 +3,9 @@
 ``Permutation(n, seed, epoch)`` maps the place i in an epoch to a window, each window exactly once, in O(1) and without
 memory. So an epoch starts at once whatever its length, and resuming it takes two integers.
 
-The map is a Feistel network over pairs (Black and Rogaway, "Ciphers with arbitrary finite domains", 2002): i = L·b + R
-with L < a, R < b and a·b just above n; each round adds to one half a keyed hash of the other, modulo a or b, which can be
-undone and so is one-to-one; a result of n or more goes round again (cycle walking), which happens about once in √n.
+The map is a Feistel network over pairs (Black and Rogaway, "Ciphers with arbitrary finite domains", 2002):
+i = L·b + R with L < a, R < b and a·b just above n; each round adds to one half a keyed hash of the other, modulo a or
+b, which can be undone and so is one-to-one; a result of n or more goes round again (cycle walking), about once in √n.
 
 Not for: cryptography. Costs: some 50 ns an index in numpy.
 """
@@ -31,16 +31,18 @@ _32 = _U(32)
 
 
 class Permutation:
-    """A permutation of 0 … n − 1, decided by (n, seed, epoch) alone, the same on every machine.
+    """A permutation of 0 … n − 1, decided by (n, seed, epoch, name) alone, the same on every machine.
+
+    ``name`` keeps the orders of two sources of one length apart.
 
     >>> order = Permutation(10, seed=0, epoch=0)
     >>> sorted(order(np.arange(10)).tolist()) == list(range(10))
     True
     """
 
-    def __init__(self, n: int, *, seed: int, epoch: int) -> None:
+    def __init__(self, n: int, *, seed: int, epoch: int, name: str = "") -> None:
         self.n = n
-        digest = hashlib.blake2b(f"{n} {seed} {epoch}".encode(), digest_size=8 * (ROUNDS + 2)).digest()
+        digest = hashlib.blake2b(f"{n} {seed} {epoch} {name}".encode(), digest_size=8 * (ROUNDS + 2)).digest()
         self._keys = np.frombuffer(digest, "<u8")
         self._sorted: NDArray[np.int64] | None = None
         if n < SORTED_BELOW:
@@ -53,7 +55,8 @@ class Permutation:
     def __call__(self, places: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """The windows at ``places`` of the order; int64, of the same shape."""
         if self._sorted is not None:
-            return self._sorted[places]
+            order: NDArray[np.int64] = self._sorted[places]
+            return order
         x = self._network(places.astype(_U))
         while (outside := x >= self.n).any():
             x[outside] = self._network(x[outside])

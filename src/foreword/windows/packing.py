@@ -5,8 +5,8 @@ first cut into whole windows of T and a rest. The pieces are then packed best-fi
 the window with the least room that still holds it (Johnson, 1973: at most 11/9 of the fewest windows, in practice
 within a per cent; for language models Ding et al., "Fewer Truncations Improve Language Modeling", 2024).
 
-Not for: streams of unknown length. Costs: pieces of one length are placed together, so the time is a sort of the lengths
-and a loop over the distinct ones; some 40 bytes a document; no token is read.
+Not for: streams of unknown length. Costs: pieces of one length are placed together, so the time is a sort of the
+lengths and a loop over the distinct ones; some 40 bytes a document; no token is read.
 """
 
 from __future__ import annotations

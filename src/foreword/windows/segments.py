@@ -7,9 +7,9 @@ A window is a row of segments: the documents in it, or parts of them, and at las
     document_ids  7 7 7 7 7 7 8 8 8 8 8 8 − −     the document's number in the source; −1 for padding
     cu_seqlens    0 6 12 14 14 14 …               where segments start, then T to the end: [T + 1], whatever is in it
 
-``document_ids[:, None] == document_ids[None, :]`` is the block-diagonal mask. ``cu_seqlens`` is what attention kernels of
-variable length take; of a whole batch [B, T + 1], flattened: ``(cu_seqlens[:, 1:] + T * arange(B)[:, None]).ravel()``
-after a 0.
+``document_ids[:, None] == document_ids[None, :]`` is the block-diagonal mask. ``cu_seqlens`` is what attention kernels
+of variable length take; of a whole batch [B, T + 1], flattened, it is a 0 and then
+``(cu_seqlens[:, 1:] + T * arange(B)[:, None]).ravel()``.
 
 Not for: tokens. Costs: a few passes over [n, T].
 """

@@ -1,7 +1,7 @@
 """Where windows read: an array, a mapped file or a store, as one stream of token ids in one or more pieces.
 
-Reading a window is one copy of its bytes: a piece of n ids is also seen as n − T overlapping items of T + 1 ids each (an
-array of raw bytes whose stride is one id), so that numpy copies a window by memcpy instead of id by id.
+Reading a window is one copy of its bytes: a piece of n ids is also seen as n − T overlapping items of T + 1 ids each
+(an array of raw bytes whose stride is one id), so that numpy copies a window by memcpy instead of id by id.
 
 A file that is truncated under its mapping kills the process that reads it, and one that is rewritten gives other ids.
 So each file is looked at (its identity, size and time of change) before it is read.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,8 @@ class Source:
         if isinstance(source, TokenStore):
             self._store: TokenStore | None = source
             pieces = list(source.shards)
-            paths = [source.path / f"{i:05}.tokens" for i in range(len(pieces))]
+            folder = source.path.is_dir()
+            paths = [source.path / f"{i:05}.tokens" if folder else source.path for i in range(len(pieces))]
         else:
             self._store = None
             array = np.asarray(source)
@@ -105,7 +105,7 @@ class Source:
         if items is None:
             ids = self._pieces[piece]
             size = ids.dtype.itemsize
-            items = np.ndarray((len(ids) - length + 1,), f"V{length * size}", ids, strides=(size,))  # type: ignore[call-overload]
+            items = np.ndarray((len(ids) - length + 1,), f"V{length * size}", ids, strides=(size,))
             self._items[piece, length] = items
         return items
 
@@ -137,11 +137,10 @@ class Source:
             return self._store.fingerprint
         ids = self._pieces[0]
         told = hashlib.blake2b(f"{ids.dtype.str} {len(ids)} ".encode(), digest_size=16)
-        blocks = -(-len(ids) // SAMPLE)  # take one id run of each so many
-        run = 1024
-        for start in range(0, len(ids), run * max(1, blocks)):
-            told.update(ids[start : start + run])
-        told.update(ids[-run:])
+        run = 1024  # hash one run in so many, and the last
+        for start in range(0, len(ids), run * max(1, -(-len(ids) // SAMPLE))):
+            told.update(ids[start : start + run].tobytes())
+        told.update(ids[-run:].tobytes())
         return told.hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -152,7 +151,7 @@ class Source:
 def _signature(path: Path) -> tuple[int, int, int] | None:
     """What tells a file from another, or from itself later; None where it is gone."""
     try:
-        stat = os.stat(path)
+        stat = path.stat()
     except OSError:
         return None
     return stat.st_ino, stat.st_size, stat.st_mtime_ns

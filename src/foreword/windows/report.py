@@ -1,0 +1,64 @@
+"""What an epoch trains on, told: the token account of each source, the batches, the first and the last of them as text.
+
+Not for: the arithmetic (``TokenAccount``). Costs: gathering two batches, and a pass over the document offsets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreword.windows.arithmetic import TokenAccount
+
+__all__ = ["EpochReport", "texts"]
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochReport:
+    """What a loader's epoch trains on; printed, it explains itself.
+
+    Attributes:
+        accounts: the token account of each source, by name, of one epoch of it.
+        batches: batches an epoch, of this rank.
+        samples: windows an epoch, of all ranks together, as handed out.
+        left_out: windows that ``drop_last`` leaves out of an epoch.
+        first, last: the windows of this rank's first and last batch, as text; a mixture's last batch is not told.
+    """
+
+    accounts: Mapping[str, TokenAccount]
+    batches: int
+    samples: int
+    left_out: int
+    first: tuple[str, ...]
+    last: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = []
+        for name, account in self.accounts.items():
+            lines += [*([f"{name}:"] if len(self.accounts) > 1 else []), *_told(account)]
+        lines.append(f"{self.batches:,} batches; {self.samples:,} windows handed out, {self.left_out:,} left out")
+        for title, texts in (("first batch", self.first), ("last batch", self.last)):
+            lines += [f"{title}:", *(f"  {text!r}" for text in texts)] if texts else []
+        return "\n".join(lines)
+
+
+def _told(account: TokenAccount) -> list[str]:
+    places = account.windows * account.context_length
+    cut = "packed" if account.stride is None else f"stride {account.stride:,}"
+    return [
+        f"{account.windows:,} windows × {account.context_length:,} tokens ({cut}) = {places:,} places",
+        f"  {account.distinct:>14,}  distinct tokens, each seen {account.seen:.2f} times an epoch on average",
+        f"  {account.repeated:>14,}  repeated",
+        f"  {account.padded:>14,}  padded ({account.padding:.2%})",
+        f"{account.stored:,} stored = {account.distinct:,} distinct + {account.dropped:,} dropped",
+    ]
+
+
+def texts(inputs: NDArray[np.int64], held: NDArray[np.bool_], decode: Callable[[Any], str] | None) -> tuple[str, ...]:
+    """Each window's inputs [B, T] as text, without the places that are not ``held``; their ids where decode is None."""
+    windows = [row[mask] for row, mask in zip(inputs, held, strict=True)]
+    return tuple(decode(ids) if decode else " ".join(map(str, ids.tolist())) for ids in windows)
