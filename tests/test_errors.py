@@ -19,6 +19,7 @@ BUILT_IN = {
     errors.TextDecodeError: UnicodeDecodeError,
     errors.FileError: OSError,
     errors.MissingFileError: FileNotFoundError,
+    errors.DownloadError: OSError,
     errors.StoreError: ValueError,
     errors.MissingPackageError: ImportError,
 }

@@ -10,7 +10,8 @@
     ├── FormatError            ValueError          a file that is not what it says it is
     ├── TextDecodeError        UnicodeDecodeError  a file that is not text in its encoding
     ├── FileError              OSError             a file or folder that can't be read or written
-    │   └── MissingFileError   FileNotFoundError   … because it is not there
+    │   ├── MissingFileError   FileNotFoundError   … because it is not there
+    │   └── DownloadError      OSError             a file that can't be fetched, or is not the right one
     ├── StoreError             ValueError          a store that is damaged, or does not fit its use
     └── MissingPackageError    ImportError         an optional package that is not installed
 
@@ -29,6 +30,7 @@ from typing import Any
 
 __all__ = [
     "ArgumentError",
+    "DownloadError",
     "FileError",
     "ForewordError",
     "FormatError",
@@ -175,3 +177,13 @@ class MissingFileError(FileError, FileNotFoundError):
     def __init__(self, problem: str, *, cause: OSError | None = None, **facts: Fact) -> None:
         super().__init__(problem, cause=cause, **facts)
         self.errno = _errno.ENOENT
+
+
+class DownloadError(FileError):
+    """A file that can't be fetched, or that is not the right one.
+
+    Attributes:
+        status: the HTTP status that the server answered with, where that is the reason.
+    """
+
+    status: int | None = None
