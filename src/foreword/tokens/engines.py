@@ -1,9 +1,10 @@
 """Engines: byte-pair encoding (BPE) of ordinary text, by a library.
 
 An engine knows merge ranks and a split pattern, and nothing of special tokens: to an engine "<|endoftext|>" is
-thirteen characters of text. gigatoken is the engine; where it has no wheel, tiktoken gives the same ids, slower.
+thirteen characters of text. gigatoken is the engine; where it has no wheel, or does not know the split pattern,
+tiktoken gives the same ids, slower.
 
-Costs: about 50 ms and 15 MB to build; then 100–600 MB/s (gigatoken) or 6–15 MB/s (tiktoken) on one thread.
+Costs: about 50 ms and 15 MB to build; then 100–500 MB/s (gigatoken) or 6–17 MB/s (tiktoken) on one thread.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from base64 import b64decode
-from collections.abc import Iterator
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,15 +21,39 @@ from numpy.typing import NDArray
 
 from foreword.errors import FormatError
 
-__all__ = ["Engine", "make_engine", "parse_ranks"]
+__all__ = ["PATTERNS", "Engine", "format_ranks", "make_engine", "parse_ranks"]
 
-# The split pattern of GPT-2 (Radford et al. 2019), in the form tiktoken publishes: contractions, words, numbers, other
-# signs, each with one leading space; then runs of white space.
+# Split patterns by the tokenizer that published them, in the form tiktoken gives them. Each cuts text into words before
+# any merge: contractions, words, numbers, other signs, each with one leading space; then runs of white space.
 GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
+CL100K_PATTERN = (
+    r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"""
+    r"""|\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
+)
+O200K_PATTERN = (
+    r"""[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"""
+    r"""|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"""
+    r"""|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+)
+PATTERNS = {
+    "gpt2": GPT2_PATTERN,
+    "r50k_base": GPT2_PATTERN,
+    "p50k_base": GPT2_PATTERN,
+    "cl100k_base": CL100K_PATTERN,
+    "o200k_base": O200K_PATTERN,
+}
 
-# gigatoken remembers each word it has seen, without bound: on random words that is about nine bytes of memory for each
-# byte of text. A new engine after this much text bounds it, and costs 50 ms.
-RENEW_AFTER_CHARACTERS = 64_000_000
+# gigatoken's name of each pattern.
+_SCHEMES = {GPT2_PATTERN: "gpt2", CL100K_PATTERN: "gpt4", O200K_PATTERN: "o200k"}
+
+# gigatoken remembers each word it has seen, without bound: on random words about nine bytes of memory for each byte of
+# text. An encoder is renewed (50 ms) once the process has grown this much since it was built; where the process's size
+# can't be read, after that many bytes of text. It is looked at each CHECK_BYTES of text.
+RENEW_GROWTH = 150_000_000
+RENEW_TEXT = 32_000_000
+CHECK_BYTES = 4_000_000
+# From this size on, a text is encoded with the GIL released; below, letting go of it costs more than it gives.
+LARGE = 8_192
 
 
 class Engine(Protocol):
@@ -37,78 +62,169 @@ class Engine(Protocol):
     name: str
 
     def encode(self, text: str) -> NDArray[np.uint32]:
-        """The token ids of ``text``, a valid Unicode string, uint32 [n]."""
+        """The token ids of ``text``, a valid Unicode string, uint32 [n]. Large texts are encoded without the GIL."""
+
+    def encode_many(self, texts: Sequence[bytes]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """The ids of several UTF-8 texts, one after another, uint32 [n], and how many are each text's, int64 [texts].
+
+        The GIL is released, so that threads run in parallel.
+        """
 
 
-def make_engine(ranks: bytes) -> Engine:
-    """The fastest engine that is installed, for GPT-2's split pattern and ``ranks`` in tiktoken's text format."""
-    try:
-        return _Gigatoken(ranks)
-    except ImportError:
-        return _Tiktoken(ranks)
+def make_engine(ranks: bytes, pattern: str = GPT2_PATTERN) -> Engine:
+    """The fastest engine that is installed, for a split pattern and ``ranks`` in tiktoken's text format."""
+    if pattern in _SCHEMES:
+        try:
+            return _Gigatoken(ranks, pattern)
+        except ImportError:
+            pass
+    return _Tiktoken(ranks, pattern)
 
 
 def parse_ranks(ranks: bytes, *, where: str) -> dict[bytes, int]:
     """Merge ranks from tiktoken's text format: lines of base64 token, space, rank.
 
-    >>> parse_ranks(b"aGVsbG8= 0\\nIHdvcmxk 1\\n", where="an example")
-    {b'hello': 0, b' world': 1}
+    Raises:
+        FormatError: a line that is not so, a rank that comes twice, or a single byte that has no rank.
+
+    >>> len(parse_ranks(format_ranks({bytes([i]): i for i in range(256)}), where="an example"))
+    256
     """
     parsed: dict[bytes, int] = {}
     for number, line in enumerate(ranks.splitlines(), start=1):
         try:
             token, rank = line.split()
             parsed[b64decode(token, validate=True)] = int(rank)
+            valid = int(rank) >= 0 and len(parsed) == number
         except ValueError:
+            valid = False
+        if not valid:
             raise FormatError(
                 "not a file of merge ranks",
                 got=repr(line[:60]),
-                expected="a token in base64, a space, its rank",
+                expected="a token in base64, a space, its rank; no token twice",
                 where=f"{where}, line {number:,}",
-            ) from None
+            )
+    missing = [byte for byte in range(256) if bytes([byte]) not in parsed]
+    if missing or len(set(parsed.values())) < len(parsed):
+        raise FormatError(
+            "not a file of merge ranks",
+            got=f"no rank for the byte 0x{missing[0]:02x}" if missing else "one rank for several tokens",
+            expected="a rank of its own for every token, and for each of the 256 bytes",
+            where=where,
+        )
     return parsed
 
 
+def format_ranks(ranks: Mapping[bytes, int]) -> bytes:
+    """``ranks`` in tiktoken's text format, by rank."""
+    return b"".join(
+        b64encode(token) + b" %d\n" % rank for token, rank in sorted(ranks.items(), key=lambda item: item[1])
+    )
+
+
 class _Gigatoken:
+    """gigatoken, as many encoders as threads that encode at once: two threads in one encoder wait for each other."""
+
     name = "gigatoken"
 
-    def __init__(self, ranks: bytes) -> None:
-        from gigatoken.gigatoken_rs import BPETokenizer
+    def __init__(self, ranks: bytes, pattern: str = GPT2_PATTERN) -> None:
+        from gigatoken.gigatoken_rs import BPETokenizer, BytesSource, PadTruncate
 
-        self._build: Any = BPETokenizer.from_tiktoken
-        self._ranks = ranks
-        self._renew()
+        self._ranks, self._scheme = ranks, _SCHEMES[pattern]
+        self._build_bpe: Any = BPETokenizer.from_tiktoken
+        self._source: Any = BytesSource
+        self._no_padding: Any = PadTruncate(0)
+        self._idle: list[_Encoder] = [self._build()]  # append and pop are atomic
 
-    def _renew(self) -> None:
+    def _build(self) -> _Encoder:
         with _as_path(self._ranks) as path:
             # special_tokens={}: with them it would also encode those found in ordinary text.
-            self._bpe = self._build(path, "gpt2", {})
-        self._seen = 0
+            return _Encoder(self._build_bpe(path, self._scheme, {}))
+
+    @contextlib.contextmanager
+    def _encoder(self, size: int) -> Iterator[Any]:
+        try:
+            encoder = self._idle.pop()
+        except IndexError:
+            encoder = self._build()
+        if encoder.is_full(size):
+            del encoder  # before the new one is built
+            encoder = self._build()
+        try:
+            yield encoder.bpe
+        finally:
+            self._idle.append(encoder)
 
     def encode(self, text: str) -> NDArray[np.uint32]:
-        self._seen += len(text)
-        if self._seen > RENEW_AFTER_CHARACTERS and self._seen > len(text):
-            self._renew()
-            self._seen = len(text)
-        ids: NDArray[np.uint32] = self._bpe.encode(text)
-        return ids
+        with self._encoder(len(text)) as bpe:
+            return self._large(bpe, text.encode()) if len(text) >= LARGE else bpe.encode(text)
+
+    def encode_many(self, texts: Sequence[bytes]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        size = sum(map(len, texts))
+        with self._encoder(size) as bpe:
+            if size >= LARGE * len(texts):
+                ids = [self._large(bpe, text) for text in texts]
+                return _joined(ids), np.array([len(i) for i in ids], np.int64)
+            # One call for all: the GIL is let go of once. It imports awkward, which takes 0.2 s the first time.
+            lists = bpe.encode_batch(list(texts), parallel=False).layout
+            offsets = np.asarray(lists.offsets.data, np.int64)
+            return np.asarray(lists.content.data)[offsets[0] : offsets[-1]], np.diff(offsets)
+
+    def _large(self, bpe: Any, text: bytes) -> NDArray[np.uint32]:
+        # `encode` holds the GIL; a batch of one row, which needs no padding, does not.
+        rows: NDArray[np.uint32] = bpe.encode_batch_padded(self._source([text]), self._no_padding, parallel=False)[0]
+        return rows.reshape(-1)
+
+
+class _Encoder:
+    """One of gigatoken's encoders, and what it takes to know when its cache of words has grown too large."""
+
+    def __init__(self, bpe: Any) -> None:
+        self.bpe = bpe
+        self._seen = self._unchecked = 0
+        self._size_at_start = _process_size()
+
+    def is_full(self, more: int) -> bool:
+        """Whether it should be given up before it reads ``more`` bytes of text."""
+        self._seen += more
+        self._unchecked += more
+        if self._seen == more or self._unchecked < CHECK_BYTES:
+            return False
+        self._unchecked = 0
+        if self._size_at_start:
+            return _process_size() - self._size_at_start > RENEW_GROWTH
+        return self._seen > RENEW_TEXT
 
 
 class _Tiktoken:
     name = "tiktoken"
 
-    def __init__(self, ranks: bytes) -> None:
+    def __init__(self, ranks: bytes, pattern: str = GPT2_PATTERN) -> None:
         import tiktoken
 
-        self._bpe = tiktoken.Encoding(
-            "ordinary",
-            pat_str=GPT2_PATTERN,
-            mergeable_ranks=parse_ranks(ranks, where="the merge ranks"),
-            special_tokens={},
-        )
+        parsed = parse_ranks(ranks, where="the merge ranks")
+        self._bpe = tiktoken.Encoding("ordinary", pat_str=pattern, mergeable_ranks=parsed, special_tokens={})
 
     def encode(self, text: str) -> NDArray[np.uint32]:
         return np.asarray(self._bpe.encode_ordinary(text), dtype=np.uint32)
+
+    def encode_many(self, texts: Sequence[bytes]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        ids = [self.encode(text.decode()) for text in texts]
+        return _joined(ids), np.array([len(i) for i in ids], np.int64)
+
+
+def _joined(arrays: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:
+    return np.concatenate(arrays) if arrays else np.empty(0, np.uint32)
+
+
+def _process_size() -> int:
+    """The resident memory of this process in bytes; 0 where Linux does not tell it."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 @contextlib.contextmanager

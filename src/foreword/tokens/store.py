@@ -1,42 +1,43 @@
 """The token store: token ids on disk, memory-mapped, that say what they are.
 
     STORE/
-      manifest.json      format version, dtype, counts, tokenizer and its fingerprint, SHA-256 of every file
+      manifest.json      format version, dtype, counts, tokenizer, policies, SHA-256 of all that follows
       00000.tokens       token ids, little-endian uint16 (uint32 where vocab_size > 65,536), one document after another
       00000.offsets      uint64 [documents + 1], where each document starts in 00000.tokens, and its end
+      00000.sums         SHA-256 (32 bytes) of each MiB of 00000.tokens, then of each MiB of 00000.offsets
       00001.tokens …     a document never spans two shards
+      sources.0.jsonl    what was read, a line a source: name, bytes, SHA-256, documents, skipped and empty ones
 
-The manifest is written last and the folder renamed into place whole, so a folder with a manifest is complete.
+The manifest is written last, so a folder with a manifest is complete. It ends in a checksum of itself.
 
-Not for: making token ids (``prepare``) or cutting windows. Costs: opening reads the manifest and maps the files,
-whatever their size; ``verify`` reads everything.
+Not for: making token ids (``prepare``), cutting windows, or checking every byte (``checks``). Costs: opening reads the
+manifest and maps the files, whatever their size.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
 import mmap
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._files import atomic_folder, atomic_write, explained, sha256
-from foreword.errors import ArgumentError, MissingFileError, StoreError
+from foreword._files import explained
+from foreword.errors import MissingFileError, StoreError
 from foreword.tokens.tokenizer import Tokenizer, get_tokenizer
 
-__all__ = ["TokenStore", "TokenStoreWriter", "token_dtype"]
+__all__ = ["TokenStore", "token_dtype"]
 
 FORMAT = "foreword token store"
-VERSION = 1
-SHARD_TOKENS = 1 << 30
+VERSION = 2
+# Bytes that one checksum of a shard covers.
+BLOCK = 1 << 20
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -48,95 +49,118 @@ def token_dtype(vocab_size: int) -> np.dtype[Any]:
     return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
 
 
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """One pair of files: their counts and checksums, as the manifest tells them."""
-
-    tokens: int
-    documents: int
-    tokens_sha256: str
-    offsets_sha256: str
-
-
 class TokenStore:
     """Token ids on disk, one document after another. Made by ``prepare``; opened by ``TokenStore.open``.
 
     Attributes:
-        path: its folder.
-        dtype: uint16 or uint32.
-        vocab_size: V of its tokenizer; every id is below it.
+        path: its folder, or its first file where it is of a foreign format.
+        dtype: of its ids: uint16, uint32, or what the foreign format has.
+        vocab_size: V of its tokenizer; every id is below it. Of a foreign format that names no tokenizer, the most
+            that its dtype holds.
         documents: how many documents it holds.
+        shards: token ids of each shard, mapped.
+        shard_starts: where each shard starts in the stream of tokens, and the end, int64 [shards + 1].
         fingerprint: a hash of the manifest, and so of every byte of the store.
+        manifest: what the store says of itself, as data.
 
     ``len(store)`` is the number of tokens; ``store[a:b]`` gives token ids [b − a], a view of the mapped file
     where the slice lies in one shard; ``store.document(i)`` gives a document's.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], text: bytes) -> None:
-        self.path = path
-        self.dtype = np.dtype(manifest["dtype"])
-        self.vocab_size: int = manifest["tokenizer"]["vocab_size"]
-        self.documents: int = manifest["documents"]
-        self.fingerprint = hashlib.sha256(text).hexdigest()
-        self.manifest = manifest
-        self._tokens: int = manifest["tokens"]
-        self._shards = [Shard(**shard) for shard in manifest["shards"]]
-        self.shards: list[NDArray[Any]] = [
-            _map(path / f"{i:05}.tokens", self.dtype, shard.tokens) for i, shard in enumerate(self._shards)
-        ]
-        # Where each shard starts in the stream of tokens, and in the list of documents; the last entries are the ends.
-        self.shard_starts = np.cumsum([0, *(shard.tokens for shard in self._shards)])
-        self._document_starts = np.cumsum([0, *(shard.documents for shard in self._shards)])
+    def __init__(
+        self,
+        path: Path,
+        *,
+        shards: list[NDArray[Any]],
+        offsets: Sequence[Callable[[], NDArray[np.uint64]]],
+        shard_documents: Sequence[int],
+        dtype: np.dtype[Any],
+        manifest: dict[str, Any],
+        fingerprint: str,
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
+        self.path, self.dtype, self.manifest, self.fingerprint = path, dtype, manifest, fingerprint
+        self.shards = shards
+        self.shard_starts = np.cumsum([0, *map(len, shards)])
+        self.documents = sum(shard_documents)
+        self.vocab_size: int = tokenizer.vocab_size if tokenizer else manifest["tokenizer"]["vocab_size"]
+        self._document_starts = np.cumsum([0, *shard_documents])
+        self._load_offsets = offsets
+        self._given_tokenizer = tokenizer
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> TokenStore:
+    def open(
+        cls, path: str | os.PathLike[str], *, tokenizer: str | Tokenizer | None = None, dtype: str | None = None
+    ) -> TokenStore:
         """Open the store in the folder ``path``; a fraction of a millisecond at any size.
+
+        Files of Megatron (.idx, or .bin beside one), llm.c (.bin), nanoGPT (.bin) and datatrove (.ds) are opened as
+        they are, mapped and not copied.
+
+        Args:
+            path: a folder that ``prepare`` made, or a file of one of those formats.
+            tokenizer: what made the ids, where the store does not say, or where its tokenizer's file has moved.
+            dtype: of a headerless file of ids: "uint16" (the default) or "uint32".
 
         Raises:
             MissingFileError: there is no such folder.
-            StoreError: the folder is no store, or a file's size is not what the manifest says.
+            StoreError: the folder is no store, a file's size is not what the manifest says, or ``tokenizer`` is not
+                the one that made the ids.
         """
         folder = Path(path)
+        given = None if tokenizer is None else get_tokenizer(tokenizer)
+        if folder.is_file():
+            from foreword.tokens import formats
+
+            return formats.open_foreign(folder, tokenizer=given, dtype=dtype)
         try:
             text = (folder / "manifest.json").read_bytes()
         except (FileNotFoundError, NotADirectoryError):
-            if not folder.exists():
-                raise MissingFileError(
-                    "there is no token store here", where=folder, fix="make one: foreword prepare CORPUS STORE"
-                ) from None
-            raise StoreError(
-                "not a token store",
-                got="no manifest.json" if folder.is_dir() else "a file",
-                expected="a folder that foreword prepare made",
-                where=folder,
-                fix=_inner_stores(folder) or "make a store: foreword prepare CORPUS STORE",
-            ) from None
+            raise _no_store(folder) from None
         except OSError:
             with explained("open the token store", folder):
                 raise
-        return cls(folder, _parse_manifest(text, folder), text)
+        manifest = _parse_manifest(text, folder)
+        if given is not None:
+            _check_tokenizer(given, manifest, folder)
+        kind = np.dtype({"uint16": "<u2", "uint32": "<u4"}[manifest["dtype"]])
+        shards = manifest["shards"]
+        return cls(
+            folder,
+            shards=[map_file(folder / f"{i:05}.tokens", kind, shard["tokens"]) for i, shard in enumerate(shards)],
+            offsets=[
+                functools.partial(map_file, folder / f"{i:05}.offsets", np.dtype("<u8"), shard["documents"] + 1)
+                for i, shard in enumerate(shards)
+            ],
+            shard_documents=[shard["documents"] for shard in shards],
+            dtype=kind,
+            manifest=manifest,
+            fingerprint=hashlib.sha256(text).hexdigest(),
+            tokenizer=given,
+        )
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that made the ids.
 
         Raises:
-            StoreError: the installed tokenizer of that name gives other ids.
+            StoreError: the installed tokenizer of that name gives other ids, or the store names none.
         """
-        told = self.manifest["tokenizer"]
-        tokenizer = get_tokenizer(told["name"])
-        if tokenizer.fingerprint != told["fingerprint"]:
+        if self._given_tokenizer is not None:
+            return self._given_tokenizer
+        name = self.manifest["tokenizer"]["name"]
+        if name is None:
             raise StoreError(
-                f"the store was made by another tokenizer of the name {told['name']!r}",
-                got=tokenizer.fingerprint[:12],
-                expected=told["fingerprint"][:12],
+                "the store does not say which tokenizer made it",
                 where=self.path,
-                fix="prepare the corpus again, or use the version of the tokenizer that made the store",
+                fix='say it: TokenStore.open(path, tokenizer="gpt2")',
             )
+        tokenizer = get_tokenizer(name)
+        _check_tokenizer(tokenizer, self.manifest, self.path)
         return tokenizer
 
     def __len__(self) -> int:
-        return self._tokens
+        return int(self.shard_starts[-1])
 
     @overload
     def __getitem__(self, index: int) -> int: ...
@@ -154,7 +178,7 @@ class TokenStore:
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Token ids ``start`` to ``stop`` of the stream, [stop − start]; a view where one shard holds them all."""
         first = int(np.searchsorted(self.shard_starts, start, side="right")) - 1
-        pieces = []
+        pieces: list[NDArray[Any]] = []
         for shard, shard_start in zip(self.shards[first:], self.shard_starts[first:], strict=False):
             if shard_start >= stop and pieces:
                 break
@@ -166,7 +190,7 @@ class TokenStore:
     @functools.cached_property
     def offsets(self) -> NDArray[np.uint64]:
         """Where each document starts in the stream of tokens, and the end: uint64 [documents + 1]."""
-        local = [self._offsets_of(i) for i in range(len(self._shards))]
+        local = [load() for load in self._load_offsets]
         if len(local) == 1:
             return local[0]
         starts = self.shard_starts.astype(np.uint64)
@@ -182,34 +206,22 @@ class TokenStore:
             raise IndexError(f"document {index} of a store of {self.documents:,}")
         index %= self.documents
         shard = int(np.searchsorted(self._document_starts, index, side="right")) - 1
-        offsets = self._offsets_of(shard)
+        offsets = self._load_offsets[shard]()
         local = index - int(self._document_starts[shard])
         return self.shards[shard][int(offsets[local]) : int(offsets[local + 1])]
 
-    def _offsets_of(self, shard: int) -> NDArray[np.uint64]:
-        path = self.path / f"{shard:05}.offsets"
-        return _map(path, np.dtype("<u8"), self._shards[shard].documents + 1)
-
     def verify(self) -> None:
-        """Read every byte and compare it with the manifest's checksums.
+        """Read every byte and compare it with the checksums; see ``foreword.tokens.checks.verify``.
 
         Raises:
-            StoreError: names the first file that is not what was written.
+            StoreError: names the first file that is not what was written, and the place in it.
         """
-        for i, shard in enumerate(self._shards):
-            for kind, expected in (("tokens", shard.tokens_sha256), ("offsets", shard.offsets_sha256)):
-                file = self.path / f"{i:05}.{kind}"
-                if (got := sha256(file)) != expected:
-                    raise StoreError(
-                        "the store is damaged: a file is not what was written",
-                        got=f"SHA-256 {got[:12]}…",
-                        expected=f"{expected[:12]}…",
-                        where=file,
-                        fix="restore the file, or prepare the corpus again",
-                    )
+        from foreword.tokens.checks import verify
+
+        verify(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TokenStore.open, (self.path.absolute(),)
+        return _reopen, (self.path.absolute(), self._given_tokenizer, self.dtype.name)
 
     def __repr__(self) -> str:
         return (
@@ -218,87 +230,11 @@ class TokenStore:
         )
 
 
-class TokenStoreWriter:
-    """Writes a token store, document by document. Use ``TokenStoreWriter.create``."""
-
-    def __init__(self, folder: Path, tokenizer: Tokenizer, *, shard_tokens: int) -> None:
-        self._folder = folder
-        self._tokenizer = tokenizer
-        self._dtype = token_dtype(tokenizer.vocab_size)
-        self._shard_tokens = shard_tokens
-        self._shards: list[Shard] = []
-        self._file: BinaryIO | None = None
-
-    @classmethod
-    @contextmanager
-    def create(
-        cls,
-        path: str | os.PathLike[str],
-        tokenizer: Tokenizer,
-        *,
-        policies: dict[str, Any],
-        shard_tokens: int = SHARD_TOKENS,
-    ) -> Iterator[TokenStoreWriter]:
-        """A writer for the new store ``path``, which appears when the block ends without an error."""
-        with atomic_folder(path) as folder:
-            writer = cls(folder, tokenizer, shard_tokens=shard_tokens)
-            try:
-                yield writer
-                writer._close_shard()
-            finally:
-                if writer._file is not None:
-                    writer._file.close()
-            writer._write_manifest(policies)
-
-    def append(self, ids: NDArray[np.uint32]) -> None:
-        """Add one document: its token ids, [n]."""
-        if self._file is None:
-            self._file = open(self._folder / f"{len(self._shards):05}.tokens", "wb")
-            self._hash = hashlib.sha256()
-            self._offsets = [0]
-        data = ids.astype(self._dtype, copy=False).tobytes()
-        self._file.write(data)
-        self._hash.update(data)
-        self._offsets.append(self._offsets[-1] + len(ids))
-        if self._offsets[-1] >= self._shard_tokens:
-            self._close_shard()
-
-    def _close_shard(self) -> None:
-        if self._file is None:
-            return
-        self._file.close()
-        self._file = None
-        offsets = np.array(self._offsets, "<u8").tobytes()
-        (self._folder / f"{len(self._shards):05}.offsets").write_bytes(offsets)
-        self._shards.append(
-            Shard(
-                tokens=self._offsets[-1],
-                documents=len(self._offsets) - 1,
-                tokens_sha256=self._hash.hexdigest(),
-                offsets_sha256=hashlib.sha256(offsets).hexdigest(),
-            )
-        )
-
-    def _write_manifest(self, policies: dict[str, Any]) -> None:
-        manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            "dtype": self._dtype.name,
-            "tokens": sum(shard.tokens for shard in self._shards),
-            "documents": sum(shard.documents for shard in self._shards),
-            "tokenizer": {
-                "name": self._tokenizer.name,
-                "vocab_size": self._tokenizer.vocab_size,
-                "fingerprint": self._tokenizer.fingerprint,
-            },
-            "policies": policies,
-            "shards": [dataclasses.asdict(shard) for shard in self._shards],
-        }
-        with atomic_write(self._folder / "manifest.json") as file:
-            file.write(json.dumps(manifest, indent=1).encode())
+def _reopen(path: Path, tokenizer: Tokenizer | None, dtype: str) -> TokenStore:
+    return TokenStore.open(path, tokenizer=tokenizer, dtype=dtype)
 
 
-def _map(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+def map_file(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
     """The file as an array [count], mapped read-only.
 
     Raises:
@@ -324,13 +260,25 @@ def _map(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
     return np.frombuffer(mapped, dtype)
 
 
+def seal(manifest: bytes) -> bytes:
+    """``manifest``, a JSON object, with the SHA-256 of its own bytes as the last entry."""
+    body = manifest.rstrip().removesuffix(b"}").rstrip()
+    return body + b',\n "checksum": "%s"\n}\n' % hashlib.sha256(body).hexdigest().encode()
+
+
+def _unsealed(text: bytes) -> bool:
+    """Whether ``text`` is what ``seal`` gave."""
+    body, _, rest = text.rpartition(b',\n "checksum": "')
+    return rest == b'%s"\n}\n' % hashlib.sha256(body).hexdigest().encode()
+
+
 def _parse_manifest(text: bytes, folder: Path) -> dict[str, Any]:
-    """The manifest, every field that opening relies on checked."""
+    """The manifest, its checksum and every field that opening relies on checked."""
     where = folder / "manifest.json"
     try:
         manifest = json.loads(text)
         kind, version = manifest["format"], manifest["version"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise StoreError("the store's manifest can't be read", where=where, fix="prepare the corpus again") from None
     if kind != FORMAT or version != VERSION:
         raise StoreError(
@@ -340,13 +288,17 @@ def _parse_manifest(text: bytes, folder: Path) -> dict[str, Any]:
             where=where,
             fix="open it with the version of Foreword that made it",
         )
+    if not _unsealed(text):
+        raise StoreError(
+            "the store is damaged: its manifest is not what was written", where=where, fix="prepare the corpus again"
+        )
     try:
-        shards = [Shard(**shard) for shard in manifest["shards"]]
+        shards = manifest["shards"]
         consistent = (
             manifest["dtype"] in ("uint16", "uint32")
-            and all(type(n) is int and n >= 0 for shard in shards for n in (shard.tokens, shard.documents))
-            and manifest["tokens"] == sum(shard.tokens for shard in shards)
-            and manifest["documents"] == sum(shard.documents for shard in shards)
+            and all(type(n) is int and n >= 0 for shard in shards for n in (shard["tokens"], shard["documents"]))
+            and manifest["tokens"] == sum(shard["tokens"] for shard in shards)
+            and manifest["documents"] == sum(shard["documents"] for shard in shards)
             and type(manifest["tokenizer"]["vocab_size"]) is int
             and {"name", "fingerprint"} <= manifest["tokenizer"].keys()
         )
@@ -357,17 +309,37 @@ def _parse_manifest(text: bytes, folder: Path) -> dict[str, Any]:
     return manifest  # type: ignore[no-any-return]
 
 
-def _inner_stores(folder: Path) -> str | None:
-    """Advice where the folder holds stores (train, val) instead of being one."""
+def _check_tokenizer(tokenizer: Tokenizer, manifest: dict[str, Any], where: Path) -> None:
+    told = manifest["tokenizer"]
+    if tokenizer.fingerprint != told["fingerprint"]:
+        raise StoreError(
+            "the tokenizer is not the one that made the store",
+            got=f"{tokenizer.name!r}, fingerprint {tokenizer.fingerprint[:12]}",
+            expected=f"{told['name']!r}, fingerprint {told['fingerprint'][:12]}",
+            where=where,
+            fix="open the store with the tokenizer that made it, or prepare the corpus again",
+        )
+
+
+def _no_store(folder: Path) -> StoreError | MissingFileError:
+    """Why there is no store in ``folder``, and what to do."""
+    if not folder.exists():
+        return MissingFileError(
+            "there is no token store here", where=folder, fix="make one: foreword prepare CORPUS STORE"
+        )
     inner = sorted(path.parent.name for path in folder.glob("*/manifest.json")) if folder.is_dir() else []
-    return f"open one of the stores inside it: {', '.join(inner)}" if inner else None
-
-
-def check_new(path: str | os.PathLike[str]) -> None:
-    """Refuse an output that exists.
-
-    Raises:
-        ArgumentError: it does.
-    """
-    if Path(path).exists():
-        raise ArgumentError("the output exists already", where=os.fspath(path), fix="remove it, or name another folder")
+    if (folder / ".journal").exists():
+        return StoreError(
+            "the store is not complete: prepare was interrupted, or is at work",
+            where=folder,
+            fix="run the same prepare again: it resumes",
+        )
+    return StoreError(
+        "not a token store",
+        got="no manifest.json",
+        expected="a folder that foreword prepare made",
+        where=folder,
+        fix=f"open one of the stores inside it: {', '.join(inner)}"
+        if inner
+        else "make a store: foreword prepare CORPUS STORE",
+    )
