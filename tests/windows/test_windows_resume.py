@@ -1,0 +1,332 @@
+"""Epochs and resume: every sample exactly once, whatever the ranks and batch sizes, and however often one stops."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import foreword as fw
+from foreword.errors import ArgumentError, StoreError
+
+pytestmark = pytest.mark.filterwarnings("ignore:the loader gives no batch")
+
+
+def numbered(windows, *, name=0, context_length=2):
+    """A dataset whose window i has the inputs [k, k + 1, …] with k = 1000 · name + i."""
+    return fw.WindowDataset(1000 * name + np.arange(windows + context_length), context_length=context_length, stride=1)
+
+
+def firsts(batch):
+    """Which windows of ``numbered`` a batch holds."""
+    inputs, targets = batch
+    assert torch.equal(targets, inputs + 1)
+    return inputs[:, 0].tolist()
+
+
+def ranks(data, *, world_size, **options):
+    return [fw.WindowLoader(data, world_size=world_size, rank=rank, **options) for rank in range(world_size)]
+
+
+@settings(max_examples=300)
+@given(
+    windows=st.integers(1, 60),
+    batch_size=st.integers(1, 7),
+    world_size=st.integers(1, 5),
+    shuffle=st.booleans(),
+    drop_last=st.booleans(),
+    prefetch=st.sampled_from([0, 2]),
+)
+def test_every_sample_once_an_epoch(windows, batch_size, world_size, shuffle, drop_last, prefetch):
+    data = numbered(windows)
+    loaders = ranks(
+        data,
+        world_size=world_size,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        drop_last=drop_last,
+        prefetch=prefetch,
+        seed=3,
+    )
+    orders = []
+    for epoch in range(2):
+        batches = [[firsts(batch) for batch in loader] for loader in loaders]
+        assert all(len(own) == len(loader) for own, loader in zip(batches, loaders, strict=True))
+        assert all(loader.epoch == epoch + 1 for loader in loaders)
+        order = [window for step in zip(*batches, strict=True) for batch in step for window in batch]
+        step = batch_size * world_size
+        assert len(order) == (windows // step * step if drop_last else windows)
+        assert len(set(order)) == len(order)
+        if not shuffle:
+            assert order == list(range(len(order)))
+        if not drop_last and windows % step:
+            sizes = [len(own[-1]) for own in batches]
+            assert max(sizes) - min(sizes) <= 1
+        orders.append(order)
+    if shuffle and min(map(len, orders)) > 20:
+        assert orders[0] != orders[1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(windows=st.integers(1, 80), shuffle=st.booleans(), prefetch=st.sampled_from([0, 0, 0, 3]), luck=st.randoms())
+def test_stopping_anywhere_and_going_on_with_other_ranks(windows, shuffle, prefetch, luck):
+    """One epoch in up to four goes, each with ranks and a batch size of its own: nothing twice, nothing lost."""
+    data, state, seen = numbered(windows), None, []
+    for go in range(4):
+        batch_size, world_size = luck.randint(1, 9), luck.choice([1, 4, 3])
+        loaders = ranks(
+            data,
+            world_size=world_size,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=5,
+            drop_last=False,
+            prefetch=prefetch,
+        )
+        for loader in loaders:
+            if state is not None:
+                loader.load_state_dict(state)
+        iterators = [iter(loader) for loader in loaders]
+        stop = 10**9 if go == 3 else luck.randint(0, 6)
+        for _ in range(stop):
+            step = [next(iterator, None) for iterator in iterators]
+            if step[0] is None:
+                assert step == [None] * world_size
+                break
+            seen += [window for batch in step for window in firsts(batch)]
+        states = [loader.state_dict() for loader in loaders]
+        assert all(other == states[0] for other in states)
+        state = json.loads(json.dumps(states[0]))
+        if state["epoch"]:
+            break
+    whole = [w for batch in fw.WindowLoader(data, batch_size=1, shuffle=shuffle, seed=5) for w in firsts(batch)]
+    assert seen == whole
+    assert sorted(seen) == list(range(windows))
+
+
+def test_a_state_taken_between_epochs_or_in_the_middle_of_a_block():
+    data = numbered(5000)
+    for stop in (0, 1, 2, 3, 700, 1249, 1250):
+        whole = fw.WindowLoader(data, batch_size=4, shuffle=True, seed=1, prefetch=1)
+        before = iter(whole)
+        for _ in range(stop):
+            next(before)
+        state = whole.state_dict()
+        rest = [firsts(batch) for batch in before] + [firsts(batch) for batch in whole]
+        resumed = fw.WindowLoader(data, batch_size=4, shuffle=True, seed=1)
+        resumed.load_state_dict(state)
+        assert resumed.state_dict() == state
+        assert [firsts(batch) for batch in resumed] + [firsts(batch) for batch in resumed] == rest
+
+
+def test_an_iteration_that_is_broken_off_starts_again_where_it_had_started():
+    loader = fw.WindowLoader(numbered(50), batch_size=4, shuffle=True)
+    first = firsts(next(iter(loader)))
+    assert firsts(next(iter(loader))) == first
+    assert loader.epoch == 0
+    iterator = iter(loader)
+    for _ in range(3):
+        next(iterator)
+    state = loader.state_dict()
+    fourth = firsts(next(iterator))
+    loader.load_state_dict(state)
+    assert firsts(next(iter(loader))) == fourth  # peeking loses nothing
+    assert firsts(next(iter(loader))) == fourth
+
+
+MIXES = st.dictionaries(
+    st.sampled_from("abcdef"),
+    st.tuples(st.integers(1, 40), st.one_of(st.integers(1, 9), st.floats(1e-3, 1e3))),
+    min_size=1,
+    max_size=5,
+)
+
+
+def mixture(mix, **options):
+    data = {name: numbered(windows, name=ord(name)) for name, (windows, _) in mix.items()}
+    return fw.WindowLoader(data, weights={name: weight for name, (_, weight) in mix.items()}, **options)
+
+
+@settings(max_examples=200, deadline=None)
+@given(mix=MIXES, shuffle=st.booleans())
+def test_a_mixture_is_within_one_sample_of_its_shares_in_every_prefix(mix, shuffle):
+    loader = mixture(mix, batch_size=1, shuffle=shuffle)
+    total = sum(weight for _, weight in mix.values())
+    counts, given_of, n = dict.fromkeys(mix, 0), {name: [] for name in mix}, 0
+    for _ in range(2):
+        for batch in loader:
+            (window,) = firsts(batch)
+            name = chr(window // 1000)
+            counts[name] += 1
+            given_of[name].append(window % 1000)
+            n += 1
+            for other, (_, weight) in mix.items():
+                assert abs(counts[other] - n * weight / total) < 1 + 1e-9
+    for name, (windows, _) in mix.items():  # each source is seen whole before any of it comes again
+        for start in range(0, len(given_of[name]) - windows + 1, windows):
+            assert sorted(given_of[name][start : start + windows]) == list(range(windows))
+
+
+@settings(max_examples=100, deadline=None)
+@given(mix=MIXES, luck=st.randoms(), prefetch=st.sampled_from([0, 2]))
+def test_a_mixture_goes_on_exactly_with_other_ranks(mix, luck, prefetch):
+    whole = mixture(mix, batch_size=1, shuffle=True, seed=2)
+    expected = [w for batch in whole for w in firsts(batch)]
+    state, seen = None, []
+    while len(seen) < len(expected):
+        world_size, batch_size = luck.choice([1, 4, 3]), luck.randint(1, 5)
+        options = {"batch_size": batch_size, "shuffle": True, "seed": 2, "drop_last": False, "prefetch": prefetch}
+        loaders = [mixture(mix, rank=r, world_size=world_size, **options) for r in range(world_size)]
+        for loader in loaders:
+            if state is not None:
+                loader.load_state_dict(state)
+        iterators = [iter(loader) for loader in loaders]
+        for _ in range(luck.randint(1, 5)):
+            step = [next(iterator, None) for iterator in iterators]
+            if step[0] is not None:
+                seen += [w for batch in step for w in firsts(batch)]
+        states = [json.loads(json.dumps(loader.state_dict())) for loader in loaders]
+        assert all(other == states[0] for other in states)
+        state = states[0]
+    assert seen == expected
+
+
+def test_a_new_source_starts_at_0_and_the_others_go_on():
+    small = {"a": (30, 1), "b": (20, 1)}
+    loader = mixture(small, batch_size=2, shuffle=True)
+    iterator = iter(loader)
+    seen = [w for _ in range(5) for w in firsts(next(iterator))]
+    state = loader.state_dict()
+    larger = mixture(small | {"c": (10, 2)}, batch_size=2, shuffle=True)
+    larger.load_state_dict(state)
+    told = larger.state_dict()["sources"]
+    assert told["c"] | {"fingerprint": ""} == {
+        "fingerprint": "", "weight": "1/2", "drawn": 0, "epoch": 0, "cursor": 0
+    }  # fmt: skip
+    assert told["a"]["cursor"] == state["sources"]["a"]["cursor"] == 5
+    iterator = iter(larger)
+    later = [w for _ in range(10) for w in firsts(next(iterator))]
+    assert sum(chr(w // 1000) == "c" for w in later) == 10
+    assert len(set(seen + later)) == 30
+
+
+def test_other_weights_hold_from_where_they_are_given():
+    data = {"a": numbered(300, name=1), "b": numbered(300, name=2)}
+    loader = fw.WindowLoader(data, batch_size=10, weights={"a": 0.5, "b": 0.5})
+    iterator = iter(loader)
+    seen = [w for _ in range(4) for w in firsts(next(iterator))]
+    annealed = fw.WindowLoader(data, batch_size=10, weights={"a": 0.9, "b": 0.1})
+    annealed.load_state_dict(loader.state_dict())
+    iterator = iter(annealed)
+    later = [w for _ in range(4) for w in firsts(next(iterator))]
+    assert sum(w < 2000 for w in later) == 36
+    assert len(set(seen + later)) == 80
+
+
+def test_a_state_that_does_not_fit_is_refused_with_the_difference_named():
+    data = numbered(50)
+    options = {"batch_size": 4, "shuffle": True, "seed": 1}
+    state = fw.WindowLoader(data, **options).state_dict()
+
+    def refusal(changed=None, data=data, **other):
+        with pytest.raises(StoreError) as caught:
+            fw.WindowLoader(data, **options | other).load_state_dict(state | (changed or {}))
+        return str(caught.value)
+
+    assert "its version differs" in refusal({"version": 0})
+    assert "its seed differs" in refusal(seed=2)
+    assert "its shuffle differs" in refusal(shuffle=False)
+    assert "the fingerprint of the source 'data' differs" in refusal(data=numbered(51))
+    other_stride = fw.WindowDataset(np.arange(52), context_length=2, stride=2)
+    assert "the fingerprint of the source 'data' differs" in refusal(data=other_stride)
+    other_token = np.arange(52)
+    other_token[20] = 7
+    assert "fingerprint" in refusal(data=fw.WindowDataset(other_token, context_length=2, stride=1))
+    assert "the source 'data' was removed" in refusal(data={"web": data})
+    assert "tells no sources" in refusal({"sources": 3})
+    for changed in (
+        {"epoch": -1},
+        {"cursor": 51},
+        {"cursor": "1"},
+        {"cursor": 3},
+        {"sources": {"data": state["sources"]["data"] | {"cursor": None}}},
+    ):
+        assert "no such place" in refusal(changed)
+
+
+def test_a_mixture_in_an_impossible_place_is_refused():
+    mix = {"a": (10, 1), "b": (10, 1)}
+    loader = mixture(mix, batch_size=2)
+    next(iter(loader))
+    state = loader.state_dict()
+    state["sources"]["a"] |= {"drawn": 5, "cursor": 5}
+    with pytest.raises(StoreError, match="no such place"):
+        mixture(mix, batch_size=2).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"world_size": 0}, "world_size must be at least 1"),
+        ({"rank": 1}, "rank must be from 0"),
+        ({"rank": -1}, "rank must be from 0"),
+        ({"prefetch": -1}, "prefetch must be at least 1"),
+        ({"weights": {"web": 1}}, "each source needs one weight"),
+        ({"weights": {"data": 0}}, "the weight of 'data' must be above 0"),
+        ({"weights": {"data": float("nan")}}, "the weight of 'data' must be above 0"),
+    ],
+)
+def test_arguments_that_can_not_be(arguments, problem):
+    with pytest.raises(ArgumentError, match=problem):
+        fw.WindowLoader(numbered(10), **{"batch_size": 1} | arguments)
+
+
+def test_mixtures_that_can_not_be():
+    with pytest.raises(ArgumentError, match="needs a source"):
+        fw.WindowLoader({}, batch_size=1)
+    with pytest.raises(ArgumentError, match="must agree on context_length"):
+        fw.WindowLoader({"a": numbered(10), "b": numbered(10, context_length=3)}, batch_size=1)
+
+
+def test_a_loader_that_gives_no_batch_says_so():
+    with pytest.warns(UserWarning, match="10 windows are fewer than one step of 12"):
+        assert list(fw.WindowLoader(numbered(10), batch_size=6, world_size=2)) == []
+
+
+def test_batches_go_where_they_are_wanted():
+    on_meta = next(iter(fw.WindowLoader(numbered(10), batch_size=2, device="meta")))
+    assert all(part.device.type == "meta" for part in on_meta)
+    assert firsts(next(iter(fw.WindowLoader(numbered(10), batch_size=2, device="cpu")))) == [0, 1]
+
+
+def test_the_prefetching_thread_ends_with_its_iteration():
+    import threading
+
+    loader = fw.WindowLoader(numbered(5000), batch_size=1, prefetch=2)
+    iterator = iter(loader)
+    next(iterator)
+    assert any(thread.name.startswith("foreword-prefetch") for thread in threading.enumerate())
+    iterator.close()
+    assert not any(thread.name.startswith("foreword-prefetch") for thread in threading.enumerate())
+
+
+def test_batches_do_not_share_what_they_hold():
+    batches = list(fw.WindowLoader(numbered(40), batch_size=4))
+    for inputs, targets in batches:
+        inputs.zero_()
+        targets -= 1
+    assert sorted(w for _, targets in batches for w in targets[:, 0].tolist()) == list(range(40))
+
+
+def test_random_is_left_alone():
+    torch.manual_seed(1)
+    random.seed(1)
+    drawn = torch.rand(1), random.random()
+    torch.manual_seed(1)
+    random.seed(1)
+    list(fw.WindowLoader(numbered(40), batch_size=4, shuffle=True))
+    assert (torch.rand(1), random.random()) == drawn
