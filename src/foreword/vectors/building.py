@@ -3,8 +3,8 @@
 Rows and codes go to disk as they come, from several threads; what is small (keys, hashes, norms) is kept until the end,
 when keys are sorted and words that came twice are dropped, the first staying as in gensim.
 
-Not for: reading (``readers``), the folder's name and lock (``convert``). Costs: memory for the keys, 28 bytes a row, and
-the blocks in flight.
+Not for: reading (``readers``), the folder's name and lock (``convert``). Costs: memory for the keys, 28 bytes a row,
+and the blocks in flight.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -22,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._files import atomic_write
-from foreword.errors import FormatError
+from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.codes import padded, quantise
 from foreword.vectors.keys import hash_keys
 from foreword.vectors.readers.base import Block
-from foreword.vectors.store import FORMAT, VERSION, Subwords
+from foreword.vectors.store import FORMAT, VERSION
+from foreword.vectors.subwords import Subwords
 
 __all__ = ["StoreBuilder"]
 
@@ -54,9 +56,10 @@ class StoreBuilder:
         self._folder, self._dim, self._dtype = folder, dim, dtype
         self._n = 0
         self._futures: list[Future[_Piece]] = []
+        self._one_writer = threading.Lock()  # two writers of one file would spin on the kernel's lock of it
         self._closing = contextlib.ExitStack()
-        self._vectors = self._closing.enter_context(open(folder / "vectors.npy", "w+b"))
-        self._codes = self._closing.enter_context(open(folder / "codes.npy", "w+b"))
+        self._vectors = self._closing.enter_context(open(folder / "vectors.npy", "w+b"))  # noqa: SIM115
+        self._codes = self._closing.enter_context(open(folder / "codes.npy", "w+b"))  # noqa: SIM115
 
     def __enter__(self) -> StoreBuilder:
         return self
@@ -77,21 +80,25 @@ class StoreBuilder:
     def _write(self, block: Block, start: int) -> _Piece:
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(block.rows, dtype=self._dtype)
-        finite = np.isfinite(rows).all(axis=1)
-        if not finite.all():
-            bad = int(np.argmin(finite))
-            values = block.rows[bad][~np.isfinite(rows[bad])]
-            raise FormatError(
-                "a vector holds a value that is not a finite number",
-                got=f"{values[0]!s}" + (f" (too large for {self._dtype})" if np.isfinite(values[0]) else ""),
-                where=block.where(bad),
-                fix="remove or repair the word's vector",
-            )
-        made = quantise(rows)
-        _write_at(self._vectors, rows, _HEADER + start * self._dim * self._dtype.itemsize)
-        _write_at(self._codes, made.codes, _HEADER + start * made.codes.shape[1])
+        try:
+            made = quantise(rows)
+        except ArgumentError:
+            raise self._not_finite(block, rows) from None
+        with self._one_writer:
+            _write_at(self._vectors, rows, _HEADER + start * self._dim * self._dtype.itemsize)
+            _write_at(self._codes, made.codes, _HEADER + start * made.codes.shape[1])
         hashes = hash_keys(np.frombuffer(block.blob, dtype=np.uint8), _offsets(block.lengths))
         return _Piece(block.blob, block.lengths, hashes, made.scales, made.errors, made.norms, block.counts)
+
+    def _not_finite(self, block: Block, rows: NDArray[Any]) -> FormatError:
+        row = int(np.argmin(np.isfinite(rows).all(axis=1)))
+        value = block.rows[row][~np.isfinite(rows[row])][0]
+        return FormatError(
+            "a vector holds a value that is not a finite number",
+            got=f"{value}, too large for {self._dtype}" if np.isfinite(value) else value,
+            where=block.where(row),
+            fix="remove or repair the word's vector",
+        )
 
     def finish(self, *, subwords: Subwords | None, source: Mapping[str, Any]) -> int:
         """Write what is left: the small columns, the key table, the headers, the manifest. Gives N."""
@@ -128,17 +135,17 @@ class StoreBuilder:
         if subwords is not None:
             columns["subwords"] = np.ascontiguousarray(subwords.vectors)
         for name, column in columns.items():
-            with open(self._folder / f"{name}.npy", "wb") as file:
-                file.write(_header(column.dtype, column.shape))
-                file.write(column.data)
-        for file, dtype, width in (
+            with open(self._folder / f"{name}.npy", "wb") as small:
+                small.write(_header(column.dtype, column.shape))
+                small.write(column.data)
+        for large, dtype, width in (
             (self._vectors, self._dtype, self._dim),
             (self._codes, np.dtype(np.int8), padded(self._dim)),
         ):
-            file.seek(0)
-            file.write(_header(dtype, (n, width)))
-            file.truncate(_HEADER + n * width * dtype.itemsize)
-            file.flush()
+            large.seek(0)
+            large.write(_header(dtype, (n, width)))
+            large.truncate(_HEADER + n * width * dtype.itemsize)
+            large.flush()
         manifest = {
             "format": FORMAT,
             "version": VERSION,
@@ -163,7 +170,9 @@ def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 def _repeated(
     words: NDArray[np.uint8], offsets: NDArray[np.int64], hashes: NDArray[np.uint64], order: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """The rows whose key an earlier row has. Only rows with equal hashes are looked at; ``order`` sorts hashes, stably."""
+    """The rows whose key an earlier row has. Only rows with equal hashes are looked at; ``order`` sorts hashes,
+    stably.
+    """
     equal = np.flatnonzero(np.diff(hashes[order].view(np.int64)) == 0)
     repeated, seen = [], set()
     for row in order[np.union1d(equal, equal + 1)].tolist():
@@ -177,11 +186,12 @@ def _repeated(
 def _compact(file: IO[bytes], row_bytes: int, kept: NDArray[np.int64]) -> None:
     """Move the ``kept`` rows (rising) of a file to its front. A row never moves back, so none is overwritten unread."""
     file.flush()
-    table = np.memmap(file, dtype=np.uint8, mode="r+", offset=_HEADER).reshape(-1, row_bytes)
+    mapped = np.memmap(file, dtype=np.uint8, mode="r+", offset=_HEADER)
+    table = mapped.reshape(-1, row_bytes)
     for start in range(0, len(kept), _MOVED):
         part = kept[start : start + _MOVED]
         table[start : start + len(part)] = table[part]
-    table.flush()
+    mapped.flush()
 
 
 def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
@@ -192,7 +202,7 @@ def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 def _write_at(file: IO[bytes], array: NDArray[Any], position: int) -> None:
     """Write a contiguous array at a byte position, from any thread."""
-    data = memoryview(array).cast("B")
+    data = array.data.cast("B")
     while data:
         written = os.pwrite(file.fileno(), data, position)
         data, position = data[written:], position + written

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections import deque
 from collections.abc import Iterator
@@ -41,10 +40,9 @@ def cached_store(path: Path, options: Options, dtype: np.dtype[Any], *, identity
     """The store of the vectors in the file ``path``, converted now if it wasn't before.
 
     Args:
-        path: the file; ``ARCHIVE/MEMBER`` for one in a zip archive.
-        options: how to read it.
-        dtype: what to keep rows as.
-        identity: what stands for the file's place, size and times where these mean nothing, as for an installed package.
+        path: the file; ``ARCHIVE/MEMBER`` for one in a zip archive. options: how to read it. dtype: what to keep rows
+        as. identity: what stands for the file's place, size and times where these mean nothing, as for an installed
+        package.
 
     Raises:
         MissingFileError, FileError: the file can't be read, or the cache not written.
@@ -92,7 +90,7 @@ def convert(path: Path, folder: Path, options: Options, dtype: np.dtype[Any], *,
                 at = file.position
             while reading:
                 write_next()
-            builder.finish(subwords=reader.subwords() if reader.subwords else None, source=source)
+            builder.finish(subwords=reader.subwords, source=source)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -118,7 +116,7 @@ def _describe(path: Path, options: Options, dtype: np.dtype[Any], identity: str 
 
 
 def _state(path: Path) -> list[Any]:
-    told = os.stat(path)
+    told = path.stat()
     return [path.name, told.st_size, told.st_mtime_ns, told.st_ino]
 
 

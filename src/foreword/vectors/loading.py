@@ -29,7 +29,7 @@ def load(
     name_or_path: str | os.PathLike[str],
     *,
     limit: int | None = None,
-    dtype: DTypeLike = None,
+    dtype: DTypeLike | None = None,
     encoding: str = "utf-8",
     unicode_errors: str = "strict",
     binary: bool | None = None,
@@ -41,9 +41,9 @@ def load(
 
     Args:
         name_or_path: a name of the catalogue (``foreword.downloader.info()``); or a file: word2vec binary or text,
-            GloVe text, fastText ``.bin`` or ``.vec``, gensim's native format, safetensors or ``.npy`` with a vocabulary,
-            told apart by content, also inside gz, zst or zip (``ARCHIVE.zip/MEMBER`` where it holds several); or the
-            folder of a store.
+            GloVe text, fastText ``.bin`` or ``.vec``, gensim's native format, safetensors or ``.npy`` with a
+            vocabulary, told apart by content, also inside gz, zst or zip (``ARCHIVE.zip/MEMBER`` where it holds
+            several); or the folder of a store.
         limit: read only the first ``limit`` words.
         dtype: what to keep vectors as: float32, or float16 for half the size. None: float32.
         encoding, unicode_errors: how words' bytes become text, as in ``bytes.decode``.
@@ -76,7 +76,7 @@ def load(
     return KeyedVectors._from_store(_store(name_or_path, options, dtype))
 
 
-def _store(name_or_path: str | os.PathLike[str], options: Options, dtype: DTypeLike) -> VectorStore:
+def _store(name_or_path: str | os.PathLike[str], options: Options, dtype: DTypeLike | None) -> VectorStore:
     """The store of what is named, converted where it has to be."""
     path = Path(name_or_path).expanduser()
     if is_store(path):

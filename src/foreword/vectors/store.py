@@ -10,8 +10,9 @@
 
 The folder is filled under another name and renamed whole, so a folder with a manifest is complete.
 
-Not for: making one (``building``), reading other formats (``readers``), deciding when to convert (``convert``). Costs: opening reads the manifest and
-maps the files, 1–2 ms at any size, and takes no private memory that grows with N.
+Not for: making one (``building``), reading other formats (``readers``), deciding when to convert (``convert``).
+Costs: opening reads the manifest and maps the files, 1–2 ms at any size, and takes no private memory that grows with
+N.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import functools
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,15 @@ from foreword._files import explained
 from foreword.errors import ArgumentError, MissingFileError, StoreError
 from foreword.vectors.codes import Codes, padded, quantise
 from foreword.vectors.keys import KeyTable, ListedKeys, MappedKeys
+from foreword.vectors.subwords import Subwords
 
-__all__ = ["FORMAT", "VERSION", "Subwords", "VectorStore", "is_store", "vector_dtype"]
+__all__ = ["FORMAT", "VERSION", "VectorStore", "is_store", "vector_dtype"]
 
 FORMAT = "foreword vector store"
 VERSION = 1
 
 
-def vector_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+def vector_dtype(dtype: DTypeLike | None) -> np.dtype[Any]:
     """The dtype that rows are kept in: float32, or float16 for half the size.
 
     Raises:
@@ -54,22 +55,6 @@ def vector_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     if chosen not in (np.dtype(np.float32), np.dtype(np.float16)):
         raise ArgumentError("vectors can't be kept in this dtype", got=dtype, expected="float32 or float16")
     return chosen
-
-
-@dataclass(frozen=True, slots=True)
-class Subwords:
-    """How fastText makes the vector of a word it never saw: of the rows of its n-grams.
-
-    The row of an n-gram is its hash modulo ``len(vectors)``; see ``readers.fasttext`` for the hash.
-
-    Attributes:
-        minn, maxn: the lengths of the n-grams, in code points.
-        vectors: float32 [bucket, D].
-    """
-
-    minn: int
-    maxn: int
-    vectors: NDArray[np.float32]
 
 
 class VectorStore:

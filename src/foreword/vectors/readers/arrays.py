@@ -1,11 +1,13 @@
-"""Arrays with a vocabulary: a ``.npy`` file, or a tensor of a safetensors file, whose rows are named by a list of words.
+"""Arrays with a vocabulary: a ``.npy`` file, or a tensor of a safetensors file, whose rows are named by a list of
+words.
 
-The words lie in the file itself where Foreword wrote it (safetensors), else in a file beside it, ``NAME.vocab``, ``NAME.txt``,
-``NAME.json``, or ``vocab.txt``, ``vocab.json``, ``words.txt``, or in the file named by ``vocabulary=``: text with a word a
-line, JSON with a list of words or an object word → row, or a parquet file whose first column of strings counts.
+The words lie in the file itself where Foreword wrote it (safetensors), else in a file beside it, ``NAME.vocab``,
+``NAME.txt``, ``NAME.json``, or ``vocab.txt``, ``vocab.json``, ``words.txt``, or in the file named by ``vocabulary=``:
+text with a word a line, JSON with a list of words or an object word → row, or a parquet file whose first column of
+strings counts.
 
-Sources of the formats: numpy.lib.format; the README of huggingface/safetensors. Not for: pickled arrays, which are refused.
-Costs: rows are streamed; the words are held.
+Sources of the formats: numpy.lib.format; the README of huggingface/safetensors. Not for: pickled arrays, which are
+refused. Costs: rows are streamed; the words are held.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +71,7 @@ def read_words(path: Path, options: Options) -> list[bytes]:
     lines = [line.removesuffix(b"\r") for line in data.removesuffix(b"\n").split(b"\n")] if data else []
     blob, lengths = check_keys(*pack(lines), options, lambda i: f"{path}, line {i + 1:,}")
     ends = np.cumsum(lengths).tolist()
-    return [blob[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+    return [blob[a:b] for a, b in pairwise([0, *ends])]
 
 
 def _json_words(told: Any) -> list[bytes]:
@@ -83,16 +86,16 @@ def _json_words(told: Any) -> list[bytes]:
 
 
 def _parquet_words(data: bytes, path: Path) -> list[bytes]:
-    import pyarrow
-    import pyarrow.parquet
+    import pyarrow as pa
+    from pyarrow import parquet
 
     try:
-        table = pyarrow.parquet.read_table(BytesIO(data))
-        kinds = (pyarrow.types.is_string, pyarrow.types.is_large_string)
+        table = parquet.read_table(BytesIO(data))
+        kinds = (pa.types.is_string, pa.types.is_large_string)
         column = next(c for c in table.columns if any(is_kind(c.type) for is_kind in kinds) and not c.null_count)
-    except (pyarrow.ArrowException, OSError, StopIteration):
+    except (pa.ArrowException, OSError, StopIteration):
         raise FormatError("not a vocabulary", expected="a parquet file with a column of strings", where=path) from None
-    return [word for word in column.cast(pyarrow.binary()).to_pylist()]
+    return list(column.cast(pa.binary()).to_pylist())
 
 
 def read_npy(source: Source, options: Options) -> Reader:
@@ -121,7 +124,8 @@ def is_safetensors(head: bytes) -> bool:
 
 
 def read_safetensors(source: Source, options: Options) -> Reader:
-    """A reader of the one float matrix of a safetensors file: the tensor ``vectors``, or the only one of two dimensions.
+    """A reader of the one float matrix of a safetensors file: the tensor ``vectors``, or the only one of two
+    dimensions.
 
     Raises:
         FormatError: the header is damaged, there is no such tensor, or several; the words are missing.
@@ -185,7 +189,7 @@ def _own_words(held: dict[str, bytes], source: Source) -> list[bytes]:
     if not len(ends) or ends[0] != 0 or ends[-1] != len(blob) or (np.diff(ends) < 0).any():
         raise FormatError("the words of the safetensors file are damaged", where=source.name)
     cuts = ends.tolist()
-    words = [blob[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    words = [blob[a:b] for a, b in pairwise(cuts)]
     options = Options(unicode_errors="surrogatepass")
     check_keys(*pack(words), options, lambda i: f"{source.name}, word {i + 1:,}")
     return words

@@ -6,7 +6,7 @@ Not for: any one format. Costs: a reader holds a few blocks of some megabytes, w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from foreword.errors import TextDecodeError
 from foreword.vectors.keys import encode
+from foreword.vectors.subwords import Subwords
 
 __all__ = ["BLOCK_BYTES", "Block", "Options", "Reader", "check_keys", "pack"]
 
@@ -73,13 +74,13 @@ class Reader:
         dim: D.
         blocks: call it once for the blocks, in order; each is a callable that makes it, to be called in any thread.
         describe: the format in a few words, for messages.
-        finish: what to call for fastText's subwords after the blocks, or None.
+        subwords: fastText's n-grams, or None.
     """
 
     dim: int
     describe: str
     blocks: Callable[[], Iterator[Callable[[], Block]]]
-    subwords: Any = field(default=None)
+    subwords: Subwords | None = None
 
 
 def pack(words: list[bytes]) -> tuple[bytes, NDArray[np.int64]]:

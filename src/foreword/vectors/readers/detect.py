@@ -12,6 +12,8 @@ from pathlib import Path
 from foreword.errors import FormatError
 from foreword.vectors.readers.arrays import is_safetensors, read_npy, read_safetensors
 from foreword.vectors.readers.base import Options, Reader
+from foreword.vectors.readers.fasttext import is_fasttext, read_fasttext
+from foreword.vectors.readers.gensim_native import is_native, read_native
 from foreword.vectors.readers.source import Source, open_source
 from foreword.vectors.readers.text import looks_like_text, read_text_vectors
 from foreword.vectors.readers.word2vec import parse_header, read_word2vec_binary
@@ -41,6 +43,10 @@ def _reader(source: Source, options: Options) -> Reader:
         return read_npy(source, options)
     if is_safetensors(head):
         return read_safetensors(source, options)
+    if is_fasttext(head):
+        return read_fasttext(source, options)
+    if is_native(head):
+        return read_native(source, options)
     line, newline, rest = head.partition(b"\n")
     if newline and parse_header(line) and not looks_like_text(rest):
         return read_word2vec_binary(source, options)

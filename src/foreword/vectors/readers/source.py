@@ -32,6 +32,7 @@ class Source:
 
     Attributes:
         path: the file on disk; ``name`` says also which member of an archive.
+        plain: whether the file on disk is these very bytes.
         size: the bytes there are, after decompression; None where only reading tells.
         head: the first bytes, up to ``HEAD``; looking at them does not consume them.
         packed: the bytes of the file on disk, for progress; ``position`` of them are read.
@@ -40,6 +41,7 @@ class Source:
     def __init__(self, path: Path, name: str, raw: IO[bytes], data: Any, size: int | None) -> None:
         self.path, self.name, self.size = path, name, size
         self.packed = os.fstat(raw.fileno()).st_size
+        self.plain = data is raw
         self._raw, self._data = raw, data
         self._ahead = b""
         self.head = self._ahead = self._read(HEAD)
@@ -92,16 +94,18 @@ def open_source(path: Path) -> Iterator[Source]:
             magic = raw.read(4)
             raw.seek(0)
         kind = _MAGIC.get(magic) or _MAGIC.get(magic[:2])
-        name, data, size = os.fspath(path), raw, os.fstat(raw.fileno()).st_size
+        name = os.fspath(path)
+        data: Any = raw
+        size: int | None = os.fstat(raw.fileno()).st_size
         with _undamaged(name):
             if kind == "gzip":
                 import gzip
 
                 data, size = stack.enter_context(gzip.GzipFile(fileobj=raw)), None
             elif kind == "zstandard":
-                import pyarrow
+                import pyarrow as pa
 
-                data, size = stack.enter_context(pyarrow.CompressedInputStream(raw, "zstd")), None
+                data, size = stack.enter_context(pa.CompressedInputStream(raw, "zstd")), None
             elif kind == "zip":
                 archive = stack.enter_context(zipfile.ZipFile(raw))
                 info = _member(archive, path, member)

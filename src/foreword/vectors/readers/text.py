@@ -1,8 +1,8 @@
 """Text files of vectors: a word and its numbers a line, with word2vec's first line ``count dim`` or, as GloVe, without.
 
-A line is split from the right, since GloVe's words may hold spaces: the last dim fields are numbers, what is before them,
-without the blanks between, is the word. Blanks are spaces and tabs; .vec files end lines with one. A number means
-what Python's ``float`` makes of it, rounded to float32.
+A line is split from the right, since GloVe's words may hold spaces: the last dim fields are numbers, what is before
+them, without the blanks between, is the word. Blanks are spaces and tabs; .vec files end lines with one. A number
+means what Python's ``float`` makes of it, rounded to float32.
 
 ``parse_line`` is that definition. Large files go through a compiled kernel, which leaves to ``parse_line`` each line
 that it isn't sure of.
@@ -72,7 +72,9 @@ def guess_dim(lines: list[bytes]) -> int:
 
 
 def looks_like_text(rest: bytes) -> bool:
-    """Whether ``rest``, what follows a line ``count dim``, is text: numbers after a word, or at least no control bytes."""
+    """Whether ``rest``, what follows a line ``count dim``, is text: numbers after a word, or at least no control
+    bytes.
+    """
     line, newline, _ = rest.partition(b"\n")
     fields = _FIELD.findall(line.removesuffix(b"\r"))[1 : None if newline or len(rest) < HEAD // 2 else -1]
     if fields and _NUMBER.fullmatch(fields[-1]) and sum(map(bool, map(_NUMBER.fullmatch, fields))) >= len(fields) / 2:

@@ -1,21 +1,21 @@
 """The compiled parser of lines ``word number … number``, exact or silent.
 
-A number's digits become an integer m of at most 19 digits and a power of ten: m·10^e. In float64 that is the correctly
-rounded value where m ≤ 2⁵³ and |e| ≤ 22, for then both factors are exact (Clinger, 1990). Beyond, it errs by less than
-2⁻⁵⁰ of itself (a rounding each of m, of the power and of the product, and the digits past the 19th). Where both ends of
-that interval round to the same float32, so does the correctly rounded float64, rounding being monotonic. Where they don't,
-and for anything else than plain fields, the line is left to ``text.parse_line``.
+A number's digits become an integer m of at most 19 digits and a power of ten: m·10^e. In float64 that is the
+correctly rounded value where m ≤ 2⁵³ and |e| ≤ 22, for then both factors are exact (Clinger, 1990). Beyond, it errs
+by less than 2⁻⁵⁰ of itself (a rounding each of m, of the power and of the product, and the digits past the 19th).
+Where both ends of that interval round to the same float32, so does the correctly rounded float64, rounding being
+monotonic. Where they don't, and for anything else than plain fields, the line is left to ``text.parse_line``.
 
 Not for: deciding what a line means; that is ``text.parse_line``. Costs: 4–5 cycles a byte; importing it loads numba.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from foreword.vectors._compiling import compiled
 
 __all__ = ["parse_lines"]
 
@@ -91,7 +91,7 @@ def _parse_lines(
                     digit = data[at] - _ZERO
                     if digit > 9:
                         break
-                    power = power * 10 + np.int64(digit)
+                    power = power * 10 + int(digit)
                     seen += 1
                     at += 1
                 if seen == 0:
@@ -104,23 +104,15 @@ def _parse_lines(
             value = np.float64(m)
             value = value * _POWERS[exponent] if exponent >= 0 else value / _POWERS[-exponent]
             narrow = np.float32(value)
-            if m > np.uint64(1 << 53) or exponent < -22 or exponent > 22:
-                if np.float32(value * (1 - _SURE)) != narrow or np.float32(value * (1 + _SURE)) != narrow:
-                    break
+            exact = m <= np.uint64(1 << 53) and -22 <= exponent <= 22
+            if not exact and (np.float32(value * (1 - _SURE)) != narrow or np.float32(value * (1 + _SURE)) != narrow):
+                break
             rows[i, j] = -narrow if negative else narrow
             j += 1
         if j == dim and at == end:
             word_ends[i] = word_end
 
 
-_signature = "void(Array(uint8, 1, 'C', readonly=True), int64[::1], float32[:, ::1], int64[::1])"
-
-
-def _compiled(function: Any) -> Any:
-    try:
-        return numba.njit(_signature, nogil=True, cache=True)(function)
-    except RuntimeError:  # no place for the cache
-        return numba.njit(_signature, nogil=True)(function)
-
-
-parse_lines = _compiled(_parse_lines)
+_bytes = numba.types.Array(numba.uint8, 1, "C", readonly=True)
+_signature = numba.void(_bytes, numba.int64[::1], numba.float32[:, ::1], numba.int64[::1])
+parse_lines = compiled(_signature, _parse_lines)
