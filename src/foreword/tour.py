@@ -9,6 +9,7 @@ Costs: a few seconds, most of it importing torch.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -66,14 +67,15 @@ def take_tour(*, text: Path | None = None, vectors: str = "glove-wiki-gigaword-5
     namespace: dict[str, Any] = {}
 
     def step(title: str, idea: str, code: str, *expressions: str) -> Step:
-        code = "\n".join(line.strip() for line in code.strip().splitlines())
+        code = inspect.cleandoc(code)
         exec(code, namespace)  # noqa: S102 - our own lines, above and below
         return Step(title, idea, code, {e: eval(e, namespace) for e in expressions})  # noqa: S307
 
     yield step(
         "Load word vectors",
         "A pretrained vector places each word in space so that words used alike lie close together.",
-        f"""import foreword as fw
+        f"""
+        import foreword as fw
         wv = fw.load({_quoted(vectors)})""",
         "len(wv)",
         "wv.vector_size",
@@ -85,7 +87,8 @@ def take_tour(*, text: Path | None = None, vectors: str = "glove-wiki-gigaword-5
     yield step(
         "Look words up",
         "A word is a key, its vector a row of the table; several words give a matrix, a row each.",
-        f"""one = wv[{_quoted(words[0])}]
+        f"""
+        one = wv[{_quoted(words[0])}]
         several = wv[{several}]""",
         "one.shape",
         "one[:3]",
@@ -96,7 +99,9 @@ def take_tour(*, text: Path | None = None, vectors: str = "glove-wiki-gigaword-5
         yield step(
             "Reckon with words",
             "Directions carry meaning: from man to woman is much the same step as from king to queen.",
-            """nearest = wv.most_similar(positive=["king", "woman"], negative=["man"], topn=3)""",
+            """
+            nearest = wv.most_similar(positive=["king", "woman"], negative=["man"],
+                                      topn=3)""",
             "nearest",
         )
     else:
@@ -111,9 +116,11 @@ def take_tour(*, text: Path | None = None, vectors: str = "glove-wiki-gigaword-5
             "An embedding table",
             "In a language model the rows are not given but learnt: they start at random, and looking one up is just "
             "picking a row.",
-            """import torch
+            """
+            import torch
             torch.manual_seed(123)
-            table = fw.InputEmbedding(vocab_size=6, embedding_dim=3, context_length=1, position="none")
+            table = fw.InputEmbedding(vocab_size=6, embedding_dim=3, context_length=1,
+                                      position="none")
             row = table(torch.tensor([[3]]))[0]""",
             "table.token_embedding.weight",
             "row",
@@ -131,7 +138,8 @@ def take_tour(*, text: Path | None = None, vectors: str = "glove-wiki-gigaword-5
             "Text to token ids",
             "A model reads pieces of text by number. vocab_size counts the different pieces there are, not the "
             "tokens of your text: a longer text has more tokens, and the same vocabulary.",
-            f"""import {"pathlib" if text else "pydoc_data.topics"}
+            f"""
+            import {"pathlib" if text else "pydoc_data.topics"}
             {read}
             tokenizer = fw.get_tokenizer("gpt2")
             ids = tokenizer.encode(text, allowed_special={{"<|endoftext|>"}})""",
@@ -144,7 +152,8 @@ def take_tour(*, text: Path | None = None, vectors: str = "glove-wiki-gigaword-5
         yield step(
             "Windows of inputs and targets",
             "The model learns to say what comes next, so each window's targets are its inputs shifted by one.",
-            """data = fw.WindowDataset(ids, context_length=4, stride=4)
+            """
+            data = fw.WindowDataset(ids, context_length=4, stride=4)
             loader = fw.WindowLoader(data, batch_size=min(8, len(data)))
             inputs, targets = next(iter(loader))""",
             "len(data)",
@@ -156,9 +165,12 @@ def take_tour(*, text: Path | None = None, vectors: str = "glove-wiki-gigaword-5
             "Input embeddings",
             "A token's row is the same wherever it stands; adding a row for the position tells the model the order, "
             "in the same number of dimensions.",
-            """torch.manual_seed(123)
-            layer = fw.InputEmbedding(vocab_size=tokenizer.vocab_size, embedding_dim=256, context_length=4)
-            token, position = layer.token_embedding(inputs), layer.position_embedding()
+            """
+            torch.manual_seed(123)
+            layer = fw.InputEmbedding(vocab_size=tokenizer.vocab_size, embedding_dim=256,
+                                      context_length=4)
+            token = layer.token_embedding(inputs)
+            position = layer.position_embedding()
             total = layer(inputs)  # token + position""",
             "token.shape",
             "position.shape",
@@ -222,7 +234,7 @@ def _data(value: Any) -> Any:
 
 def _rendered(value: Any) -> str:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return ", ".join(f"{name} {number:,}" for name, number in dataclasses.asdict(value).items())
+        return ", ".join(f"{name} {_rendered(part)}" for name, part in dataclasses.asdict(value).items())
     if hasattr(value, "detach"):
         value = value.detach().numpy()
     if hasattr(value, "dtype"):
