@@ -1,5 +1,7 @@
 """Which tokens a window holds: any stride, tail and documents, packed or not, against plain references."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -62,7 +64,7 @@ def test_tensors_hold_the_windows(documents, context_length, stride, tail, withi
     stretches = offsets if within == "document" else offsets[[0, -1]]
     expected = [
         span
-        for begin, end in zip(stretches, stretches[1:], strict=False)
+        for begin, end in itertools.pairwise(stretches)
         for span in reference.spans(end - begin, context_length, stride, tail, begin=begin)
     ]
     options = {"context_length": context_length, "stride": stride, "tail": tail, "within": within, "offsets": offsets}
@@ -162,7 +164,7 @@ def test_packing_keeps_every_pair_once_and_never_crosses(documents, context_leng
     told = data.account()
     assert (told.distinct, told.repeated) == (len(expected), 0)
     assert told.stored == offsets[-1]
-    # No window that other than a long document's pieces need be cut: a document of at most T + 1 tokens is in one window.
+    # Only a document that is longer than a window is cut.
     packing = Packing(offsets, context_length)
     _, _, _, _, owner = packing.pieces(np.arange(len(packing)))
     assert all(np.count_nonzero(owner == d) == 1 for d, n in enumerate(documents) if 2 <= n <= context_length + 1)

@@ -63,7 +63,9 @@ def test_where_a_window_comes_is_uniform(n):
         first, second = np.array(at).T
         assert abs(chi_square(np.bincount(first * bins // n, minlength=bins) / _sizes(n, bins))) < UNLIKELY
         apart = (second - first) % n  # 1 … n − 1
-        assert abs(chi_square(np.bincount((apart - 1) * bins // n, minlength=bins)[: bins - (n == bins)])) < UNLIKELY + 1
+        assert (
+            abs(chi_square(np.bincount((apart - 1) * bins // n, minlength=bins)[: bins - (n == bins)])) < UNLIKELY + 1
+        )
 
 
 @pytest.mark.parametrize("n", [1000, 100_000])

@@ -318,7 +318,7 @@ def test_batches_do_not_share_what_they_hold():
     batches = list(fw.WindowLoader(numbered(40), batch_size=4))
     for inputs, targets in batches:
         inputs.zero_()
-        targets -= 1
+        targets.sub_(1)
     assert sorted(w for _, targets in batches for w in targets[:, 0].tolist()) == list(range(40))
 
 
