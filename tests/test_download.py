@@ -298,6 +298,12 @@ def test_a_file_that_changes_between_two_parts_is_never_mixed(server, tmp_path, 
     assert fetch(f"{server.url}/data", tmp_path / "file", patience=HASTY).read_bytes() == new
 
 
+def test_the_server_is_asked_for_the_rest_of_the_same_version(server, tmp_path):
+    server.faults["/data"] = [cut(1_000_000), change("/data", OTHER)]
+    assert fetch(f"{server.url}/data", tmp_path / "file", patience=HASTY).read_bytes() == OTHER
+    assert len(server.asked) == 2  # If-Range made it send the new version at once
+
+
 @pytest.mark.parametrize("version", [DATA, OTHER], ids=["the old is wanted", "the new is wanted"])
 def test_a_checksum_says_which_version_it_must_be(server, tmp_path, version):
     blind = {"ranges": "careless", "etag": None, "date": False}
@@ -323,7 +329,15 @@ def test_without_a_way_to_tell_versions_apart_nothing_is_pieced_together(server,
 
 
 @pytest.mark.parametrize(
-    "header", ["bytes 5-9/10", "bytes */3072000", "items 1000000-3071999/3072000", "", "bytes 1000000-/3072000"]
+    "header",
+    [
+        "bytes 5-9/10",
+        "bytes 5-9/3072000",
+        "bytes */3072000",
+        "items 1000000-3071999/3072000",
+        "",
+        "bytes 1000000-/3072000",
+    ],
 )
 def test_a_part_that_is_not_the_one_asked_for_is_not_used(server, tmp_path, header):
     def wrong(handler, data):
@@ -527,6 +541,17 @@ def test_a_crash_before_the_check_leaves_nothing_unchecked(server, tmp_path):
     with open(tmp_path / ".file.download", "ab") as file:  # as if all had come, a bit of it wrong
         file.write(bytes(len(DATA) - 1_000_000))
     assert fetch(f"{server.url}/data", target, checksum=sha256(DATA), patience=HASTY).read_bytes() == DATA
+
+
+def test_a_crash_after_the_last_byte_asks_nobody_again(server, tmp_path, monkeypatch):
+    server.files["/other"] = OTHER
+    for name, url, expected in (("one", "/data", DATA), ("two", "/other", OTHER)):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(_download._Download, "_check", lambda self: signal.default_int_handler(0, None))
+            fetch(f"{server.url}/data", tmp_path / name, patience=HASTY)
+        server.asked.clear()
+        assert fetch(f"{server.url}{url}", tmp_path / name).read_bytes() == expected
+        assert server.asked == ([] if url == "/data" else [("/other", None)])
 
 
 @pytest.mark.parametrize("notes", [b"", b"{", b"[1]", b'{"url": 1}', b"null"])
