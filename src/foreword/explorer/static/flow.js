@@ -1,0 +1,516 @@
+// The Flow view: text → tokens → windows → input embeddings, one stage asking the API after another; and the link
+// between them. A token in hand is a place in the text; every stage lights up what comes of that place.
+
+import { $, ask, code, debounce, draw, hue, latest, literal, make, number, plural, remembered, themeSwitch, visible } from "./lib.js";
+import { HeatMap, array, legend } from "./heat.js";
+
+const OPENING =
+  "I HAD always thought Jack Gisburn rather a cheap genius--though a good fellow enough--so it was no great surprise " +
+  "to me to hear that, in the height of his glory, he had dropped his painting, married a rich widow, and established " +
+  "himself in a villa on the Riviera.";
+const LONGEST = 100_000; // characters; the API refuses more
+const SHOWN = 600; // tokens drawn; all are used
+const DIM = 256;
+const SEED = 123;
+
+const [state, remember] = remembered(
+  { text: OPENING, tokenizer: "", special: false, T: 4, S: 4, B: 8, last: true, batch: 0, position: "learned", at: 0, side: false },
+  () => { controlsFromState(); start(); },
+);
+
+let tokenizers = [];
+let reading = null; // the API's answer to tokenize
+let batch = null; // … to windows
+let sums = null; // … to embed, as arrays
+let hover = null; // the place in hand while pointing; otherwise state.at
+const ids = () => reading.tokens.map((token) => token.id);
+const tokenizer = () => tokenizers.find((one) => one.name === state.tokenizer) ?? tokenizers[0];
+
+// ---------------------------------------------------------------- 1 tokens
+
+const askTokens = latest();
+
+async function readText() {
+  await inStage("tokens", askTokens, async (signal) => {
+    if (state.text.length > LONGEST) throw new Error(`The page shows texts of up to ${number(LONGEST)} characters; this one has ${number(state.text.length)}.\nPrepare it into a store instead: foreword prepare FILE STORE`);
+    reading = await ask("tokenize", { signal, body: { text: state.text, tokenizer: state.tokenizer, special: state.special } });
+    showTokens();
+    await cutWindows();
+  });
+  if (state.side) readSideBySide();
+}
+
+function showTokens() {
+  const { tokens, vocab_size, characters, utf8_bytes, distinct } = reading;
+  $("#idea-tokens").textContent =
+    `A model reads pieces of text by number. vocab_size counts the different pieces there are, ${number(vocab_size)}; ` +
+    `it is not the number of tokens in your text, ${number(tokens.length)}. A longer text has more tokens and the same vocabulary.`;
+  facts("#facts-tokens", [[number(tokens.length), tokens.length === 1 ? "token" : "tokens"], [number(distinct), "distinct"], [number(characters), "characters"], [number(utf8_bytes), "bytes"], [number(vocab_size), "vocab_size"]]);
+  const allowed = state.special ? ', allowed_special="all"' : ", disallowed_special=()";
+  code($("#code-tokens"), `import foreword as fw\n\ntok = fw.get_tokenizer(‹"${state.tokenizer}"›)\nids = tok.encode(‹${literal(state.text, 30)}›${allowed})`);
+  const shown = tokens.slice(0, SHOWN);
+  $("#tokens").replaceChildren(...withBreaks(shown, (token, place) => chip(token, place)));
+  $("#more-tokens").textContent = tokens.length > SHOWN ? `… and ${plural(tokens.length - SHOWN, "more token")}, not drawn here but cut into windows below.` : "";
+  $("#shape-ids").textContent = `[${tokens.length}] token ids`;
+}
+
+function withBreaks(tokens, element) {
+  const items = [];
+  tokens.forEach((token, place) => {
+    items.push(element(token, place));
+    if (token.text.includes("\n")) items.push(make("li", { class: "newline", "aria-hidden": "true" }));
+  });
+  return items;
+}
+
+function chip(token, place) {
+  const button = make(
+    "button",
+    { class: `token${token.special ? " special" : ""}`, type: "button", "--h": hue(token.id), "data-place": place, tabindex: -1, title: `id ${token.id}, bytes ${token.bytes}` },
+    make("span", { class: "text" }, ...visible(token)),
+    make("span", { class: "id" }, String(token.id)),
+  );
+  return make("li", {}, button);
+}
+
+const askSide = latest();
+
+async function readSideBySide() {
+  await inStage("tokens", askSide, async (signal) => {
+    const every = await Promise.all(tokenizers.map((one) => ask("tokenize", { signal, body: { text: state.text, tokenizer: one.name, special: state.special } })));
+    $("#side").replaceChildren(
+      ...every.map((one, i) => {
+        const { name } = tokenizers[i];
+        const each = (one.characters / Math.max(1, one.tokens.length)).toFixed(2);
+        const tokens = one.tokens.slice(0, 250);
+        return make(
+          "figure", {},
+          make("figcaption", {}, make("code", {}, name), ` · ${plural(one.tokens.length, "token")} · ${each} characters each · vocab_size ${number(one.vocab_size)}`),
+          make("ol", { class: "tokens", "aria-label": `Tokens of ${name}` }, ...withBreaks(tokens, (token) => make("li", {}, make("span", { class: "token", "--h": hue(token.id), title: `id ${token.id}, bytes ${token.bytes}` }, make("span", { class: "text" }, ...visible(token)))))),
+          one.tokens.length > tokens.length ? make("p", { class: "note" }, `… and ${number(one.tokens.length - tokens.length)} more`) : null,
+        );
+      }),
+    );
+  });
+}
+
+// ---------------------------------------------------------------- 2 windows
+
+const askWindows = latest();
+
+async function cutWindows() {
+  $("#out-T").textContent = state.T;
+  $("#out-S").textContent = state.S;
+  $("#out-B").textContent = state.B;
+  const name = state.special || state.text.length > 30 ? "ids" : "ids";
+  code($("#code-windows"), `data = fw.WindowDataset(${name},\n    context_length=‹${state.T}›, stride=‹${state.S}›)\nloader = fw.WindowLoader(data,\n    batch_size=‹${state.B}›, drop_last=‹${state.last ? "True" : "False"}›)\ninputs, targets = next(iter(loader))`);
+  batch = null;
+  const done = await inStage("windows", askWindows, async (signal) => {
+    const body = { ids: ids(), context_length: state.T, stride: state.S, batch_size: state.B, drop_last: state.last, batch: state.batch };
+    try {
+      batch = await ask("windows", { signal, body });
+    } catch (error) {
+      if (!state.batch || !error.message.startsWith("no such batch")) throw error;
+      state.batch = 0; // the text or the sliders left fewer batches
+      batch = await ask("windows", { signal, body: { ...body, batch: 0 } });
+    }
+    if (!batch.batches) throw new Error(`No whole batch: the text gives ${plural(batch.windows, "window")}, a batch takes ${state.B}, and drop_last leaves out what is not full.\nA smaller batch_size, a smaller stride, or drop_last off gives one.`);
+    $("#windows").hidden = false;
+    showWindows();
+    await embed();
+  });
+  $("#windows").hidden = !done && !batch?.batches;
+  $("#embeddings").hidden = !batch?.batches;
+  if (!batch?.batches) $("#shape-batch").textContent = $("#shape-out").textContent = "";
+  light();
+}
+
+function showWindows() {
+  const { T } = state;
+  const B = batch.starts.length;
+  $("#which-batch").textContent = `batch ${number(state.batch + 1)} of ${number(batch.batches)}`;
+  $("#previous").disabled = state.batch === 0;
+  $("#next").disabled = state.batch + 1 >= batch.batches;
+  $("#shape-inputs").textContent = $("#shape-targets").textContent = `[${B}, ${T}]`;
+  $("#shape-batch").textContent = `[${B}, ${T}] token ids`;
+  table($("#inputs"), 0);
+  table($("#targets"), 1);
+  showCascade();
+  showAccount();
+}
+
+function table(element, shift) {
+  element.replaceChildren(
+    ...batch.starts.map((start, b) =>
+      make("tr", {}, make("th", { scope: "row" }, String(state.batch * state.B + b)),
+        ...batch.inputs[b].map((_, t) => {
+          const place = start + t + shift;
+          const token = reading.tokens[place];
+          return make("td", { class: "cell", "--h": hue(token.id), "data-place": place, "data-window": b, "data-position": shift ? undefined : t, title: `id ${token.id}, place ${place}` },
+            make("span", { class: "text" }, ...visible(token)), make("span", { class: "id" }, String(token.id)));
+        })),
+    ),
+  );
+}
+
+function showCascade() {
+  const { T } = state;
+  const { starts } = batch;
+  const total = reading.tokens.length;
+  const isLast = state.batch + 1 === batch.batches;
+  const end = starts.at(-1) + T + 1;
+  const whole = total <= 72;
+  const low = whole ? 0 : Math.max(0, starts[0] - 2);
+  const high = whole ? total : Math.min(total, end + (isLast ? 6 : 3));
+  const size = Math.min(24, 1000 / (high - low + 3));
+  const row = Math.max(9, Math.min(18, size));
+  const left = 30;
+  const x = (place) => left + (place - low) * size;
+  const svg = $("#cascade");
+  const elements = [];
+  const used = (place) => starts.some((start) => place >= start && place < start + T);
+  const covered = coverage();
+  for (let place = low; place < high; place++) {
+    elements.push(rect(place, 0, covered(place) ? "" : "dropped"));
+    if (size >= 13) {
+      const first = [...reading.tokens[place].text.trim()][0] ?? "·";
+      elements.push(draw("text", { class: "letter", x: x(place) + size / 2, y: 0 + row / 2 + 3.5 }, first));
+    }
+  }
+  elements.push(draw("text", { x: 0, y: row - 4 }, "text"));
+  starts.forEach((start, b) => {
+    const y = (b + 1) * (row + 4) + 8;
+    elements.push(draw("text", { x: 0, y: y + row - 4 }, String(state.batch * state.B + b)));
+    for (let t = 0; t < T; t++) elements.push(rect(start + t, y, ""));
+    elements.push(rect(start + T, y, "target"));
+  });
+  const height = (starts.length + 1) * (row + 4) + 10;
+  svg.setAttribute("viewBox", `0 0 ${Math.max(left + (high - low + 1) * size, 760)} ${height}`);
+  svg.replaceChildren(...elements);
+
+  function rect(place, y, kind) {
+    const width = Math.max(1, size - (size > 5 ? 1.5 : 0.4));
+    const inset = kind ? 0.7 : 0;
+    return draw("rect", { class: kind, x: x(place) + inset, y: y + inset, width: width - 2 * inset, height: row - 2 * inset, rx: Math.min(2, size / 6), "--h": hue(reading.tokens[place].id), "data-place": place, "data-window": y ? "" : undefined });
+  }
+  void used;
+}
+
+/** Whether a place stands in the inputs of any window of the epoch. */
+function coverage() {
+  const { T, S } = state;
+  return (place) => {
+    const last = Math.min(Math.floor(place / S), batch.windows - 1);
+    return last >= 0 && place - last * S < T;
+  };
+}
+
+function showAccount() {
+  const { windows, stored, distinct, repeated, padded, dropped } = batch.account;
+  const parts = [["distinct", distinct], ["repeated", repeated], ["dropped", dropped]];
+  $("#account-bar").replaceChildren(...parts.filter(([, count]) => count).map(([name, count]) => make("span", { class: name, "--n": count })));
+  $("#account").replaceChildren(
+    ...parts.map(([name, count]) => make("li", {}, make("span", { class: `swatch ${name}` }), make("b", {}, number(count)), ` ${name}`)),
+    make("li", {}, `${number(windows)} windows × ${state.T} = `, make("b", {}, number(windows * state.T)), ` = ${number(distinct)} distinct + ${number(repeated)} repeated${padded ? ` + ${number(padded)} padded` : ""}`),
+    make("li", {}, `${number(stored)} tokens = ${number(distinct)} distinct + ${number(dropped)} dropped`),
+  );
+}
+
+// ---------------------------------------------------------------- 3 embeddings
+
+const askEmbed = latest();
+const LIMIT = 3; // standard deviations of the learned tables: colours are full there
+
+async function embed() {
+  const V = reading.vocab_size;
+  const [B, T] = [batch.starts.length, state.T];
+  const heads = state.position === "rotary" || state.position === "alibi" ? ", num_heads=8" : "";
+  code($("#code-embeddings"), `torch.manual_seed(${SEED})\nlayer = fw.InputEmbedding(\n    vocab_size=‹${V}›, embedding_dim=${DIM},\n    context_length=‹${T}›, position=‹"${state.position}"›${heads})\nx = layer(inputs)  # [${B}, ${T}, ${DIM}]`);
+  await inStage("embeddings", askEmbed, async (signal) => {
+    const answer = await ask("embed", { signal, query: { encoding: "base64" }, body: { ids: batch.inputs, vocab_size: V, embedding_dim: DIM, position: state.position, num_heads: 8, seed: SEED } });
+    sums = { token: array(answer.token), position: answer.position && array(answer.position), sum: array(answer.sum) };
+    $("#embeddings").hidden = false;
+    showEmbeddings();
+  });
+}
+
+const point = (row) => take(batch.starts[Math.floor(row / state.T)] + (row % state.T));
+const release = () => take(null);
+const heat = {
+  token: new HeatMap($("#heat-token"), { point, leave: release }),
+  position: new HeatMap($("#heat-position"), { point: (row) => take(batch.starts[0] + row), leave: release }),
+  sum: new HeatMap($("#heat-sum"), { point, leave: release }),
+};
+const strips = { token: new HeatMap($("#strip-token")), position: new HeatMap($("#strip-position")), sum: new HeatMap($("#strip-sum")) };
+const NOTHING = {
+  rotary: "Nothing is added: rotary positions turn queries and keys inside attention.",
+  alibi: "Nothing is added: ALiBi lowers attention scores with the distance.",
+  none: "Nothing is added: the order of the tokens is lost.",
+};
+
+function showEmbeddings() {
+  const V = reading.vocab_size;
+  const [B, T] = [batch.starts.length, state.T];
+  $("#shape-table").textContent = `[${V}, ${DIM}]`;
+  $("#shape-token").textContent = $("#shape-sum").textContent = `[${B}, ${T}, ${DIM}]`;
+  $("#shape-position").textContent = sums.position ? `[${T}, ${DIM}]` : "";
+  $("#shape-out").textContent = `[${B}, ${T}] → [${B}, ${T}, ${DIM}]`;
+  $("#no-position").textContent = NOTHING[state.position] ?? "";
+  $("#heat-position").hidden = !sums.position;
+  const rows = B * T;
+  const height = Math.max(3, Math.min(13, Math.round(280 / rows)));
+  heat.token.show({ data: sums.token.data, rows, columns: DIM, block: T, limit: LIMIT, height });
+  heat.sum.show({ data: sums.sum.data, rows, columns: DIM, block: T, limit: LIMIT, height });
+  if (sums.position) heat.position.show({ data: sums.position.data, rows: T, columns: DIM, limit: LIMIT, height });
+  $("#legend-low").textContent = `−${LIMIT}`;
+  $("#legend-high").textContent = `${LIMIT}`;
+  legend($("#legend"));
+  showTableBar();
+}
+
+function showTableBar() {
+  const V = reading.vocab_size;
+  const x = (id) => 4 + (id / Math.max(1, V - 1)) * 992;
+  const distinct = [...new Set(batch.inputs.flat())];
+  const svg = $("#table-bar");
+  svg.setAttribute("viewBox", "0 0 1000 34");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.replaceChildren(
+    draw("line", { class: "axis", x1: 4, x2: 996, y1: 30, y2: 30 }),
+    ...distinct.map((id) => draw("line", { class: "tick", x1: x(id), x2: x(id), y1: 8, y2: 30, "--h": hue(id), "data-id": id })),
+  );
+}
+
+function showStrips(place) {
+  if (!batch?.batches || !sums) return;
+  const [b, t] = cellOf(place) ?? [0, 0];
+  const id = batch.inputs[b][t];
+  const row = b * state.T + t;
+  const slices = {
+    token: sums.token.data.subarray(row * DIM, (row + 1) * DIM),
+    position: sums.position ? sums.position.data.subarray(t * DIM, (t + 1) * DIM) : new Float32Array(DIM),
+    sum: sums.sum.data.subarray(row * DIM, (row + 1) * DIM),
+  };
+  for (const [name, data] of Object.entries(slices)) {
+    strips[name].show({ data, rows: 1, columns: DIM, limit: LIMIT, height: 20 });
+    const values = [...data.subarray(0, 5)].map((value) => value.toFixed(4).replace("-", "−")).join("  ");
+    $(`#strip-${name}-values`).textContent = `${values}  …`;
+  }
+  $("#strip-token-name").replaceChildren("row ", make("code", {}, number(id)), " of the token table, for ", make("code", {}, ...visible(reading.tokens[batch.starts[b] + t])));
+  $("#strip-position-name").replaceChildren(...(sums.position ? ["row ", make("code", {}, String(t)), " of the position table"] : ["nothing is added here"]));
+  $("#strip-sum-name").replaceChildren("what the first block sees at ", make("code", {}, `[${b}, ${t}]`));
+}
+
+// ---------------------------------------------------------------- 4 positions
+
+const SCHEMES = {
+  learned: ["Learned", "A row for each place, learnt like the words. GPT-2 and the notebook."],
+  sinusoidal: ["Sinusoidal", "Waves of many lengths, fixed: every place has its own chord."],
+  rotary: ["Rotary", "Turns queries and keys; a score depends on the distance alone."],
+  alibi: ["ALiBi", "Takes from a score what the distance costs; no table at all."],
+};
+const pictures = {};
+
+async function showSchemes() {
+  const box = $("#schemes");
+  for (const [name, [title, told]] of Object.entries(SCHEMES)) {
+    const canvas = make("canvas", { role: "img", "aria-label": `${title} positions as a heat map` });
+    const axes = make("div", { class: "axes" });
+    const radio = make("input", { type: "radio", name: "position", value: name, onchange: () => { state.position = name; changed(); } });
+    box.append(make("label", {}, make("span", { class: "title" }, radio, title), canvas, axes, make("p", {}, told)));
+    pictures[name] = { map: new HeatMap(canvas), axes };
+  }
+  controlsFromState();
+  await inStage("positions", latest(), async (signal) => {
+    await Promise.all(
+      Object.entries(pictures).map(async ([name, { map, axes }]) => {
+        // A head of 64 dimensions for rotary; 64 places for all.
+        const answer = await ask("positions", { signal, query: { scheme: name, context_length: 64, embedding_dim: name === "rotary" ? 1024 : 64, num_heads: 8, encoding: "base64" } });
+        const { shape, data } = array(answer.values);
+        const limit = name === "learned" ? LIMIT : Math.max(...data.map(Math.abs));
+        map.show({ data, rows: shape[0], columns: shape[1], limit, height: map.canvas.clientWidth / shape[0] });
+        axes.textContent = `${answer.rows} ↓  ${answer.columns.replace("pair of a head's dimensions", "pair of dimensions")} →`;
+      }),
+    );
+  });
+}
+
+// ---------------------------------------------------------------- the link
+
+/** The [window, position] in the inputs of this batch where a place stands first. */
+function cellOf(place) {
+  const b = batch.starts.findIndex((start) => place >= start && place < start + state.T);
+  return b < 0 ? null : [b, place - batch.starts[b]];
+}
+
+function take(place) {
+  if (place === hover) return;
+  hover = place;
+  light();
+}
+
+function pin(place) {
+  state.at = place;
+  remember();
+  hover = null;
+  light();
+}
+
+/** Light up the place in hand at every stage. */
+const light = () => {
+  cancelAnimationFrame(light.frame);
+  light.frame = requestAnimationFrame(paint);
+};
+
+function paint() {
+  if (!reading) return;
+  const place = Math.min(hover ?? state.at, reading.tokens.length - 1);
+  const token = reading.tokens[place];
+  document.body.classList.toggle("linked", hover !== null);
+  for (const element of document.querySelectorAll("[data-place].on, [data-place].same, [data-id].on")) element.classList.remove("on", "same");
+  const pinned = Math.min(state.at, reading.tokens.length - 1);
+  for (const button of $("#tokens").querySelectorAll("button")) button.tabIndex = Number(button.dataset.place) === Math.min(pinned, SHOWN - 1) ? 0 : -1;
+  if (!token) {
+    $("#inspector").replaceChildren("Type a text above.");
+    return;
+  }
+  for (const element of document.querySelectorAll("[data-place]")) {
+    const other = Number(element.dataset.place);
+    if (other === place) element.classList.add("on");
+    else if (reading.tokens[other]?.id === token.id) element.classList.add("same");
+  }
+  $(`#table-bar [data-id="${token.id}"]`)?.classList.add("on");
+  const rows = [];
+  if (batch?.batches) batch.starts.forEach((start, b) => { if (place >= start && place < start + state.T) rows.push(b * state.T + place - start); });
+  const lit = hover === null ? [] : rows;
+  heat.token.light(lit);
+  heat.sum.light(lit);
+  heat.position.light([...new Set(lit.map((row) => row % state.T))]);
+  showStrips(place);
+  inspect(place, token, rows);
+}
+
+function inspect(place, token, rows) {
+  const where = rows.map((row) => `[${Math.floor(row / state.T)}, ${row % state.T}]`);
+  const times = reading.tokens.filter((other) => other.id === token.id).length;
+  const item = (name, value) => make("span", {}, `${name} `, make("code", {}, value));
+  $("#inspector").replaceChildren(
+    make("span", { class: "word" }, ...visible(token)),
+    item("id", String(token.id)),
+    item("bytes", token.bytes || "none"),
+    item("place", `${place}`),
+    times > 1 ? item("same id", `${times}×`) : "",
+    batch?.batches ? (where.length ? item(where.length > 1 ? "inputs at" : "input at", where.slice(0, 4).join(" ") + (where.length > 4 ? " …" : "")) : make("span", {}, "not among this batch’s inputs")) : "",
+  );
+}
+
+// ---------------------------------------------------------------- events
+
+async function inStage(stage, asker, work) {
+  const problem = $(`#problem-${stage}`);
+  try {
+    await asker(async (signal) => {
+      await work(signal);
+      problem.textContent = "";
+    });
+    return true;
+  } catch (error) {
+    problem.textContent = error.message;
+    return false;
+  }
+}
+
+function facts(selector, pairs) {
+  $(selector).replaceChildren(...pairs.map(([value, name]) => make("li", {}, make("b", {}, value), ` ${name}`)));
+}
+
+function controlsFromState() {
+  if (tokenizers.length && !tokenizers.some((one) => one.name === state.tokenizer)) state.tokenizer = tokenizers[0].name;
+  for (const [name, low, high] of [["T", 1, 32], ["S", 1, 32], ["B", 1, 8]]) state[name] = Math.max(low, Math.min(high, Math.round(state[name])));
+  state.batch = Math.max(0, Math.round(state.batch));
+  state.at = Math.max(0, Math.round(state.at));
+  if (!(state.position in SCHEMES) && state.position !== "none") state.position = "learned";
+  if ($("#text-input").value !== state.text) $("#text-input").value = state.text;
+  $("#tokenizer").value = state.tokenizer;
+  $("#special").checked = state.special;
+  for (const name of ["T", "S", "B"]) $(`#${name}`).value = state[name];
+  $("#last").checked = state.last;
+  $("#side-by-side").open = state.side;
+  for (const radio of document.querySelectorAll("[name=position]")) radio.checked = radio.value === state.position;
+  code($("#code-positions"), `layer = fw.InputEmbedding(\n    50257, 256, context_length=1024,\n    position=‹"${state.position}"›, num_heads=8)`);
+}
+
+/** The windows and what follows, again. */
+const changed = () => {
+  remember();
+  controlsFromState();
+  cutWindows();
+};
+const start = () => readText().then(light);
+const typed = debounce(start, 60);
+
+$("#text-input").addEventListener("input", (event) => { state.text = event.target.value; state.batch = 0; remember(); typed(); });
+$("#tokenizer").addEventListener("change", (event) => { state.tokenizer = event.target.value; remember(); start(); });
+$("#special").addEventListener("change", (event) => { state.special = event.target.checked; remember(); start(); });
+for (const name of ["T", "S", "B"]) $(`#${name}`).addEventListener("input", (event) => { state[name] = Number(event.target.value); state.batch = 0; changed(); });
+$("#last").addEventListener("change", (event) => { state.last = event.target.checked; changed(); });
+$("#previous").addEventListener("click", () => { state.batch--; changed(); });
+$("#next").addEventListener("click", () => { state.batch++; changed(); });
+$("#side-by-side").addEventListener("toggle", (event) => {
+  state.side = event.target.open;
+  remember();
+  if (state.side) readSideBySide();
+});
+document.addEventListener("pointerover", (event) => {
+  const target = event.target.closest?.("[data-place]");
+  if (target) take(Number(target.dataset.place));
+  else if (hover !== null && !event.target.closest?.("canvas")) take(null);
+});
+document.addEventListener("click", (event) => {
+  const target = event.target.closest?.("[data-place]");
+  if (target) pin(Number(target.dataset.place));
+});
+document.addEventListener("focusin", (event) => {
+  const target = event.target.closest?.("#tokens [data-place]");
+  if (target && target.matches(":focus-visible")) take(Number(target.dataset.place));
+});
+document.addEventListener("focusout", (event) => {
+  if (event.target.closest?.("#tokens [data-place]")) take(null);
+});
+$("#tokens").addEventListener("keydown", (event) => {
+  const here = Number(event.target.dataset?.place);
+  const last = Math.min(reading.tokens.length, SHOWN) - 1;
+  const to = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: last, ArrowDown: below(event.target, 1), ArrowUp: below(event.target, -1) }[event.key];
+  if (to === undefined || Number.isNaN(here)) return;
+  event.preventDefault();
+  const place = Math.max(0, Math.min(last, to));
+  pin(place);
+  $(`#tokens [data-place="${place}"]`).focus();
+});
+
+/** The chip nearest above or below, on the next line. */
+function below(chip, direction) {
+  const box = chip.getBoundingClientRect?.();
+  const others = [...$("#tokens").querySelectorAll("button")].map((one) => [one, one.getBoundingClientRect()]);
+  const further = others.filter(([, other]) => (other.top - box.top) * direction > box.height / 2);
+  const line = Math.min(...further.map(([, other]) => Math.abs(other.top - box.top)));
+  const onLine = further.filter(([, other]) => Math.abs(other.top - box.top) < line + box.height / 2);
+  onLine.sort(([, a], [, b]) => Math.abs(a.left - box.left) - Math.abs(b.left - box.left));
+  return onLine.length ? Number(onLine[0][0].dataset.place) : Number(chip.dataset.place);
+}
+
+themeSwitch(() => {
+  for (const map of [...Object.values(heat), ...Object.values(strips), ...Object.values(pictures).map(({ map }) => map)]) map.renew();
+  legend($("#legend"));
+});
+
+tokenizers = await ask("tokenizers").catch((error) => {
+  $("#problem-tokens").textContent = error.message;
+  return [];
+});
+$("#tokenizer").replaceChildren(...tokenizers.map(({ name }) => make("option", { value: name }, name)));
+if (!state.tokenizer && tokenizers.length) state.tokenizer = tokenizers[0].name;
+controlsFromState();
+await start();
+await showSchemes();
+document.documentElement.dataset.ready = "yes";

@@ -1,0 +1,188 @@
+// What every view uses: the API, elements, the state in the address, the theme, tokens as people can see them.
+
+/** Ask the API; a problem becomes an Error whose message has its title and its facts. */
+export async function ask(path, { body, query, signal } = {}) {
+  const url = new URL(`/api/v1/${path}`, location.origin);
+  for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value);
+  const request = { signal, headers: { Accept: "application/json" } };
+  if (body !== undefined) {
+    request.method = "POST";
+    request.headers["Content-Type"] = "application/json";
+    request.body = JSON.stringify(body);
+  }
+  let response;
+  try {
+    response = await fetch(url, request);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The server does not answer. Is foreword explore still running?");
+  }
+  const answer = await response.json();
+  if (response.ok) return answer;
+  const facts = ["detail", "got", "expected", "where", "fix"].filter((name) => answer[name]);
+  throw new Error([answer.title, ...facts.map((name) => `${name}: ${answer[name]}`)].join("\n"));
+}
+
+/** Only the last of several questions is answered: each call gives up the one before. */
+export function latest() {
+  let running = null;
+  return async (work) => {
+    running?.abort();
+    const mine = (running = new AbortController());
+    try {
+      return await work(mine.signal);
+    } catch (error) {
+      if (mine.signal.aborted) return undefined;
+      throw error;
+    } finally {
+      if (running === mine) running = null;
+    }
+  };
+}
+
+export const $ = (selector, root = document) => root.querySelector(selector);
+
+/** An element: make("b", { class: "x", onclick: f, "--h": 20 }, child, "text"). */
+export function make(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+export function draw(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name.startsWith("--")) element.style.setProperty(name, value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export const number = (value) => value.toLocaleString("en-US");
+export const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
+export const python = (text) => JSON.stringify(text);
+
+/** State that the address keeps, after the #, so that it never leaves the browser. */
+export function remembered(defaults, changed) {
+  const state = { ...defaults };
+  const read = () => {
+    const told = new URLSearchParams(location.hash.slice(1));
+    for (const [name, value] of Object.entries(defaults)) {
+      const text = told.get(name);
+      if (text === null) state[name] = value;
+      else if (typeof value === "number") state[name] = Number.isFinite(Number(text)) && text !== "" ? Number(text) : value;
+      else if (typeof value === "boolean") state[name] = text === "1";
+      else state[name] = text;
+    }
+  };
+  let timer;
+  const write = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      const told = new URLSearchParams();
+      for (const [name, value] of Object.entries(state)) {
+        if (value !== defaults[name]) told.set(name, typeof value === "boolean" ? (value ? "1" : "0") : value);
+      }
+      const hash = told.toString();
+      history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+    }, 200);
+  };
+  read();
+  addEventListener("hashchange", () => {
+    read();
+    changed();
+  });
+  return [state, write];
+}
+
+export const isDark = () => {
+  const theme = document.documentElement.dataset.theme;
+  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+};
+
+/** The switch between light and dark; redraw is called for what CSS can't repaint. */
+export function themeSwitch(redraw) {
+  const button = $("#theme");
+  const label = () => {
+    button.textContent = isDark() ? "Light" : "Dark";
+    button.setAttribute("aria-label", isDark() ? "Light theme" : "Dark theme");
+  };
+  button.addEventListener("click", () => {
+    const theme = isDark() ? "light" : "dark";
+    document.documentElement.dataset.theme = theme;
+    try {
+      localStorage.setItem("foreword-theme", theme);
+    } catch {
+      // not kept: fine
+    }
+    label();
+    redraw();
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    label();
+    redraw();
+  });
+  label();
+}
+
+/** The hue of a token id: neighbours in the vocabulary lie far apart. */
+export const hue = (id) => ((id * 137.508) % 360).toFixed(1);
+
+const NAMES = { " ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽" };
+const INVISIBLE = /[\p{C}\p{Z}]/u;
+
+/** A token's text as nodes in which nothing is invisible; bytes that are no text, in hexadecimal. */
+export function visible(token) {
+  if (token.text.includes("\ufffd") && token.bytes !== "ef bf bd") return [make("span", { class: "bytes" }, `⟨${token.bytes}⟩`)];
+  const nodes = [];
+  let plain = "";
+  for (const character of token.text) {
+    if (!INVISIBLE.test(character)) {
+      plain += character;
+      continue;
+    }
+    if (plain) nodes.push(plain);
+    plain = "";
+    const code = character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
+    nodes.push(make("span", { class: "ws" }, NAMES[character] ?? `U+${code}`));
+  }
+  if (plain || !nodes.length) nodes.push(plain);
+  return nodes;
+}
+
+/** Show Python in a block with a button that copies it; [parts] are lines, what changes between ‹ and ›. */
+export function code(place, text) {
+  let pre = $("pre", place);
+  if (!pre) {
+    pre = make("pre");
+    const button = make("button", { class: "plain", type: "button" }, "Copy");
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(pre.textContent);
+        button.textContent = "Copied";
+      } catch {
+        button.textContent = "Press Ctrl-C";
+        getSelection().selectAllChildren(pre);
+      }
+      setTimeout(() => (button.textContent = "Copy"), 1500);
+    });
+    place.append(pre, button);
+  }
+  pre.replaceChildren(...text.split(/(‹[^›]*›)/).map((part) => (part.startsWith("‹") ? make("b", {}, part.slice(1, -1)) : part)));
+}
+
+/** A text as a Python literal, shortened in the middle of nothing: long ones are named. */
+export const literal = (text, longest = 60) => (text.length <= longest ? python(text) : "text");
+
+export const debounce = (work, wait) => {
+  let timer;
+  return (...rest) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => work(...rest), wait);
+  };
+};
