@@ -1,7 +1,7 @@
 """Forward: InputEmbedding against `tok(x) + pos(arange).unsqueeze(0)`, and against Hugging Face GPT-2's wte + wpe.
 
-All eager, with gradients recorded, the same weights and ids. A run is several calls, so that one of microseconds is timed
-well; the table shows the time of one. transformers is optional (the extra `bench`).
+All eager, with gradients recorded, the same weights and ids. A run is several calls, so that one of microseconds is
+timed well; the table shows the time of one. transformers is optional (the extra `bench`).
 
     python benchmarks/embeddings/forward.py [--repeats 15] [--json]
 """

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from foreword.cli import explore, tour
+from foreword.cli import embed, explore, tour
 from foreword.errors import ForewordError
 
 __all__ = ["app", "main"]
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 
 app.command()(tour.tour)
+app.command()(embed.embed)
 app.command()(explore.explore)
 app.command()(explore.serve)
 

@@ -1,0 +1,56 @@
+"""``foreword embed``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def embed(
+    source: Annotated[Path, typer.Argument(help="A file or folder of text, or a token store.")],
+    out: Annotated[Path, typer.Argument(help="NAME.safetensors, or a folder to make, of .npy files.")],
+    vectors: Annotated[
+        str | None,
+        typer.Option(help="Word vectors: a catalogue name, or a path.", show_default="glove-wiki-gigaword-50"),
+    ] = None,
+    layer: Annotated[
+        Path | None, typer.Option(help="An input layer's checkpoint: a folder, or a .safetensors file.")
+    ] = None,
+    tokenizer: Annotated[str, typer.Option(help="The tokenizer that the layer was made for.")] = "gpt2",
+    pool: Annotated[bool, typer.Option("--pool", help="One row for each document, the mean of its rows.")] = False,
+    unknown: Annotated[
+        Literal["skip", "zero", "error"], typer.Option(help="What becomes of words without a vector.")
+    ] = "skip",
+    documents: Annotated[
+        Literal["file", "line", "blank-line"], typer.Option(help="How documents are told apart in text files.")
+    ] = "file",
+    field: Annotated[str, typer.Option(help="What holds the text in jsonl, parquet and csv.")] = "text",
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as data.")] = False,
+) -> None:
+    """Write the embeddings of a corpus to a file: by word vectors, or by an input layer's token table.
+
+    Example: foreword embed reviews.txt reviews.safetensors --documents line --pool
+    """
+    from foreword.embed import embed as run
+
+    done = run(
+        source,
+        out,
+        vectors=vectors,
+        layer=layer,
+        tokenizer=tokenizer,
+        pool=pool,
+        unknown=unknown,
+        documents=documents,
+        field=field,
+    )
+    if as_json:
+        print(json.dumps(dataclasses.asdict(done), default=str))
+        return
+    kind = "tokens" if layer else "words"
+    print(f"{done.path}: {done.rows:,} × {done.dim} float32")
+    print(f"{done.documents:,} documents, {done.tokens:,} {kind}, {done.unknown:,} of them without a vector")

@@ -1,0 +1,195 @@
+"""`foreword embed`: against a slow reading of the same text, in both formats, and what a failure leaves behind."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+import torch
+
+import foreword as fw
+from foreword import errors
+from foreword.embed import embed, work
+from foreword.embed.encoders import WordEncoder
+
+WORDS = ["the", "king", "does", "n't", "it", "'s", ".", "Paris", "état"]
+
+
+@pytest.fixture(scope="module")
+def wv():
+    made = fw.KeyedVectors(3)
+    made.add_vectors(WORDS, np.random.default_rng(0).normal(size=(len(WORDS), 3)).astype(np.float32))
+    return made
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("The king doesn't. It's\n\nqwxzy\nÉtat: Paris, paris!\n", encoding="utf-8")
+    return path
+
+
+def read(path):
+    """All arrays, and what the file says of itself."""
+    if path.suffix == ".safetensors":
+        with safetensors.safe_open(path, "numpy") as file:
+            about = json.loads(file.metadata()["foreword"])
+        arrays = safetensors.numpy.load_file(path)
+        arrays.pop("padding", None)
+        assert {k: v.tolist() for k, v in arrays.items()} == {
+            k: v.tolist() for k, v in _by_torch(path).items() if k != "padding"
+        }
+        return arrays, about
+    return {f.stem: np.load(f) for f in path.glob("*.npy")}, json.loads((path / "about.json").read_text())
+
+
+def _by_torch(path):
+    import safetensors.torch
+
+    return safetensors.torch.load_file(path)
+
+
+def slow(wv, words, unknown):
+    """Row by row; the ids −1 where a word has no vector."""
+    rows = [wv.key_to_index.get(w, wv.key_to_index.get(w.lower(), -1)) for w in words]
+    rows = [row for row in rows if row >= 0] if unknown == "skip" else rows
+    return rows, np.array([wv.vectors[row] if row >= 0 else np.zeros(3) for row in rows]).reshape(-1, 3)
+
+
+# By hand, a line each: GloVe's vocabulary holds "does" and "n't", not "doesn't".
+LINES = [["The", "king", "does", "n't", ".", "It", "'s"], ["qwxzy"], ["État", ":", "Paris", ",", "paris", "!"]]
+
+
+@pytest.mark.parametrize("block", [1, 2, 5, 1 << 16])
+@pytest.mark.parametrize("unknown", ["skip", "zero"])
+@pytest.mark.parametrize("out", ["out", "out.safetensors"])
+def test_words_are_the_rows_of_a_slow_reading(wv, text, tmp_path, monkeypatch, out, unknown, block):
+    monkeypatch.setattr(work, "BLOCK", block)
+    done = embed(text, tmp_path / out, vectors=wv, documents="line", unknown=unknown)
+    arrays, about = read(tmp_path / out)
+    told = [slow(wv, words, unknown) for words in LINES]
+    assert arrays["ids"].tolist() == [row for rows, _ in told for row in rows]
+    np.testing.assert_array_equal(arrays["embeddings"], np.concatenate([v for _, v in told]).astype(np.float32))
+    assert arrays["offsets"].tolist() == np.cumsum([0, *(len(rows) for rows, _ in told)]).tolist()
+    assert (done.rows, done.dim, done.documents, done.tokens) == (len(arrays["ids"]), 3, 3, 14)
+    # qwxzy, ":", ",", "paris" (only "Paris" is a key), "!"
+    assert done.unknown == about["unknown"] == 5
+    assert (about["documents"], about["unknown_policy"]) == (3, unknown)
+
+    pooled = embed(text, tmp_path / f"pooled-{out}", vectors=wv, documents="line", unknown=unknown, pool=True)
+    arrays, _ = read(tmp_path / f"pooled-{out}")
+    want = [vectors.mean(0) if len(vectors) else np.zeros(3) for _, vectors in told]
+    np.testing.assert_allclose(arrays["embeddings"], want, atol=1e-6)
+    assert arrays["counts"].tolist() == [len(rows) for rows, _ in told]
+    assert pooled.rows == 3
+
+
+def test_an_unknown_word_can_be_an_error(wv, text, tmp_path):
+    with pytest.raises(errors.UnknownKeyError, match="qwxzy"):
+        embed(text, tmp_path / "out", vectors=wv, unknown="error", documents="line")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["text.txt"]
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_tokens_of_a_layer_from_text_and_from_a_store(text, tmp_path, monkeypatch, pool):
+    monkeypatch.setattr(work, "BLOCK", 4)
+    torch.manual_seed(0)
+    layer = fw.InputEmbedding(50257, 5, 4, scale=2.0)
+    layer.save_pretrained(tmp_path / "layer")
+    lines = text.read_text(encoding="utf-8").split("\n")
+    lines = [line for line in lines if line]
+    store = fw.prepare(lines, tmp_path / "store", append_end_of_text=False)
+    ids = [fw.get_tokenizer("gpt2").encode(line) for line in lines]
+    rows = [2 * layer.token_embedding.weight.detach().numpy()[i] for i in ids]
+    for name, source, by in (("a", text, tmp_path / "layer"), ("b", store, layer), ("c", tmp_path / "store", layer)):
+        done = embed(source, tmp_path / f"{name}.safetensors", layer=by, documents="line", pool=pool)
+        arrays, about = read(tmp_path / f"{name}.safetensors")
+        if pool:
+            np.testing.assert_allclose(arrays["embeddings"], [r.mean(0) for r in rows], atol=1e-6)
+        else:
+            np.testing.assert_array_equal(arrays["embeddings"], np.concatenate(rows))
+            np.testing.assert_array_equal(arrays["ids"], np.concatenate(ids))
+        assert (done.tokens, done.unknown, about["tokenizer"]) == (sum(map(len, ids)), 0, "gpt2")
+
+
+def test_words_of_a_store(wv, tmp_path):
+    store = fw.prepare(["The king doesn't.", "Paris"], tmp_path / "store")
+    embed(store, tmp_path / "out", vectors=wv)
+    arrays, _ = read(tmp_path / "out")
+    assert [WORDS[i] for i in arrays["ids"]] == ["the", "king", "does", "n't", ".", "Paris"]
+    assert arrays["offsets"].tolist() == [0, 5, 6]
+
+
+def test_words_split_as_glove_s_do(wv):
+    find = lambda text: [WORDS[i] if i >= 0 else None for i in WordEncoder(wv).ids(text)]  # noqa: E731
+    assert find("it's") == find("It’s") == ["it", "'s"]
+    assert find("doesn’t") == ["does", "n't"]
+    assert find("the-king") == ["the", None, "king"]
+    assert find("") == find("  \n") == []
+
+
+def test_glove_and_the_mean_of_its_rows(tmp_path):
+    """On the vectors that come with Foreword: sentences of one subject are nearer than others."""
+    lines = ["the king and the queen", "a prince met his royal mother", "install the software on your computer"]
+    (tmp_path / "lines.txt").write_text("\n".join(lines))
+    embed(tmp_path / "lines.txt", tmp_path / "out", documents="line", pool=True)
+    vectors = read(tmp_path / "out")[0]["embeddings"]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert unit[0] @ unit[1] > max(unit[0] @ unit[2], unit[1] @ unit[2])
+
+
+def test_bad_arguments(wv, text, tmp_path):
+    layer = fw.InputEmbedding(50, 4, 4)
+    for options, says in (
+        ({"vectors": wv, "layer": layer}, "not both"),
+        ({"layer": layer}, "doesn't fit the layer"),
+        ({"vectors": wv, "unknown": "guess"}, "no such policy"),
+        ({"vectors": wv, "documents": "page"}, "no such documents"),
+    ):
+        with pytest.raises(errors.ArgumentError, match=says):
+            embed(text, tmp_path / "out", **options)
+    with pytest.raises(errors.MissingFileError):
+        embed(tmp_path / "nowhere.txt", tmp_path / "out", vectors=wv)
+    other = fw.prepare(["abc"], tmp_path / "store", tokenizer="bytes")
+    with pytest.raises(errors.ArgumentError, match="another tokenizer"):
+        embed(other, tmp_path / "out", layer=fw.InputEmbedding(50257, 2, 4))
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    with pytest.raises(errors.FileError):
+        embed(text, tmp_path / "taken", vectors=wv)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("out", ["out", "out.safetensors"])
+def test_a_failure_halfway_leaves_nothing(wv, tmp_path, monkeypatch, out):
+    monkeypatch.setattr(work, "BLOCK", 2)
+    (tmp_path / "in.txt").write_bytes(b"the king\n" * 99 + b"\xff\n")
+    with pytest.raises(errors.TextDecodeError):
+        embed(tmp_path / "in.txt", tmp_path / out, vectors=wv, documents="line")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
+
+
+def test_the_command(text, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "foreword",
+        "embed",
+        str(text),
+        str(tmp_path / "o.safetensors"),
+        "--documents",
+        "line",
+    ]
+    done = subprocess.run([*command, "--pool", "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["rows"], told["dim"], told["documents"]) == (3, 50, 3)
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert re.search(r"13 × 50 float32\n3 documents, 14 words, 1 of them without", again.stdout), again.stdout
+    bad = subprocess.run([*command, "--vectors", "x", "--layer", "y"], capture_output=True, text=True)
+    assert bad.returncode == 1
+    assert bad.stderr.startswith("error: give vectors or layer, not both")
