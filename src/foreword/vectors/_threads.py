@@ -8,14 +8,15 @@ Not for: work that holds the interpreter's lock. Costs: 20–50 µs to hand work
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["count", "run", "split"]
+__all__ = ["count", "run", "serial_blas", "split"]
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -52,6 +53,35 @@ def run(work: Callable[[P], T], parts: Sequence[P]) -> list[T]:
     futures = [pool.submit(work, part) for part in parts[:-1]]
     last = work(parts[-1])
     return [*(future.result() for future in futures), last]
+
+
+_serial_users = 0
+_serial_limits: Any = None
+
+
+@contextlib.contextmanager
+def serial_blas() -> Iterator[None]:
+    """Have BLAS use no threads of its own inside the block, where ours call it: they would wait for one another.
+
+    It holds for the whole process until the last block ends. Without threadpoolctl nothing changes.
+    """
+    global _serial_users, _serial_limits
+    with _guard:
+        if _serial_users == 0:
+            try:
+                from threadpoolctl import threadpool_limits
+            except ImportError:
+                threadpool_limits = None
+            _serial_limits = threadpool_limits and threadpool_limits(1, user_api="blas")
+        _serial_users += 1
+    try:
+        yield
+    finally:
+        with _guard:
+            _serial_users -= 1
+            if _serial_users == 0 and _serial_limits is not None:
+                _serial_limits.restore_original_limits()
+                _serial_limits = None
 
 
 def _shared_pool() -> ThreadPoolExecutor:

@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Kernels", "load", "missed", "ready"]
+__all__ = ["Kernels", "hasten", "load", "missed", "ready"]
 
 _PATIENCE = 0.25
+_STRIP = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Kernels:
     """The compiled functions; each is documented at its Python source below."""
 
     scan: Callable[..., int]
+    analogies: Callable[..., None]
 
 
 _loaded: Kernels | None = None
@@ -54,11 +56,16 @@ def missed(seconds: float) -> None:
     global _spent, _thread
     with _guard:
         _spent += seconds
-        if _thread is None and _spent > _PATIENCE and os.environ.get("FOREWORD_KERNELS") != "0":
+        if _thread is None and _spent >= _PATIENCE and os.environ.get("FOREWORD_KERNELS") != "0":
             _thread = threading.Thread(target=load, name="foreword-kernels", daemon=True)
             _thread.start()
             # Leaving while LLVM is at work could crash: wait, for one kernel at most.
             atexit.register(_leave, _thread)
+
+
+def hasten() -> None:
+    """Long work begins: load the kernels meanwhile."""
+    missed(_PATIENCE)
 
 
 _load_guard = threading.Lock()
@@ -90,21 +97,25 @@ def _compile() -> Kernels | None:
     out, ids = types.Array(types.float32, 1, "C"), types.Array(types.int64, 1, "C")
     real, size = types.float64, types.int64
     scan = size(codes, column, column, query, real, real, size, size, real, out, ids, out, out)
+    strip, pairs = types.Array(types.int16, 2, "C"), types.Array(types.int64, 2, "C")
+    analogies = types.void(strip, pairs, ids, ids, types.Array(types.int16, 1, "C"))
     made: list[Any] = []
-    for function, signature in ((_scan, scan),):
+    for function, signature in ((_scan, scan), (_analogies, analogies)):
         if _leaving.is_set():
             return None
         made.append(_njit(function, signature))
     return Kernels(*made)
 
 
-def _njit(function: Callable[..., Any], signature: Any) -> Callable[..., Any]:
+def _njit(function: Callable[..., Any], signature: Any) -> Any:
     import numba
 
+    # Sums may be taken in any order and a·b + c fused: the bounds allow for both. No NaN: all input is finite.
+    fast = {"reassoc", "nsz", "contract", "nnan"}
     try:
-        return numba.njit([signature], nogil=True, cache=True, fastmath={"reassoc", "nsz", "contract"})(function)
-    except (RuntimeError, OSError):  # nowhere to write the cache, or one that can't be read
-        return numba.njit([signature], nogil=True, fastmath={"reassoc", "nsz", "contract"})(function)
+        return numba.njit([signature], nogil=True, cache=True, fastmath=fast)(function)
+    except Exception:  # no folder to keep the compiled code in, or a damaged one
+        return numba.njit([signature], nogil=True, fastmath=fast)(function)
 
 
 # Below: Python that numba compiles. It runs as Python too, slowly, and the tests compare both.
@@ -121,32 +132,65 @@ def _scan(  # type: ignore[no-untyped-def]
     """
     k, width, n = len(best), codes.shape[1], 0
     for i in range(k):
-        best[i] = -2.0
-    bound = max(floor, -2.0)
-    for row in range(start, stop):
-        code = codes[row]
-        dot = 0
-        for j in range(width):
-            dot += np.int32(code[j]) * np.int32(query[j])
-        score = scale * scales[row] * dot
-        slack = errors[row] + (1.0 + errors[row]) * error
-        if score + slack < bound:
+        best[i] = -np.inf
+    bound = np.float32(floor)
+    scale, error, wider = np.float32(scale), np.float32(error), np.float32(1.0 + error)
+    dots = np.empty(_STRIP, dtype=np.int32)
+    for first in range(start, stop, _STRIP):
+        # A strip of rows at a time: each loop without branches, so that it compiles to vector instructions.
+        m = min(_STRIP, stop - first)
+        for i in range(m):
+            dot = np.int32(0)
+            for j in range(width):
+                dot += np.int32(codes[first + i, j]) * np.int32(query[j])
+            dots[i] = dot
+        top = np.float32(-np.inf)
+        for i in range(m):
+            top = max(top, np.float32(dots[i]) * scales[first + i] * scale + errors[first + i] * wider)
+        if top + error < bound:
             continue
-        rows[n], lower[n], upper[n] = row, score - slack, score + slack
-        n += 1
-        if score - slack > best[0]:
-            low = np.float32(score - slack)
-            i = 0
-            while True:  # sift down
-                child = 2 * i + 1
-                if child >= k:
-                    break
-                if child + 1 < k and best[child + 1] < best[child]:
-                    child += 1
-                if best[child] >= low:
-                    break
-                best[i] = best[child]
-                i = child
-            best[i] = low
-            bound = max(floor, best[0])
+        for i in range(m):
+            score = np.float32(dots[i]) * scales[first + i] * scale
+            slack = errors[first + i] * wider + error
+            if score + slack < bound:
+                continue
+            low = score - slack
+            rows[n], lower[n], upper[n] = first + i, low, score + slack
+            n += 1
+            if low > best[0]:
+                place = 0
+                while True:  # sift down from the root, whose value leaves the heap
+                    child = 2 * place + 1
+                    if child >= k:
+                        break
+                    if child + 1 < k and best[child + 1] < best[child]:
+                        child += 1
+                    if best[child] >= low:
+                        break
+                    best[place] = best[child]
+                    place = child
+                best[place] = low
+                bound = max(np.float32(floor), best[0])
     return n
+
+
+def _analogies(strip, pairs, pair, third, tops):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """The largest sum b + c − a of every question over a strip of products int16 [words, rows], to ``tops`` [Q].
+
+    Questions are sorted by their pair (a, b), whose difference is taken once.
+    """
+    n = strip.shape[1]
+    turned = np.empty(n, dtype=np.int16)
+    last = -1
+    for question in range(len(pair)):
+        if pair[question] != last:
+            last = pair[question]
+            a, b = pairs[last, 0], pairs[last, 1]
+            for i in range(n):
+                turned[i] = np.int16(strip[b, i] - strip[a, i])
+        c = third[question]
+        top = np.int16(-32768)
+        for i in range(n):
+            total = np.int16(turned[i] + strip[c, i])  # casts keep it in 16 bits: 32 sums an instruction
+            top = total if total > top else top
+        tops[question] = top

@@ -1,23 +1,42 @@
 """KeyedVectors: words and their vectors, with the interface of gensim 4.4's class of that name.
 
 Reading order: ``table.py`` keys, vectors, norms, means · ``neighbours.py`` the nearest keys · ``similarity.py``
-comparing given keys.
+comparing given keys · ``evaluation.py`` scoring against people's lists · ``editing.py`` changing. Here: files, and
+gensim's old names.
 
 Not for: training. Costs: opening a store takes milliseconds and no memory that grows with it.
 """
 
 from __future__ import annotations
 
-from foreword.vectors.neighbours import Neighbours
-from foreword.vectors.similarity import Similarities
+import itertools
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any, NoReturn, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from foreword.errors import ArgumentError, FormatError
+from foreword.vectors.editing import Editing
+from foreword.vectors.evaluation import Evaluation
+from foreword.vectors.keys import decode
 
 __all__ = ["KeyedVectors"]
 
+_GENSIM = "see gensim's guide, Migrating from Gensim 3.x to 4"
 
-class KeyedVectors(Neighbours, Similarities):
+
+class KeyedVectors(Editing, Evaluation):
     """Words and their vectors.
 
-    ``foreword.load`` opens pretrained ones; the constructor makes an empty table to fill, as gensim's does.
+    ``foreword.load`` opens pretrained ones; the constructor makes a table to fill:
+
+    >>> wv = KeyedVectors(2)
+    >>> wv.add_vectors(["east", "north", "northeast"], [[1, 0], [0, 1], [0.6, 0.8]])
+    >>> wv.most_similar("east")
+    [('northeast', 0.6...), ('north', 0.0)]
 
     Args:
         vector_size: D.
@@ -25,3 +44,250 @@ class KeyedVectors(Neighbours, Similarities):
         dtype: of the rows.
         mapfile_path: kept, without effect, as in gensim.
     """
+
+    # Files.
+
+    @classmethod
+    def load(cls, fname: str | os.PathLike[str], mmap: str | None = None) -> Self:  # noqa: ARG003
+        """The vectors in a file of any format that ``foreword.load`` reads, or in a folder that ``save`` wrote.
+
+        Args:
+            fname: the file or folder.
+            mmap: nothing to choose: rows are always mapped, and copied before they are changed.
+        """
+        from foreword.vectors.loading import load
+
+        return cls._of(load(fname))
+
+    @classmethod
+    def load_word2vec_format(
+        cls,
+        fname: str | os.PathLike[str],
+        fvocab: str | os.PathLike[str] | None = None,
+        binary: bool = False,
+        encoding: str = "utf8",
+        unicode_errors: str = "strict",
+        limit: int | None = None,
+        datatype: DTypeLike = np.float32,
+        no_header: bool = False,
+    ) -> Self:
+        """The vectors in a word2vec file.
+
+        Args:
+            fname: the file.
+            fvocab: a file of ``word count`` lines; sets the attribute "count" of each word.
+            binary: the file is binary.
+            encoding, unicode_errors: how words' bytes become text.
+            limit: read only the first so many words.
+            datatype: float32 or float16.
+            no_header: the text file has no first line of counts, as GloVe's; told from its content in any case.
+
+        Raises:
+            MissingFileError, FileError, FormatError, TextDecodeError: see ``foreword.load``.
+        """
+        from foreword.vectors.loading import load
+
+        options: dict[str, Any] = {"encoding": encoding, "unicode_errors": unicode_errors}
+        table = cls._of(load(fname, limit=limit, dtype=datatype, binary=None if no_header else binary, **options))
+        if fvocab is not None:
+            from foreword.vectors.writers import read_counts
+
+            told = read_counts(fvocab, **options)
+            table.expandos["count"] = np.fromiter((told.get(key, 0) for key in table.index_to_key), dtype=np.int64)
+        elif "count" not in table.expandos:  # as gensim: the file is in order of frequency, so make counts that fall
+            table.expandos["count"] = np.arange(len(table), 0, -1)
+        return table
+
+    @classmethod
+    def _of(cls, table: KeyedVectors) -> Self:
+        """``table`` as this class."""
+        if isinstance(table, cls):
+            return table
+        assert table._store is not None
+        return cls._from_store(table._store)
+
+    def save(self, fname_or_handle: str | os.PathLike[str], *_: Any, **__: Any) -> None:
+        """Write a store: a folder of plain arrays, which ``load`` maps; whole or not at all. A store there is replaced.
+
+        gensim's further arguments say how to pickle, and have no meaning here.
+
+        Raises:
+            FileError: the folder can't be written.
+            ArgumentError: a key is not a string.
+        """
+        from foreword.vectors.writers import save_store
+
+        self.allocate_vecattrs()
+        save_store(fname_or_handle, self._written_keys(), self._rows, attributes=dict(self.expandos))
+
+    def save_word2vec_format(
+        self,
+        fname: str | os.PathLike[str],
+        fvocab: str | os.PathLike[str] | None = None,
+        binary: bool = False,
+        total_vec: int | None = None,
+        write_header: bool = True,
+        prefix: str = "",
+        append: bool = False,
+        sort_attr: str = "count",
+    ) -> None:
+        """Write a word2vec file.
+
+        Args:
+            fname: the file.
+            fvocab: also write ``word count`` lines there.
+            binary: write float32 bytes rather than numbers as text.
+            total_vec: the count to state in the header, where more will be appended.
+            write_header: False leaves the first line out, as GloVe does.
+            prefix: what to put before each word.
+            append: write after what is there.
+            sort_attr: write in falling order of this attribute, where keys have it.
+
+        Raises:
+            FileError: the file can't be written.
+            ArgumentError: counts are asked for and there are none.
+        """
+        from foreword.vectors.writers import write_counts, write_word2vec
+
+        keys, order = self._written_keys(), np.arange(len(self))
+        if sort_attr in self.expandos:
+            self.allocate_vecattrs()
+            order = np.argsort(-self.expandos[sort_attr], kind="stable")
+        elif fvocab is not None:
+            raise ArgumentError(
+                f"can't write counts: keys have no attribute {sort_attr!r}", expected=", ".join(self.expandos)
+            )
+        ordered = [keys[row] for row in order]
+        if fvocab is not None:
+            write_counts(fvocab, ordered, self.expandos[sort_attr][order], prefix=prefix, append=append)
+        rows = self._rows if (np.diff(order) == 1).all() else self._rows[order]
+        options: dict[str, Any] = {"prefix": prefix, "append": append, "total": total_vec}
+        write_word2vec(fname, ordered, rows, binary=binary, header=write_header, **options)
+
+    def _written_keys(self) -> list[str]:
+        """All keys as they are written; integers as their digits."""
+        keys: list[Any] = list(self.index_to_key)
+        if None in keys:
+            raise ArgumentError(
+                "some rows have no key yet", got=f"{keys.count(None)} of {len(keys)}", fix="add_vector fills them"
+            )
+        return [key if isinstance(key, str) else str(key) for key in keys]
+
+    def intersect_word2vec_format(
+        self,
+        fname: str | os.PathLike[str],
+        lockf: float = 0.0,
+        binary: bool = False,
+        encoding: str = "utf8",
+        unicode_errors: str = "strict",
+    ) -> None:
+        """Take over the vectors that a word2vec file has for words of this table; other words are left alone.
+
+        Args:
+            fname: the file; its vectors must have this table's size.
+            lockf: put into ``vectors_lockf`` for each word taken over, where the table has that array.
+            binary, encoding, unicode_errors: as in ``load_word2vec_format``.
+
+        Raises:
+            FormatError: the file's vectors have another size.
+        """
+        taken = 0
+        self._to_memory()
+        for keys, rows in _read_blocks(fname, self.vector_size, binary, encoding, unicode_errors):
+            places = [(i, self.key_to_index[key]) for i, key in enumerate(keys) if key in self.key_to_index]
+            if places:
+                source, target = np.array(places).T
+                self._rows[target] = rows[source]
+                locks = getattr(self, "vectors_lockf", None)
+                if locks is not None and len(locks) == len(self):
+                    locks[target] = lockf
+                taken += len(places)
+        self._changed()
+        self.add_lifecycle_event("intersect_word2vec_format", msg=f"took {taken} of {len(self)} vectors from {fname}")
+
+    # gensim's old names.
+
+    def word_vec(self, *args: Any, **kwargs: Any) -> Any:
+        """As in gensim, deprecated: ``get_vector``."""
+        warnings.warn("use get_vector() instead of word_vec()", DeprecationWarning, stacklevel=2)
+        return self.get_vector(*args, **kwargs)
+
+    def similarity_unseen_docs(self, *_: Any, **__: Any) -> NoReturn:
+        """Not for word vectors, in gensim neither."""
+        raise NotImplementedError("documents are compared by Doc2Vec models; for lists of words see n_similarity")
+
+    @property
+    def vectors_norm(self) -> NoReturn:
+        """Gone since gensim 4."""
+        raise AttributeError(f"vectors_norm is gone: call get_normed_vectors(); {_GENSIM}")
+
+    @property
+    def vocab(self) -> NoReturn:
+        """Gone since gensim 4."""
+        raise AttributeError(f"vocab is gone: use key_to_index, index_to_key, get_vecattr and set_vecattr; {_GENSIM}")
+
+    @property
+    def index2word(self) -> NoReturn:
+        """Gone since gensim 4."""
+        raise AttributeError(f"index2word is gone: use index_to_key; {_GENSIM}")
+
+    @property
+    def index2entity(self) -> NoReturn:
+        """Gone since gensim 4."""
+        raise AttributeError(f"index2entity is gone: use index_to_key; {_GENSIM}")
+
+    # Copies and other processes.
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to another process or a copy: a table over a store on disk as its path, else keys and rows."""
+        state = {name: value for name, value in vars(self).items() if name not in ("_guard", "_index", "_norms")}
+        if self._store is not None and self._store.path is not None:
+            for name in ("_rows", "index_to_key", "key_to_index"):
+                del state[name]
+            state["_store"] = self._store.path
+        elif self._store is not None:
+            state |= {"index_to_key": list(self.index_to_key), "_store": None}
+            state["key_to_index"] = {key: row for row, key in enumerate(state["index_to_key"])}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        path = state.get("_store")
+        if path is not None:
+            from foreword.vectors.store import VectorStore
+
+            vars(self).update(vars(type(self)._from_store(VectorStore.open(path))))
+            state = {name: value for name, value in state.items() if name != "_store"}
+        vars(self).update(state)
+        if path is None:
+            self._hold(state["_rows"])
+
+
+def _read_blocks(
+    fname: str | os.PathLike[str], dim: int, binary: bool, encoding: str, unicode_errors: str
+) -> Iterator[tuple[list[str], NDArray[Any]]]:
+    """The words and rows of a word2vec file, block by block."""
+    from pathlib import Path
+
+    from foreword.vectors.readers import Options, open_vectors
+
+    options = Options(binary=binary, encoding=encoding, unicode_errors=unicode_errors)
+    with open_vectors(Path(fname), options) as (_, reader):
+        if reader.dim != dim:
+            raise FormatError(
+                "the file's vectors have another size", got=reader.dim, expected=dim, where=os.fspath(fname)
+            )
+        for make in reader.blocks():
+            block = make()
+            ends = list(itertools.accumulate(block.lengths.tolist(), initial=0))
+            yield [decode(block.blob[a:b]) for a, b in itertools.pairwise(ends)], block.rows
+
+
+# gensim's other names of the class, and of its loader of fastText files.
+Word2VecKeyedVectors = Doc2VecKeyedVectors = EuclideanKeyedVectors = KeyedVectors
+
+
+def load_facebook_vectors(path: str | os.PathLike[str], encoding: str = "utf-8") -> KeyedVectors:
+    """The vectors in a fastText ``.bin`` file."""
+    from foreword.vectors.loading import load
+
+    return load(path, encoding=encoding)

@@ -29,7 +29,7 @@ from foreword.errors import ArgumentError
 from foreword.vectors import _threads, kernels
 from foreword.vectors.codes import Codes, quantise_query
 
-__all__ = ["Hits", "Index"]
+__all__ = ["Hits", "Index", "cosines", "float_slack", "unit_query"]
 
 Float64 = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -141,7 +141,7 @@ class Index:
         """
         stop = len(self.rows) if stop is None else min(stop, len(self.rows))
         units = np.stack([unit_query(query, self.rows.shape[1]) for query in queries])
-        excludes = [_inside(rows, start, stop) for rows in (exclude or [None] * len(units))]
+        excludes = [_inside(rows, start, stop) for rows in (exclude or [np.empty(0, np.int64)] * len(units))]
         among = _admitted(start, stop, np.empty(0, np.int64), among)
         count = max(stop - start, 0) if among is None else len(among)
         reach = k + max(map(len, excludes))
@@ -201,7 +201,7 @@ class Index:
 
     def _scan_rows(self, unit: Float64, k: int, start: int, stop: int, among: Rows | None, floor: float) -> _Band:
         pool = _Pool(k, floor)
-        slack = _float_slack(len(unit))
+        slack = float_slack(len(unit))
         for rows, scores in self._float_scores(unit, start, stop, among):
             pool.add(rows, scores, slack)
         return pool.band()
@@ -210,18 +210,18 @@ class Index:
         self, unit: Float64, start: int, stop: int, among: Rows | None
     ) -> Iterator[tuple[slice | Rows, NDArray[np.float32]]]:
         query = unit.astype(np.float32)
-        for rows, block, inverse in self._blocks(start, stop, among):
+        for rows, block, inverse in self.blocks(start, stop, among):
             with np.errstate(invalid="ignore", over="ignore"):
                 scores = block @ query
                 scores *= inverse
             self._mend(scores, rows, inverse, unit)
             yield rows, scores
 
-    def _blocks(
-        self, start: int, stop: int, among: Rows | None
+    def blocks(
+        self, start: int, stop: int, among: Rows | None = None, *, rows_at_once: int | None = None
     ) -> Iterator[tuple[slice | Rows, NDArray[np.float32], NDArray[np.float32]]]:
         """Blocks of rows as float32 with their inverse norms; NaN marks a norm that float32 can't be trusted with."""
-        step = max(1, 4 * _BLOCK // max(self.rows.shape[1], 1))
+        step = rows_at_once or max(1, 4 * _BLOCK // max(self.rows.shape[1], 1))
         first, last = (start, stop) if among is None else (0, len(among))
         for i in range(first, last, step):
             j = min(i + step, last)
@@ -249,9 +249,9 @@ class Index:
         self, units: Float64, k: int, start: int, stop: int, among: Rows | None, floor: float
     ) -> list[Rows]:
         queries = np.ascontiguousarray(units.T.astype(np.float32))
-        slack = _float_slack(units.shape[1])
+        slack = float_slack(units.shape[1])
         pool = _BatchPool(len(units), k, floor, slack)
-        for rows, block, inverse in self._blocks(start, stop, among):
+        for rows, block, inverse in self.blocks(start, stop, among):
             with np.errstate(invalid="ignore", over="ignore"):
                 scores = block @ queries
                 scores *= inverse[:, None]
@@ -337,7 +337,7 @@ def _scan_numpy(codes: Codes, unit: Float64, k: int, floor: float) -> Any:
     dim = len(unit)
     query = np.zeros(codes.codes.shape[1], dtype=np.float32)
     query[:dim] = unit
-    rounding = _float_slack(dim) * 2  # |s·c| may exceed 1 by e < 1
+    rounding = float_slack(dim) * 2  # |s·c| may exceed 1 by e < 1
     step = max(1, _BLOCK // len(query))
 
     def scan(part: tuple[int, int]) -> _Band:
@@ -384,7 +384,8 @@ def cosines(rows: NDArray[np.floating], unit: Float64) -> Float64:
     exact = exact * np.ldexp(1.0, -np.frexp(largest)[1])[:, None]  # a power of two: no square can over- or underflow
     norms = np.sqrt((exact * exact).sum(axis=1))
     dots = (exact * unit).sum(axis=1)
-    return np.clip(np.divide(dots, norms, out=np.zeros(len(exact)), where=norms > 0), -1.0, 1.0)
+    scores: Float64 = np.divide(dots, norms, out=np.zeros(len(exact)), where=norms > 0)
+    return np.clip(scores, -1.0, 1.0, out=scores)
 
 
 def unit_query(query: NDArray[np.floating], dim: int) -> Float64:
@@ -405,7 +406,7 @@ def unit_query(query: NDArray[np.floating], dim: int) -> Float64:
     return np.asarray(vector / np.sqrt((vector * vector).sum()))
 
 
-def _float_slack(dim: int) -> float:
+def float_slack(dim: int) -> float:
     """How far a float32 product of unit vectors of ``dim`` elements can be from their cosine.
 
     The sum errs by at most D·ε/(1 − D·ε) (Higham, Accuracy and Stability of Numerical Algorithms, 3.1) in any order;

@@ -153,7 +153,9 @@ class VectorTable:
         chosen = self._rows[rows]
         norms = self.norms[rows].astype(np.float64)[:, None]
         odd = ~((norms > 1e-15) & (norms < 1e15))[:, 0]  # zeros, and what float32 norms can't tell
-        result = np.divide(chosen, norms, out=np.zeros(chosen.shape), where=norms > 0).astype(np.float32)
+        result: NDArray[np.float32] = np.divide(chosen, norms, out=np.zeros(chosen.shape), where=norms > 0).astype(
+            np.float32
+        )
         for i in np.flatnonzero(odd):
             result[i] = unit_query(chosen[i], self.vector_size)
         return result
@@ -190,7 +192,7 @@ class VectorTable:
             row = self.key_to_index.get(key, -1)
         except TypeError:  # not hashable: no key
             return -1
-        if row < 0 and isinstance(key, Integral) and 0 <= key < len(self.index_to_key):
+        if row < 0 and isinstance(key, Integral) and 0 <= int(key) < len(self.index_to_key):
             return int(key)
         return row
 
@@ -231,7 +233,8 @@ class VectorTable:
         """
         if is_key(key_or_keys):
             return self.get_vector(key_or_keys)
-        return self._rows[self._indices(key_or_keys)]
+        rows: Vector = self._rows[self._indices(key_or_keys)]
+        return rows
 
     def get_vector(self, key: Any, norm: bool = False) -> Vector:
         """The vector of ``key``, [D], read-only; ``norm``: scaled to length 1, zeros stay zeros.
@@ -240,7 +243,7 @@ class VectorTable:
             UnknownKeyError: the key isn't there.
         """
         row = self.get_index(key)
-        vector = self._normed([row])[0] if norm else self._rows[row]
+        vector: Vector = self._normed([row])[0] if norm else self._rows[row]
         vector.setflags(write=False)
         return vector
 
