@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from foreword._files import explained
 from foreword.errors import FormatError, MissingFileError
-from foreword.vectors.keys import encode
+from foreword.vectors.keys import decode, encode
 from foreword.vectors.readers.base import BLOCK_BYTES, MAX_DIM, Block, Options, Reader, check_keys, pack
 from foreword.vectors.readers.source import Source
 
@@ -186,12 +186,16 @@ def _span(told: dict[str, Any]) -> tuple[int, int]:
 def _own_words(held: dict[str, bytes], source: Source) -> list[bytes]:
     blob = held[KEYS]
     ends = np.frombuffer(held[KEY_OFFSETS][: len(held[KEY_OFFSETS]) // 8 * 8], dtype="<i8")
-    if not len(ends) or ends[0] != 0 or ends[-1] != len(blob) or (np.diff(ends) < 0).any():
+    # What follows the last word is padding to a multiple of 8 bytes.
+    if not len(ends) or ends[0] != 0 or not 0 <= len(blob) - ends[-1] < 8 or (np.diff(ends) < 0).any():
         raise FormatError("the words of the safetensors file are damaged", where=source.name)
     cuts = ends.tolist()
     words = [blob[a:b] for a, b in pairwise(cuts)]
-    options = Options(unicode_errors="surrogatepass")
-    check_keys(*pack(words), options, lambda i: f"{source.name}, word {i + 1:,}")
+    for i, word in enumerate(words):
+        try:
+            decode(word)
+        except UnicodeDecodeError:
+            raise FormatError("a word is not UTF-8", got=repr(word[:60]), where=f"{source.name}, word {i:,}") from None
     return words
 
 

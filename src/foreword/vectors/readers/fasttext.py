@@ -19,7 +19,7 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,8 +193,7 @@ def _matrix(source: Source, data: _Bytes, n_rows: int, dim: int) -> NDArray[np.f
             raise FormatError("the fastText model is cut short", where=source.name, fix="get the file again")
         with explained("read the vectors", source.path):
             return np.asarray(np.memmap(source.path, "<f4", "r", data.position, shape))
-    with explained("unpack the vectors to a temporary file", tempfile.gettempdir()):
-        file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the mapping keeps it
+    with explained("unpack the vectors to a temporary file", tempfile.gettempdir()), tempfile.TemporaryFile() as file:
         piece = data.rest()
         while piece and needed > 0:
             needed -= file.write(piece[:needed])
