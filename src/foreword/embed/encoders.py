@@ -1,6 +1,6 @@
 """Encoders: what turns a text into ids, and ids into rows of a table.
 
-``WordEncoder`` looks words up in word vectors: static embeddings, a few million words a second and no torch.
+``WordEncoder`` looks words up in word vectors: static embeddings, about a million words a second, and no torch.
 ``LayerEncoder`` encodes with a tokenizer and reads the token table of an ``InputEmbedding``.
 
 Not for: contextual embeddings; a word has one vector, wherever it stands.
