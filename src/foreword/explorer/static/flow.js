@@ -47,7 +47,7 @@ function showTokens() {
     `it is not the number of tokens in your text, ${number(tokens.length)}. A longer text has more tokens and the same vocabulary.`;
   facts("#facts-tokens", [[number(tokens.length), tokens.length === 1 ? "token" : "tokens"], [number(distinct), "distinct"], [number(characters), "characters"], [number(utf8_bytes), "bytes"], [number(vocab_size), "vocab_size"]]);
   const allowed = state.special ? ', allowed_special="all"' : ", disallowed_special=()";
-  code($("#code-tokens"), `import foreword as fw\n\ntok = fw.get_tokenizer(‹"${state.tokenizer}"›)\nids = tok.encode(‹${literal(state.text, 30)}›${allowed})`);
+  code($("#code-tokens"), `import foreword as fw\n\ntok = fw.get_tokenizer(‹"${state.tokenizer}"›)\nids = tok.encode(\n    ‹${literal(state.text, 24)}›${allowed})`);
   const shown = tokens.slice(0, SHOWN);
   $("#tokens").replaceChildren(...withBreaks(shown, (token, place) => chip(token, place)));
   $("#more-tokens").textContent = tokens.length > SHOWN ? `… and ${plural(tokens.length - SHOWN, "more token")}, not drawn here but cut into windows below.` : "";
@@ -102,8 +102,7 @@ async function cutWindows() {
   $("#out-T").textContent = state.T;
   $("#out-S").textContent = state.S;
   $("#out-B").textContent = state.B;
-  const name = state.special || state.text.length > 30 ? "ids" : "ids";
-  code($("#code-windows"), `data = fw.WindowDataset(${name},\n    context_length=‹${state.T}›, stride=‹${state.S}›)\nloader = fw.WindowLoader(data,\n    batch_size=‹${state.B}›, drop_last=‹${state.last ? "True" : "False"}›)\ninputs, targets = next(iter(loader))`);
+  code($("#code-windows"), `data = fw.WindowDataset(\n    ids, context_length=‹${state.T}›, stride=‹${state.S}›)\nloader = fw.WindowLoader(\n    data, batch_size=‹${state.B}›,\n    drop_last=‹${state.last ? "True" : "False"}›)\ninputs, targets = next(iter(loader))`);
   batch = null;
   const done = await inStage("windows", askWindows, async (signal) => {
     const body = { ids: ids(), context_length: state.T, stride: state.S, batch_size: state.B, drop_last: state.last, batch: state.batch };
@@ -129,6 +128,8 @@ function showWindows() {
   const { T } = state;
   const B = batch.starts.length;
   $("#which-batch").textContent = `batch ${number(state.batch + 1)} of ${number(batch.batches)}`;
+  const left = state.last ? batch.windows - batch.batches * state.B : 0;
+  $("#left-out").textContent = left ? `drop_last leaves out ${plural(left, "window")}, too few for a whole batch.` : "";
   $("#previous").disabled = state.batch === 0;
   $("#next").disabled = state.batch + 1 >= batch.batches;
   $("#shape-inputs").textContent = $("#shape-targets").textContent = `[${B}, ${T}]`;
@@ -159,7 +160,7 @@ function showCascade() {
   const total = reading.tokens.length;
   const isLast = state.batch + 1 === batch.batches;
   const end = starts.at(-1) + T + 1;
-  const whole = total <= 72;
+  const whole = total <= 44;
   const low = whole ? 0 : Math.max(0, starts[0] - 2);
   const high = whole ? total : Math.min(total, end + (isLast ? 6 : 3));
   const size = Math.min(24, 1000 / (high - low + 3));
@@ -168,7 +169,6 @@ function showCascade() {
   const x = (place) => left + (place - low) * size;
   const svg = $("#cascade");
   const elements = [];
-  const used = (place) => starts.some((start) => place >= start && place < start + T);
   const covered = coverage();
   for (let place = low; place < high; place++) {
     elements.push(rect(place, 0, covered(place) ? "" : "dropped"));
@@ -193,7 +193,6 @@ function showCascade() {
     const inset = kind ? 0.7 : 0;
     return draw("rect", { class: kind, x: x(place) + inset, y: y + inset, width: width - 2 * inset, height: row - 2 * inset, rx: Math.min(2, size / 6), "--h": hue(reading.tokens[place].id), "data-place": place, "data-window": y ? "" : undefined });
   }
-  void used;
 }
 
 /** Whether a place stands in the inputs of any window of the epoch. */
@@ -224,8 +223,8 @@ const LIMIT = 3; // standard deviations of the learned tables: colours are full 
 async function embed() {
   const V = reading.vocab_size;
   const [B, T] = [batch.starts.length, state.T];
-  const heads = state.position === "rotary" || state.position === "alibi" ? ", num_heads=8" : "";
-  code($("#code-embeddings"), `torch.manual_seed(${SEED})\nlayer = fw.InputEmbedding(\n    vocab_size=‹${V}›, embedding_dim=${DIM},\n    context_length=‹${T}›, position=‹"${state.position}"›${heads})\nx = layer(inputs)  # [${B}, ${T}, ${DIM}]`);
+  const heads = state.position === "rotary" || state.position === "alibi" ? ",\n    num_heads=8" : "";
+  code($("#code-embeddings"), `torch.manual_seed(${SEED})\nlayer = fw.InputEmbedding(\n    vocab_size=‹${V}›,\n    embedding_dim=${DIM},\n    context_length=‹${T}›,\n    position=‹"${state.position}"›${heads})\nx = layer(inputs)   # [${B}, ${T}, ${DIM}]`);
   await inStage("embeddings", askEmbed, async (signal) => {
     const answer = await ask("embed", { signal, query: { encoding: "base64" }, body: { ids: batch.inputs, vocab_size: V, embedding_dim: DIM, position: state.position, num_heads: 8, seed: SEED } });
     sums = { token: array(answer.token), position: answer.position && array(answer.position), sum: array(answer.sum) };
@@ -437,7 +436,7 @@ function controlsFromState() {
   $("#last").checked = state.last;
   $("#side-by-side").open = state.side;
   for (const radio of document.querySelectorAll("[name=position]")) radio.checked = radio.value === state.position;
-  code($("#code-positions"), `layer = fw.InputEmbedding(\n    50257, 256, context_length=1024,\n    position=‹"${state.position}"›, num_heads=8)`);
+  code($("#code-positions"), `layer = fw.InputEmbedding(\n    50257, 256, context_length=1024,\n    position=‹"${state.position}"›,\n    num_heads=8)`);
 }
 
 /** The windows and what follows, again. */

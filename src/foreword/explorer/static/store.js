@@ -1,0 +1,189 @@
+// The Store view: what a prepared store holds, its documents, any place of it, and where a token sequence stands.
+
+import { $, ask, code, debounce, draw, hue, latest, make, number, plural, python, remembered, themeSwitch, visible } from "./lib.js";
+
+const PAGE = 12; // documents
+const PIECE = 256; // tokens
+
+const [state, remember] = remembered({ store: "", documents: 0, place: 0, find: "" }, () => start());
+let stores = [];
+let total = 0;
+let documents = 0;
+let found = null; // the sequence last found, to mark it
+
+async function inSection(name, work) {
+  const problem = $(`#problem-${name}`);
+  try {
+    await work();
+    problem.textContent = "";
+  } catch (error) {
+    problem.textContent = error.message;
+  }
+}
+
+// ---------------------------------------------------------------- account
+
+const askAccount = latest();
+
+async function account() {
+  code($("#code-account"), `import foreword as fw\n\nstore = fw.TokenStore.open(‹${python(state.store)}›)\nlen(store), store.documents, store.dtype`);
+  await inSection("account", () =>
+    askAccount(async (signal) => {
+      const told = await ask("stores/account", { signal, query: { store: state.store } });
+      total = told.tokens;
+      documents = told.documents;
+      const pairs = [["tokens", number(told.tokens)], ["documents", number(told.documents)], ["tokenizer", told.tokenizer], ["vocab_size", number(told.vocab_size)], ["dtype", told.dtype], ["on disk", size(told.bytes)], ["shortest", number(told.shortest)], ["median", number(told.median)], ["longest", number(told.longest)]];
+      $("#numbers").replaceChildren(...pairs.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+      histogram(told.histogram);
+    }),
+  );
+}
+
+function size(bytes) {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  const power = bytes ? Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3)) : 0;
+  const value = bytes / 1000 ** power;
+  return `${power && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
+}
+
+function histogram(bins) {
+  const [width, height, foot] = [720, 190, 22];
+  const wide = Math.min(90, width / Math.max(1, bins.length));
+  const most = Math.max(1, ...bins.map((bin) => bin.documents));
+  const svg = $("#histogram");
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.replaceChildren(
+    ...bins.flatMap((bin, i) => {
+      const tall = bin.documents ? Math.max(1, ((height - foot - 18) * bin.documents) / most) : 0;
+      const x = i * wide;
+      return [
+        draw("rect", { x: x + 2, y: height - foot - tall, width: wide - 4, height: tall, rx: 1.5 }, draw("title", {}, `${plural(bin.documents, "document")} of ${number(bin.low)} to ${number(bin.high - 1)} tokens`)),
+        bin.documents ? draw("text", { x: x + wide / 2, y: height - foot - tall - 5 }, number(bin.documents)) : "",
+        draw("text", { x: x + wide / 2, y: height - 6 }, bin.low >= 10000 ? `${Math.round(bin.low / 1000)}k` : `${bin.low}`),
+      ];
+    }),
+  );
+  svg.setAttribute("aria-label", `Documents by length: ${bins.map((bin) => `${bin.documents} from ${bin.low} to ${bin.high - 1}`).join(", ")}`);
+}
+
+// ---------------------------------------------------------------- documents
+
+const askDocuments = latest();
+
+async function listDocuments() {
+  code($("#code-documents"), `store.document(‹${state.documents}›)   # token ids\nstore.offsets        # where each starts`);
+  await inSection("documents", () =>
+    askDocuments(async (signal) => {
+      const { page } = await ask("stores/documents", { signal, query: { store: state.store, start: state.documents, limit: PAGE } });
+      const head = make("tr", {}, ...[["document", "n"], ["starts at", "n"], ["tokens", "n"], ["begins", ""]].map(([name, kind]) => make("th", { scope: "col", class: kind }, name)));
+      const rows = page.map((one) =>
+        make("tr", {}, make("td", { class: "n" }, make("button", { class: "plain", type: "button", onclick: () => go(one.start), "aria-label": `Read document ${one.index}` }, number(one.index))),
+          make("td", { class: "n" }, number(one.start)), make("td", { class: "n" }, number(one.tokens)), make("td", { class: "begin" }, one.text.replace(/\s+/g, " "))));
+      $("#documents").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
+      $("#documents-back").disabled = state.documents === 0;
+      $("#documents-on").disabled = state.documents + PAGE >= documents;
+      $("#documents-where").textContent = page.length ? `${number(page[0].index)} to ${number(page.at(-1).index)} of ${number(documents)}` : "none";
+    }),
+  );
+}
+
+// ---------------------------------------------------------------- read and find
+
+const askRead = latest();
+
+async function read() {
+  code($("#code-read"), `ids = store[‹${state.place}› : ‹${state.place}› + ${PIECE}]\nstore.tokenizer.decode(ids)`);
+  await inSection("read", () =>
+    askRead(async (signal) => {
+      const piece = await ask("stores/read", { signal, query: { store: state.store, start: state.place, count: PIECE } });
+      const starts = new Set(piece.starts);
+      const marked = new Set();
+      if (found) for (const place of found.places) for (let i = 0; i < found.ids.length; i++) marked.add(place + i - piece.start);
+      let document = piece.document;
+      const items = [];
+      piece.ids.forEach((id, i) => {
+        if (starts.has(i)) {
+          if (i) document++;
+          items.push(make("li", { class: "document" }, `document ${number(document)}`));
+        }
+        items.push(make("li", {}, make("span", { class: `token${marked.has(i) ? " on" : ""}`, "--h": hue(id), title: `id ${id}, place ${piece.start + i}` }, make("span", { class: "text" }, ...visible({ text: piece.texts[i], bytes: "" })))));
+        if (piece.texts[i].includes("\n")) items.push(make("li", { class: "newline", "aria-hidden": "true" }));
+      });
+      $("#reading").replaceChildren(make("ol", { class: "tokens" }, ...items));
+      $("#place").value = $("#out-place").textContent = piece.start;
+      $("#anywhere").value = total ? Math.round((piece.start / total) * 1000) : 0;
+      $("#read-back").disabled = piece.start === 0;
+      $("#read-on").disabled = piece.start + piece.ids.length >= total;
+      $("#about-reading").textContent = piece.ids.length ? `tokens ${number(piece.start)} to ${number(piece.start + piece.ids.length - 1)} of ${number(total)}, from document ${number(piece.document)} on` : "the end of the store";
+    }),
+  );
+}
+
+function go(place) {
+  state.place = Math.max(0, Math.min(Math.max(0, total - 1), Math.round(place) || 0));
+  remember();
+  return read();
+}
+
+const askFind = latest();
+
+async function find(from = 0) {
+  if (!state.find) {
+    found = null;
+    $("#places").replaceChildren();
+    $("#about-found").textContent = "";
+    return;
+  }
+  await inSection("find", () =>
+    askFind(async (signal) => {
+      const answer = await ask("stores/find", { signal, body: { store: state.store, text: state.find, start: from, limit: 20 } });
+      found = from && found ? { ...answer, places: [...found.places, ...answer.places] } : answer;
+      $("#about-found").textContent = `${plural(found.places.length, "place")}${answer.next === null ? "" : " so far"} of [${answer.ids.join(", ")}]. Text is found where it was cut into these very tokens: “cat” is not “ cat”.`;
+      $("#places").replaceChildren(
+        ...found.places.map((place) => make("li", {}, make("button", { type: "button", onclick: () => go(Math.max(0, place - 24)) }, number(place)))),
+        answer.next === null ? "" : make("li", {}, make("button", { type: "button", onclick: () => find(answer.next) }, "search on")),
+      );
+    }),
+  );
+}
+
+// ---------------------------------------------------------------- start
+
+async function start() {
+  if (!stores.some((one) => one.name === state.store)) state.store = stores[0].name;
+  state.documents = Math.max(0, Math.round(state.documents));
+  state.place = Math.max(0, Math.round(state.place));
+  $("#store").value = state.store;
+  $("#wanted").value = state.find;
+  await account();
+  $("#place").max = Math.max(0, total - 1);
+  await Promise.all([listDocuments(), find().then(read)]);
+}
+
+$("#store").addEventListener("change", (event) => { Object.assign(state, { store: event.target.value, documents: 0, place: 0 }); remember(); start(); });
+$("#documents-back").addEventListener("click", () => { state.documents = Math.max(0, state.documents - PAGE); remember(); listDocuments(); });
+$("#documents-on").addEventListener("click", () => { state.documents += PAGE; remember(); listDocuments(); });
+$("#place").addEventListener("change", (event) => go(Number(event.target.value)));
+$("#anywhere").addEventListener("input", debounce((event) => go((Number(event.target.value) / 1000) * Math.max(0, total - PIECE)), 40));
+$("#read-back").addEventListener("click", () => go(state.place - PIECE));
+$("#read-on").addEventListener("click", () => go(state.place + PIECE));
+$("#finder").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  state.find = $("#wanted").value;
+  remember();
+  await find();
+  if (found?.places.length) go(Math.max(0, found.places[0] - 24));
+});
+themeSwitch(() => {});
+
+try {
+  stores = await ask("stores");
+  $("#store").replaceChildren(...stores.map(({ name }) => make("option", { value: name }, name)));
+  $("#views").hidden = !stores.length;
+  $("#empty").hidden = stores.length > 0;
+  if (stores.length) await start();
+  else code($("#code-empty"), "foreword prepare CORPUS STORE\nforeword explore --store STORE");
+} catch (error) {
+  $("#problem-stores").textContent = error.message;
+}
+document.documentElement.dataset.ready = "yes";
