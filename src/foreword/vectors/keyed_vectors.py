@@ -90,9 +90,9 @@ class KeyedVectors(Editing, Evaluation):
         options: dict[str, Any] = {"encoding": encoding, "unicode_errors": unicode_errors}
         table = cls._of(load(fname, limit=limit, dtype=datatype, binary=None if no_header else binary, **options))
         if fvocab is not None:
-            from foreword.vectors.writers import read_counts
+            from foreword.vectors.saving import read_counts
 
-            told = read_counts(fvocab, **options)
+            told = read_counts(fvocab, encoding=encoding)
             table.expandos["count"] = np.fromiter((told.get(key, 0) for key in table.index_to_key), dtype=np.int64)
         elif "count" not in table.expandos:  # as gensim: the file is in order of frequency, so make counts that fall
             table.expandos["count"] = np.arange(len(table), 0, -1)
@@ -115,10 +115,10 @@ class KeyedVectors(Editing, Evaluation):
             FileError: the folder can't be written.
             ArgumentError: a key is not a string.
         """
-        from foreword.vectors.writers import save_store
+        from foreword.vectors.saving import save_store
 
         self.allocate_vecattrs()
-        save_store(fname_or_handle, self._written_keys(), self._rows, attributes=dict(self.expandos))
+        save_store(fname_or_handle, self._written_keys(), self._rows, self.expandos)
 
     def save_word2vec_format(
         self,
@@ -147,7 +147,8 @@ class KeyedVectors(Editing, Evaluation):
             FileError: the file can't be written.
             ArgumentError: counts are asked for and there are none.
         """
-        from foreword.vectors.writers import write_counts, write_word2vec
+        from foreword.vectors.saving import write_counts
+        from foreword.vectors.writers import write_word2vec
 
         keys, order = self._written_keys(), np.arange(len(self))
         if sort_attr in self.expandos:

@@ -147,8 +147,8 @@ class Index:
         reach = k + max(map(len, excludes))
         if count == 0 or k <= 0 or reach * 4 > count or reach > _MANY:
             return [
-                self.nearest(unit, k, start=start, stop=stop, exclude=left_out, among=among, at_least=at_least)
-                for unit, left_out in zip(units, excludes, strict=True)
+                self.nearest(query, k, start=start, stop=stop, exclude=left_out, among=among, at_least=at_least)
+                for query, left_out in zip(queries, excludes, strict=True)
             ]
         bands = self._band_batch(units, reach, start, stop, among, at_least)
         return [

@@ -32,6 +32,9 @@ Key: TypeAlias = str | int
 
 Vector: TypeAlias = NDArray[np.floating[Any]]
 
+ATTRIBUTES = "attributes.npz"
+"""The file that a saved table has in its store for attributes of keys; see ``saving.py``."""
+
 _WORTH_CODES = 1 << 22
 """Elements from which codes are worth making for a table in memory, at its second search."""
 
@@ -81,6 +84,10 @@ class VectorTable:
         table.key_to_index = KeyToIndex(store.keys)
         table.next_index = n
         table.expandos = {} if store.counts is None else {"count": store.counts}
+        if store.path is not None and (store.path / ATTRIBUTES).exists():
+            from foreword.vectors.saving import read_attributes
+
+            table.expandos |= read_attributes(store.path / ATTRIBUTES)
         table._hold(store.vectors)
         table._store = store
         return table

@@ -1,0 +1,247 @@
+"""Exact search: every scan against an obvious float64 reference, on rows that are hard."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from foreword.errors import ArgumentError
+from foreword.vectors import _threads, kernels, search
+from foreword.vectors.codes import quantise, quantise_query, row_norms
+from foreword.vectors.search import Index, cosines, unit_query
+
+
+def reference(rows, query, k, admitted):
+    """The k best of the admitted rows, by float64 cosines of longdouble sums; ties to the lower row."""
+    exact = rows.astype(np.longdouble)
+    q = query.astype(np.longdouble)
+    norms, size = np.sqrt((exact * exact).sum(axis=1)), np.sqrt((q * q).sum())
+    scores = [float(exact[i] @ q / (norms[i] * size)) if norms[i] > 0 and size > 0 else 0.0 for i in range(len(rows))]
+    return sorted(((scores[i], -i) for i in admitted), reverse=True)[:k], scores
+
+
+def check(hits, rows, query, k, admitted):
+    best, scores = reference(rows, query, k, admitted)
+    assert len(hits.rows) == len(best) == len(set(hits.rows.tolist()))
+    assert set(hits.rows.tolist()) <= set(admitted)
+    assert np.allclose(hits.scores, [s for s, _ in best], atol=1e-12)
+    # The same rows, except where scores are equal up to rounding.
+    for row, score, (wanted, minus) in zip(hits.rows.tolist(), hits.scores.tolist(), best, strict=True):
+        assert row == -minus or abs(scores[row] - wanted) < 1e-12
+        assert abs(score - scores[row]) < 1e-12
+    assert np.array_equal(np.lexsort((hits.rows, -hits.scores)), np.arange(len(hits.rows)))
+
+
+@st.composite
+def tables(draw):
+    """Rows with all that is hard: duplicates, near duplicates, zeros, huge, denormal, one-hot; and a query."""
+    seed, n, dim = (
+        draw(st.integers(0, 2**32)),
+        draw(st.integers(1, 300)),
+        draw(st.sampled_from([1, 2, 3, 50, 64, 65, 130])),
+    )
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((n, dim)).astype(np.float32)
+    for kind in draw(
+        st.lists(st.sampled_from(["same", "near", "zero", "huge", "tiny", "denormal", "hot"]), max_size=4)
+    ):
+        at = rng.integers(0, n, max(1, n // 3))
+        match kind:
+            case "same":
+                rows[at] = rows[0]
+            case "near":
+                rows[at] = rows[0] + 1e-6 * rng.standard_normal((len(at), dim)).astype(np.float32)
+            case "zero":
+                rows[at] = 0
+            case "huge":
+                rows[at] = np.clip(rng.standard_normal((len(at), dim)), -3, 3) * np.float32(1e38)
+            case "tiny":
+                rows[at] = rng.standard_normal((len(at), dim)) * np.float32(1e-36)
+            case "denormal":
+                rows[at] = rng.integers(-9, 9, (len(at), dim)) * np.float32(1.5e-45)
+            case "hot":
+                rows[at] = np.eye(dim, dtype=np.float32)[rng.integers(0, dim, len(at))]
+    if draw(st.booleans()):
+        rows = np.clip(rows, -6e4, 6e4).astype(np.float16)
+    query = rows[rng.integers(0, n)].astype(np.float64) if draw(st.booleans()) else rng.standard_normal(dim)
+    return rows, query
+
+
+@pytest.fixture(params=["numpy", "kernels"])
+def scans(request, monkeypatch):
+    monkeypatch.setenv("FOREWORD_KERNELS", "0" if request.param == "numpy" else "1")
+    if request.param == "numpy":
+        monkeypatch.setattr(kernels, "_loaded", None)
+    elif kernels.load() is None:
+        pytest.skip("numba can't compile here")
+    return request.param
+
+
+@settings(max_examples=120, deadline=None)
+@given(tables(), st.integers(0, 40), st.data())
+def test_nearest_is_the_reference(scans_both, table, k, data):
+    rows, query = table
+    n = len(rows)
+    start, stop = data.draw(st.integers(0, n)), data.draw(st.integers(0, n + 3))
+    exclude = np.array(data.draw(st.lists(st.integers(0, n - 1), max_size=5)), dtype=np.int64)
+    among = data.draw(st.none() | st.lists(st.integers(0, n - 1), max_size=20))
+    floor = data.draw(st.sampled_from([-np.inf, -0.5, 0.0, 0.3, 0.999]))
+    _, scores = reference(rows, query, 0, [])
+    admitted = [
+        i
+        for i in range(start, min(stop, n))
+        if i not in exclude and (among is None or i in among) and scores[i] >= floor and abs(scores[i] - floor) > 1e-9
+    ]
+    if any(abs(score - floor) <= 1e-9 for score in scores):
+        return
+    chosen = None if among is None else np.unique(np.array(among, dtype=np.int64))
+    options = {"start": start, "stop": stop, "exclude": exclude, "among": chosen, "at_least": floor}
+    answers = []
+    for index in scans_both(rows):
+        hits = index.nearest(query, k, **options)
+        check(hits, rows, query, k, admitted)
+        answers.append(hits)
+        batch = index.nearest_batch(np.stack([query, -query]), k, **{**options, "exclude": [exclude, exclude]})
+        answers.append(batch[0])
+    for hits in answers[1:]:  # bit for bit, whichever way
+        assert np.array_equal(hits.rows, answers[0].rows)
+        assert np.array_equal(hits.scores, answers[0].scores)
+
+
+@pytest.fixture(scope="module")
+def scans_both():
+    """Indexes that scan floats, codes by numpy and codes by kernels."""
+
+    class Forced(Index):
+        def __init__(self, rows, norms, codes, compiled):
+            super().__init__(rows, norms, codes)
+            self.compiled = compiled
+
+        def nearest(self, *args, **options):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(kernels, "ready", lambda: self.compiled)
+                patch.setattr(search, "_BLOCK", 1 << 11)  # several blocks, and threads, even for these few rows
+                patch.setattr(search, "_SMALL", 1 << 11)
+                return super().nearest(*args, **options)
+
+    compiled = kernels.load()
+
+    def made(rows):
+        codes = quantise(rows)
+        yield Index(rows, codes.norms)
+        yield Forced(rows, codes.norms, codes, None)
+        if compiled is not None:
+            yield Forced(rows, codes.norms, codes, compiled)
+
+    return made
+
+
+@settings(max_examples=200, deadline=None)
+@given(tables())
+def test_the_certificate_holds(table):
+    """Every cosine lies in the interval that the codes give it."""
+    rows, query = table
+    made = quantise(rows)
+    unit = unit_query(query, rows.shape[1])
+    coded = quantise_query(unit)
+    exact = cosines(rows, unit)
+    dots = made.codes.astype(np.int64) @ coded.code.astype(np.int64)
+    assert (np.abs(made.codes.astype(np.int64)) @ np.abs(coded.code.astype(np.int64)) < 2**31).all()
+    score = (dots * made.scales.astype(np.float64)) * coded.scale
+    slack = made.errors.astype(np.float64) * (1 + coded.error) + coded.error
+    assert (np.abs(score - exact) <= slack).all()
+    directions = np.stack([unit_query(row, rows.shape[1]) for row in rows])
+    rounding = np.linalg.norm(
+        directions - made.scales[:, None].astype(np.float64) * made.codes[:, : rows.shape[1]], axis=1
+    )
+    assert (rounding <= made.errors).all()
+    assert (made.codes[:, rows.shape[1] :] == 0).all()
+    with np.errstate(over="ignore"):
+        norms = np.sqrt((rows.astype(np.longdouble) ** 2).sum(axis=1)).astype(np.float32)
+    assert np.allclose(made.norms, norms, rtol=1e-6, atol=3e-45)
+    assert np.array_equal(row_norms(rows), made.norms)
+
+
+@pytest.mark.parametrize("dim", [4096, 70_000])
+def test_wide_queries_cannot_overflow(dim):
+    """The worst case: every code 127 and every query element alike."""
+    rows = np.ones((3, dim), dtype=np.float32)
+    code = quantise_query(unit_query(rows[0], dim))
+    assert 127 * np.abs(code.code.astype(np.int64)).sum() < 2**31
+    made = quantise(rows)
+    assert np.array_equal(Index(rows, made.norms, made).nearest(rows[0], 3).rows, [0, 1, 2])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_rows_that_are_not_finite_are_refused(bad):
+    rows = np.ones((5, 3), dtype=np.float32)
+    rows[3, 1] = bad
+    with pytest.raises(ArgumentError, match=r"row 3(.|\n)*element 1"):
+        quantise(rows)
+    with pytest.raises(ArgumentError, match="finite"):
+        row_norms(rows)
+
+
+@pytest.mark.parametrize("query", [[np.nan, 1], [np.inf, 1], [1, 2, 3], [[1, 2]]])
+def test_queries_that_cannot_be_used_are_refused(query):
+    rows = np.ones((5, 2), dtype=np.float32)
+    with pytest.raises(ArgumentError):
+        Index(rows, row_norms(rows)).nearest(np.array(query), 1)
+
+
+def test_ties_go_to_the_lower_row_at_any_thread_count(monkeypatch, scans):
+    rng = np.random.default_rng(0)
+    rows = np.repeat(rng.standard_normal((40, 48)).astype(np.float32), 100, axis=0)
+    rng.shuffle(rows)
+    made = quantise(rows)
+    monkeypatch.setattr(search, "_SMALL", 0)  # split even this between threads
+    query = rows[7].astype(np.float64)
+    expected = np.flatnonzero((rows == rows[7]).all(axis=1))[:60]
+    for threads in (1, 2, 3, 7):
+        monkeypatch.setenv("FOREWORD_THREADS", str(threads))
+        _threads._forget()
+        hits = Index(rows, made.norms, made).nearest(query, 60)
+        assert np.array_equal(hits.rows, expected)
+    _threads._forget()
+
+
+def test_scores_do_not_depend_on_the_company_of_a_row():
+    rng = np.random.default_rng(1)
+    for dim in (1, 2, 7, 50, 300):
+        rows, unit = rng.standard_normal((500, dim)).astype(np.float32), unit_query(rng.standard_normal(dim), dim)
+        together = cosines(rows, unit)
+        alone = np.concatenate([cosines(rows[i : i + 1], unit) for i in range(500)])
+        backwards = cosines(rows[::-1], unit)[::-1]
+        assert np.array_equal(together, alone)
+        assert np.array_equal(together, backwards)
+
+
+def test_kernel_source_run_as_python_keeps_what_the_compiled_one_keeps():
+    compiled = kernels.load()
+    if compiled is None:
+        pytest.skip("numba can't compile here")
+    rng = np.random.default_rng(2)
+    rows = rng.standard_normal((600, 20)).astype(np.float32)
+    made, query = quantise(rows), quantise_query(unit_query(rng.standard_normal(20), 20))
+    results = []
+    for scan in (compiled.scan, kernels._scan):
+        ids, low, high = np.empty(600, np.int64), np.empty(600, np.float32), np.empty(600, np.float32)
+        n = scan(
+            made.codes, made.scales, made.errors, query.code, query.scale, query.error,
+            10, 590, -np.inf, np.empty(5, np.float32), ids, low, high,
+        )  # fmt: skip
+        results.append((ids[:n], low[:n], high[:n]))
+    assert np.array_equal(results[0][0], results[1][0])
+    assert np.allclose(results[0][1], results[1][1], atol=1e-6)
+
+
+@example([0, 1, 2], 0)
+@given(st.lists(st.integers(0, 100), max_size=5), st.integers(0, 9))
+def test_split_covers_the_range(edges, pieces):
+    start, stop = min(edges, default=0), max(edges, default=0)
+    parts = _threads.split(start, stop, pieces=pieces or None)
+    assert parts[0][0] == start
+    assert parts[-1][1] == stop
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(parts))
