@@ -79,7 +79,29 @@ def test_known_ids() -> None:
     """The worked example of the GPT-2 literature: the ids that the notebook prints."""
     text = "Hello, do you like tea? <|endoftext|> In the sunlit terraces of someunknownPlace."
     ids = GPT2.encode(text, allowed_special={SPECIAL})
-    assert ids.tolist() == [15496, 11, 466, 345, 588, 8887, 30, 220, 50256, 554, 262, 4252, 18250, 8812, 2114, 286, 617, 34680, 27271, 13]  # fmt: skip
+    hello = [
+        15496,
+        11,
+        466,
+        345,
+        588,
+        8887,
+        30,
+        220,
+        50256,
+        554,
+        262,
+        4252,
+        18250,
+        8812,
+        2114,
+        286,
+        617,
+        34680,
+        27271,
+        13,
+    ]
+    assert ids.tolist() == hello
     assert GPT2.decode(ids) == text
 
 
@@ -150,9 +172,7 @@ def test_pickle_and_threads() -> None:
     text, expected, wrong = real_text()[:50_000], gpt2_oracle().encode_ordinary(real_text()[:50_000]), []
 
     def work() -> None:
-        for _ in range(20):
-            if GPT2.encode(text).tolist() != expected:
-                wrong.append(1)
+        wrong.extend(round_ for round_ in range(20) if GPT2.encode(text).tolist() != expected)
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:

@@ -16,7 +16,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import IO, Any
 
 from foreword._files import explained
@@ -78,6 +78,8 @@ class Reader:
     def __init__(self, reading: Reading, *, cuttable: bool, advance: Callable[[int], object] = lambda _: None) -> None:
         self._reading, self._cuttable, self._advance = reading, cuttable, advance
         self.account: list[dict[str, Any]] = []
+        self._documents = self._empty = self._skipped = 0
+        self._where = ""
 
     def read(self, source: Source) -> Iterator[tuple[str, bool]]:
         """The pieces of a source's documents, in order; its account is appended when it has been read to the end.
@@ -226,18 +228,18 @@ class Reader:
         import pyarrow as pa
         from pyarrow import csv
 
-        def on_invalid(row: Any) -> str:
-            got = f"{row.actual_columns} cells"
-            self._bad("a row of another length", got=got, expected=f"{row.expected_columns}", where=self._where)
+        def count(_: object) -> str:
+            self._skipped += 1
             return "skip"
 
         field = self._reading.field
         block = 4 * CHUNK
+        handler = count if self._reading.bad_records == "skip" else None
         try:
             rows = csv.open_csv(
                 stream,
                 csv.ReadOptions(use_threads=False, block_size=block, encoding=self._reading.encoding),
-                csv.ParseOptions(newlines_in_values=True, invalid_row_handler=on_invalid),
+                csv.ParseOptions(newlines_in_values=True, invalid_row_handler=handler),
                 csv.ConvertOptions(column_types={field: pa.string()}, include_columns=[field]),
             )
             for batch in rows:
@@ -313,7 +315,7 @@ class Reader:
                 raise self._undecodable(cause, f"{where}, byte {cause.start:,} of it") from cause
             return None
 
-    def _texts(self, source: TextsSource) -> Iterator[tuple[str, bool]]:
+    def _texts(self, source: TextsSource) -> Generator[tuple[str, bool], None, str]:
         """The texts of an iterable; returns the SHA-256 of them all."""
         digest = hashlib.sha256()
 
