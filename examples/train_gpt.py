@@ -1,0 +1,150 @@
+"""Train a small GPT from a text: Foreword's store, loader and input layer, then torch's attention and a tied head.
+
+    python examples/train_gpt.py                         # 300 steps on the prose of Python's help topics
+    python examples/train_gpt.py --text novel.txt --start glove
+    python examples/train_gpt.py --resume                # go on from the last checkpoint, bit for bit
+    python examples/train_gpt.py --compare 3             # random start against a start from GloVe, three seeds each
+
+A run that was stopped, wherever in an epoch, and resumed has the very losses of one that was not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pydoc_data.topics
+import statistics
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import foreword as fw
+
+
+class Block(nn.Module):
+    """Attention and a feed-forward network, each normalised before and added after (GPT-2)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.norm1(x_BTD)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed_BHTd = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x_BTD = x_BTD + self.out(mixed_BHTd.transpose(1, 2).flatten(2))
+        return x_BTD + self.mlp(self.norm2(x_BTD))
+
+
+class GPT(nn.Module):
+    """Input layer, blocks, norm, and the input layer's table again as the head."""
+
+    def __init__(self, embedding: fw.InputEmbedding, layers: int, heads: int) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.blocks = nn.Sequential(*(Block(embedding.embedding_dim, heads) for _ in range(layers)))
+        self.norm = nn.LayerNorm(embedding.embedding_dim)
+
+    def loss(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+        logits_BTV = self.embedding.logits(self.norm(self.blocks(self.embedding(inputs_BT))))
+        return functional.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten())
+
+
+def make(options: argparse.Namespace, tokenizer: fw.Tokenizer) -> GPT:
+    torch.manual_seed(options.seed)
+    sizes = {"embedding_dim": options.dim, "context_length": options.context, "dropout": 0.1, "std": 0.02}
+    if options.start == "random":
+        return GPT(fw.InputEmbedding(tokenizer.vocab_size, **sizes), options.layers, heads=4)
+    wv = fw.load("glove-wiki-gigaword-50")
+    return GPT(fw.InputEmbedding.from_word_vectors(wv, tokenizer, seed=options.seed, **sizes), options.layers, heads=4)
+
+
+def stores(options: argparse.Namespace) -> tuple[fw.TokenStore, fw.TokenStore]:
+    """The text's paragraphs as two token stores: nine of ten to train on, the rest to validate."""
+    text = options.text.read_text(encoding="utf-8") if options.text else "\n\n".join(pydoc_data.topics.topics.values())
+    paragraphs = [paragraph for paragraph in text.split("\n\n") if paragraph.strip()]
+    train = fw.prepare(paragraphs, options.out / "store", tokenizer="gpt2", split={"val": 0.1})
+    return train, fw.TokenStore.open(options.out / "store" / "val")
+
+
+def train(options: argparse.Namespace) -> tuple[list[float], float]:
+    """The loss of each step, and the validation loss after the last."""
+    train_store, val_store = stores(options)
+    model = make(options, train_store.tokenizer)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, fused=True)
+    data = fw.WindowDataset(train_store, context_length=options.context, stride=options.context)
+    loader = fw.WindowLoader(data, batch_size=options.batch, shuffle=True, seed=options.seed)
+    losses, checkpoint = [], options.out / "checkpoint.pt"
+    if options.resume:
+        state = torch.load(checkpoint, weights_only=True)
+        for name, part in {"model": model, "optimizer": optimizer, "loader": loader}.items():
+            part.load_state_dict(state[name])
+        torch.set_rng_state(state["random"])
+        losses = state["losses"]
+    while len(losses) < options.steps:
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            loss = model.loss(inputs, targets)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            if len(losses) % options.every == 0:
+                print(
+                    f"step {len(losses)}  epoch {loader.epoch}  loss {statistics.fmean(losses[-options.every :]):.4f}"
+                )
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}
+                state |= {"loader": loader.state_dict(), "random": torch.get_rng_state()}
+                torch.save(state, f"{checkpoint}.new")
+                Path(f"{checkpoint}.new").replace(checkpoint)  # whole or not at all
+            if len(losses) == options.steps:
+                break
+    return losses, validate(model, val_store, options)
+
+
+@torch.no_grad()
+def validate(model: GPT, store: fw.TokenStore, options: argparse.Namespace) -> float:
+    model.eval()
+    data = fw.WindowDataset(store, context_length=options.context, stride=options.context)
+    loader = fw.WindowLoader(data, batch_size=options.batch)
+    return statistics.fmean(model.loss(inputs, targets).item() for inputs, targets in loader)
+
+
+def plot(losses: list[float], path: Path) -> None:
+    """The losses as an SVG of 640 × 240."""
+    low, high = min(losses), max(losses)
+    x, y = 580 / len(losses), 200 / (high - low or 1)
+    points = " ".join(f"{40 + x * i:.1f},{220 - y * (loss - low):.1f}" for i, loss in enumerate(losses))
+    labels = f'<text x="4" y="24">{high:.1f}</text><text x="4" y="224">{low:.1f}</text>'
+    line = f'<polyline points="{points}" fill="none" stroke="steelblue"/>'
+    path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="240">{labels}{line}</svg>\n')
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--text", type=Path, help="a text file (default: the prose of Python's help topics)")
+    parser.add_argument("--out", type=Path, default=Path("run"), help="folder of the store, checkpoint and plot")
+    parser.add_argument("--start", choices=["random", "glove"], default="random", help="first token embeddings")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    parser.add_argument("--compare", type=int, metavar="SEEDS", help="both starts, this many seeds each")
+    numbers = {"steps": 300, "every": 50, "seed": 0, "batch": 8, "context": 64, "dim": 128, "layers": 2}
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    options = parser.parse_args(arguments)
+    if options.compare:
+        for start in ("random", "glove"):
+            runs = [argparse.Namespace(**{**vars(options), "start": start, "seed": i}) for i in range(options.compare)]
+            found = [train(run)[1] for run in runs]
+            shown = "  ".join(f"{loss:.4f}" for loss in found)
+            print(f"{start:6}  validation loss {shown}  mean {statistics.fmean(found):.4f}")
+        return
+    losses, validation = train(options)
+    plot(losses, options.out / "loss.svg")
+    print(f"validation loss {validation:.4f}")
+
+
+if __name__ == "__main__":
+    main()
