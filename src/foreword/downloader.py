@@ -1,6 +1,10 @@
 """gensim's downloader, by its two functions: ``import foreword.downloader as api``.
 
-Not for: fetching, yet: what is not on this machine is told with the address to get it from. Costs: that of ``load``.
+Vectors are fetched once into the cache, resumed and checked (docs/downloads.md), or taken from where gensim's
+downloader has put them. gensim-data's corpora are not among them: they come with code to run, and nothing that was
+downloaded is ever run.
+
+Not for: files and options of reading (``foreword.load``). Costs: that of ``load``.
 """
 
 from __future__ import annotations
@@ -22,25 +26,31 @@ def load(name: str, return_path: Literal[False] = ...) -> KeyedVectors: ...
 @overload
 def load(name: str, return_path: Literal[True]) -> str: ...
 def load(name: str, return_path: bool = False) -> KeyedVectors | str:
-    """The vectors called ``name`` in the catalogue, or with ``return_path`` the path of their file.
+    """The vectors called ``name`` in the catalogue, or with ``return_path`` the path of their file; fetched if need be.
+
+    A URL or ``hf://OWNER/REPO`` does too.
 
     Raises:
         UnknownNameError: there are none of this name.
-        MissingFileError: they are not on this machine; says where to get them, and where to put them.
+        DownloadError, FileError: they can't be had.
     """
-    entry = catalogue.find(name)
-    if return_path:
-        return os.fspath(catalogue.local_file(entry).path)
-    from foreword.vectors.loading import load as load_vectors
+    if not return_path:
+        from foreword.vectors.loading import load as load_vectors
 
-    return load_vectors(name)
+        return load_vectors(name if "://" in name else catalogue.find(name).name)
+    if "://" in name:
+        from foreword.vectors.remote import obtain
+
+        return os.fspath(obtain(name))
+    return os.fspath(catalogue.local_file(catalogue.find(name)).path)
 
 
-def info(name: str | None = None, *, name_only: bool = False) -> dict[str, Any]:
+def info(name: str | None = None, show_only_latest: bool = True, name_only: bool = False) -> dict[str, Any]:  # noqa: ARG001
     """What the catalogue tells of ``name``, or of everything: ``{"corpora": {}, "models": {name: facts}}``.
 
     The facts have gensim-data's names (num_records, file_size, checksum, license, description, file_name, parameters).
-    With ``name_only`` the lists of names: ``{"corpora": [], "models": [name, …]}``.
+    There is one version of each, so ``show_only_latest`` changes nothing. With ``name_only`` the lists of names:
+    ``{"corpora": [], "models": [name, …]}``.
 
     Raises:
         UnknownNameError: there are no vectors called ``name``.
@@ -63,7 +73,8 @@ def _facts(entry: catalogue.Entry) -> dict[str, Any]:
         "parameters": {"dimension": told["dim"]},
         "description": told["about"],
         "license": told["license"],
-        "checksum": told["md5"],
+        "checksum": entry.checksum.partition(":")[2],
         "file_name": entry.file,
+        "source": entry.source,
         "parts": 1,
     }

@@ -1,6 +1,7 @@
-"""``load``: a name or a path → ``KeyedVectors``.
+"""``load``: a name, a path or a URL → ``KeyedVectors``.
 
-Not for: what happens on the way: ``catalogue`` resolves names, ``convert`` keeps stores, ``readers`` know formats.
+Not for: what happens on the way: ``catalogue`` and ``remote`` resolve names, ``convert`` keeps stores, ``readers`` know
+formats.
 Costs: 1–2 ms where the store exists, else the conversion: a second or two for a gigabyte.
 """
 
@@ -53,6 +54,7 @@ def load(
     Raises:
         UnknownNameError: neither a file nor a name of the catalogue.
         MissingFileError, FileError: the file can't be read, or the cache not written.
+        DownloadError: it can't be fetched.
         FormatError: the file is damaged, or holds a vector that is not finite.
         TextDecodeError: a word is not text in the encoding.
 
@@ -77,7 +79,11 @@ def load(
 
 
 def _store(name_or_path: str | os.PathLike[str], options: Options, dtype: DTypeLike | None) -> VectorStore:
-    """The store of what is named, converted where it has to be."""
+    """The store of what is named, fetched and converted where it has to be."""
+    if "://" in os.fspath(name_or_path):
+        from foreword.vectors.remote import obtain
+
+        name_or_path = obtain(os.fspath(name_or_path))
     path = Path(name_or_path).expanduser()
     if is_store(path):
         if options != Options() or dtype is not None:
@@ -90,7 +96,7 @@ def _store(name_or_path: str | os.PathLike[str], options: Options, dtype: DTypeL
         raise MissingFileError(
             "this folder is no store of vectors" if path.exists() else "there is no such file of vectors",
             where=path,
-            fix="check the path, or name vectors of the catalogue: foreword.downloader.info()",
+            fix="check the path, or name vectors of the catalogue (foreword.downloader.info()), a URL or hf://OWNER/REPO",
         )
     local = catalogue.local_file(catalogue.find(name))
     if local.vocabulary is not None:

@@ -24,6 +24,11 @@ __all__ = ["Source", "member_of", "open_source"]
 HEAD = 1 << 16
 """How far a source can look ahead, in bytes."""
 
+BOMB = 1 << 28
+"""Bytes up to which compressed data may unpack to anything; beyond, to ``_BOMB_RATIO`` times its size."""
+
+_BOMB_RATIO = 100  # text of vectors packs to a third; what packs to a hundredth is no vectors
+
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstandard", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip"}
 
 
@@ -43,6 +48,7 @@ class Source:
         self.packed = os.fstat(raw.fileno()).st_size
         self.plain = data is raw
         self._raw, self._data = raw, data
+        self._given = 0
         self._ahead = b""
         self.head = self._ahead = self._read(HEAD)
 
@@ -55,7 +61,7 @@ class Source:
         """The next ``n`` bytes, fewer only at the end.
 
         Raises:
-            FormatError: the compressed data is damaged or cut short.
+            FormatError: the compressed data is damaged, cut short, or a bomb.
         """
         if not self._ahead:
             return self._read(n)
@@ -76,7 +82,16 @@ class Source:
             while n > 0 and (piece := self._data.read(min(n, 1 << 26))):
                 pieces.append(piece)
                 n -= len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._given += len(data)
+        if self._given > BOMB and self._given > _BOMB_RATIO * self.packed:
+            raise FormatError(
+                "the compressed file unpacks to far more than vectors can",
+                got=f"over {self._given:,} bytes out of {self.packed:,}",
+                where=self.name,
+                fix="if it is right nevertheless, unpack it, and load what comes out",
+            )
+        return data
 
 
 @contextlib.contextmanager
