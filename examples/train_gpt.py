@@ -129,10 +129,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--start", choices=["random", "glove"], default="random", help="first token embeddings")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--compare", type=int, metavar="SEEDS", help="both starts, this many seeds each")
-    numbers = {"steps": 300, "every": 50, "seed": 0, "batch": 8, "context": 64, "dim": 128, "layers": 2}
+    numbers = {"steps": 300, "every": 50, "seed": 0, "batch": 8, "context": 64, "dim": 128, "layers": 2, "lr": 1e-3}
     for name, default in numbers.items():
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--lr", type=float, default=1e-3)
+        parser.add_argument(f"--{name}", type=type(default), default=default)
     options = parser.parse_args(arguments)
     if options.compare:
         for start in ("random", "glove"):
