@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 import threading
 import time
@@ -104,7 +105,7 @@ def make_server(settings: Settings) -> uvicorn.Server:
         server_header=False,
         proxy_headers=False,
         limit_concurrency=settings.limits.connections,
-        timeout_keep_alive=10,
+        timeout_keep_alive=math.ceil(settings.limits.head_seconds),
         timeout_graceful_shutdown=3,
     )
     return uvicorn.Server(config)

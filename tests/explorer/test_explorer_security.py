@@ -1,0 +1,344 @@
+"""What must not get in, and what every answer carries."""
+
+import contextlib
+import json
+import resource
+import socket
+import threading
+import time
+
+import pytest
+from explorer_client import VECTORS, serving
+
+from foreword.explorer import Limits, Settings
+from foreword.explorer.security import POLICY, host_name
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.nip.io",
+        "evil.example:80",
+        "",
+        "localhost:x",
+        "[::1",
+        "0.0.0.0",
+    ],
+)
+def test_another_host_is_refused(client, host):
+    answer = client.get("health", headers={"Host": host})
+    assert answer.status == 421
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1234", "127.0.0.1:80", "[::1]:9", "localhost."])
+def test_our_own_names_are_let_in(client, host):
+    assert client.get("health", headers={"Host": host}).status == 200
+
+
+def test_two_hosts_or_none_are_refused(client):
+    for head in (b"Host: localhost\r\nHost: evil.example\r\n", b""):
+        answer = _raw(client.port, b"GET /api/v1/health HTTP/1.1\r\n" + head + b"Connection: close\r\n\r\n")
+        assert answer.split()[1] in (b"400", b"421")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.example", "null", "http://localhost:1", "http://localhost", "https://localhost.evil.example"],
+)
+def test_another_origin_is_refused(client, origin):
+    answer = client.post("tokenize", {"text": "a"}, headers={"Origin": origin})
+    assert answer.status == 403
+
+
+def test_our_own_origin_is_let_in(client):
+    headers = {"Origin": client.url, "Sec-Fetch-Site": "same-origin"}
+    assert client.post("tokenize", {"text": "a"}, headers=headers).status == 200
+
+
+def test_a_cross_site_request_without_origin_is_refused(client):
+    assert client.get("health", headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}).status == 403
+
+
+def test_a_form_of_another_page_is_not_read_as_json(client):
+    body = json.dumps({"text": "a"}).encode()
+    assert client.post("tokenize", body, headers={"Content-Type": "text/plain"}).status == 422
+
+
+@pytest.mark.parametrize("path", ["/", "/words", "/static/flow.js", "/api/v1/health", "/api/v1/nothing", "/no"])
+def test_every_answer_carries_the_policy(client, path):
+    headers = client.ask("GET", path).headers
+    assert headers["content-security-policy"] == POLICY
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "server" not in headers
+    script = next(part for part in POLICY.split("; ") if part.startswith("script-src"))
+    assert script == "script-src 'self'"
+
+
+def test_the_page_has_no_inline_script_or_style_and_names_no_other_host(client):
+    from importlib import resources
+
+    folder = resources.files("foreword.explorer") / "static"
+    for file in folder.iterdir():
+        text = file.read_text(encoding="utf-8")
+        assert "eval(" not in text
+        assert "innerHTML" not in text
+        if file.name.endswith(".html"):
+            assert "style=" not in text
+            assert " on" + "click=" not in text
+            assert text.count("<script") == text.count("<script src=") + text.count('<script type="module" src=')
+        stripped = text.replace("http://www.w3.org/2000/svg", "")
+        assert "http://" not in stripped
+        assert "https://" not in stripped
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../outside",
+        "corpus/../../outside/secret",
+        "/etc",
+        "corpus/train/../val",
+        "corpus/link",
+        "link",
+        "corpus\\train",
+        "",
+    ],
+)
+def test_a_store_outside_what_was_allowed_is_not_opened(client, name):
+    for answer in (
+        client.get("stores/account", query={"store": name}),
+        client.get("stores/read", query={"store": name}),
+        client.post("stores/find", {"store": name, "text": "a"}),
+    ):
+        assert answer.status == 404
+
+
+def test_a_link_out_of_the_allowed_folder_is_not_listed(stores):
+    with serving(Settings(stores=(stores,))) as client:
+        names = [one["name"] for one in client.get("stores").json]
+        assert names == [f"{stores.name}/corpus/train", f"{stores.name}/corpus/val"]
+
+
+@pytest.mark.parametrize("path", ["/static/%2e%2e/app.py", "/static//etc/passwd", "/static/..%2fapp.py"])
+def test_static_files_do_not_lead_out(client, path):
+    assert client.ask("GET", path).status == 404
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "%2e%2e%2f", "/etc/passwd", "gpt2.json"])
+def test_a_tokenizer_is_a_name_not_a_path(client, name):
+    answer = client.post("tokenize", {"text": "a", "tokenizer": name})
+    assert answer.status == 404
+    assert client.get(f"vectors/{name}/similar", query={"key": "king"}).status == 404
+
+
+def test_large_bodies_are_refused_unread(client):
+    head = b"POST /api/v1/tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    answer = _raw(client.port, head + b"Content-Length: 100000000\r\n\r\n" + b"x" * 1000)
+    assert answer.split()[1] == b"413"
+
+
+def test_a_body_without_end_is_cut_off(client):
+    """100 MB in chunks: refused after the first megabyte, and the process doesn't grow with them."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
+        connection.sendall(
+            b"POST /api/v1/tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1600):
+                connection.sendall(chunk)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            answer = connection.recv(100)
+    assert not answer or answer.split()[1] == b"413"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000  # kilobytes
+    assert client.get("health").status == 200
+
+
+SLOW = Settings(limits=Limits(head_seconds=0.5, head_bytes=4096, body_seconds=0.5))
+
+
+def test_slow_and_endless_heads_are_hung_up_on():
+    with serving(SLOW) as client:
+        for start in (
+            b"",
+            b"GET / HTTP/1.1\r\nHost: loc",
+            b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /",
+        ):
+            with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
+                connection.sendall(start)
+                assert _read_to_end(connection)[1]
+        with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
+            sent = 0
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(b"GET / HTTP/1.1\r\n")
+                while sent < 10_000_000:
+                    sent += connection.send(b"X-Long: " + b"x" * 1000 + b"\r\n")
+            assert sent < 10_000_000
+
+
+def test_a_slow_body_is_answered_and_hung_up_on():
+    with serving(SLOW) as client:
+        head = b"POST /api/v1/tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        head += b"Content-Length: 20\r\n\r\n"
+        answer = _raw(client.port, head + b'{"te')
+        assert answer.split()[1] == b"408"
+
+
+def test_two_hundred_slow_clients_keep_nobody_out(client):
+    """200 connections that send half a head each: everyone else is served meanwhile."""
+    held = []
+    try:
+        for _ in range(200):
+            connection = socket.create_connection(("127.0.0.1", client.port), timeout=20)
+            connection.sendall(b"POST /api/v1/tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Le")
+            held.append(connection)
+        for _ in range(20):
+            assert client.post("tokenize", {"text": "still here"}).status == 200
+    finally:
+        for connection in held:
+            connection.close()
+
+
+def test_two_hundred_clients_at_once_are_all_answered(client):
+    client.get(f"vectors/{VECTORS}/similar", query={"key": "king"})
+    statuses = []
+    barrier = threading.Barrier(200)
+
+    def one(i):
+        barrier.wait()
+        if i % 2:
+            answer = client.get(f"vectors/{VECTORS}/similar", query={"key": "king"})
+        else:
+            answer = client.post("tokenize", {"text": "every effort " * 50})
+        statuses.append(answer.status)
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 200
+
+
+def test_more_connections_than_the_limit_are_told_so():
+    with serving(Settings(limits=Limits(connections=5))) as client:
+        held = [socket.create_connection(("127.0.0.1", client.port), timeout=20) for _ in range(8)]
+        try:
+            time.sleep(0.2)
+            assert client.get("health").status == 503
+        finally:
+            for connection in held:
+                connection.close()
+        for _ in range(100):
+            if client.get("health").status == 200:
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("never served again")
+
+
+def test_a_token_is_asked_for_and_becomes_a_cookie():
+    with serving(Settings(token="s3cret token&é")) as client:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "foreword_token=s3cret"}):
+            answer = client.get("health", headers=headers)
+            assert answer.status == 401
+            assert answer.headers["www-authenticate"] == "Bearer"
+        for path in ("/", "/static/flow.js", "/api/v1/openapi.json"):
+            assert client.ask("GET", path).status == 401
+        assert client.get("health", query={"token": "wrong"}).status == 401
+        first = client.ask("GET", "/words", query={"token": "s3cret token&é", "a": "b"})
+        assert (first.status, first.headers["location"]) == (303, "/words?a=b")
+        cookie = first.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=strict" in cookie
+        assert "s3cret" not in cookie
+        assert client.get("health", headers={"Cookie": cookie.partition(";")[0]}).status == 200
+
+
+def test_the_token_never_leads_to_another_host():
+    with serving(Settings(token="t")) as client:
+        answer = client.ask("GET", "//evil.example/", query={"token": "t"})
+        assert answer.headers["location"].startswith("/evil.example")
+
+
+def test_beyond_this_machine_a_token_is_always_asked_for(monkeypatch):
+    from foreword.cli import explore
+    from foreword.explorer import server
+
+    seen = []
+    monkeypatch.setattr(server, "serve", lambda settings, listener, **_: (seen.append(settings), listener.close()))
+    explore.serve(host="0.0.0.0", port=0)
+    explore.serve(host="127.0.0.1", port=0)
+    assert len(seen[0].token) >= 32
+    assert seen[1].token is None
+
+
+def test_a_port_that_is_taken_is_one_clear_error():
+    from foreword.errors import FileError
+    from foreword.explorer import server
+
+    with contextlib.closing(server.bind("127.0.0.1", 0)) as listener, pytest.raises(FileError, match="--port 0"):
+        server.bind("127.0.0.1", listener.getsockname()[1])
+
+
+def test_an_unexpected_error_tells_nothing_but_that(monkeypatch, caplog):
+    from foreword.explorer.library import Library
+
+    def broken(self, name):
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(Library, "words", broken)
+    with serving(Settings()) as client:
+        answer = client.get(f"vectors/{VECTORS}/similar", query={"key": "king"})
+        assert answer.status == 500
+        assert b"secret" not in answer.body
+        assert answer.headers["content-security-policy"] == POLICY
+
+
+def test_limits_of_size_are_problems_not_faults(client):
+    assert client.post("tokenize", {"text": "a" * 100_001}).status == 422
+    many = {"ids": [[1] * 4096] * 1024, "embedding_dim": 4096}
+    assert client.post("embed", {**many, "ids": [[1] * 500] * 100}).status == 422
+    assert client.post("embed", {"ids": [[1]], "vocab_size": 1 << 22, "embedding_dim": 4096}).status == 422
+    assert client.get("positions", query={"context_length": 4096, "embedding_dim": 4096}).status == 422
+    assert client.post("embed", {"ids": [[1, 2], [3]]}).status == 422
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b'{"text": 1}', b'{"text": "a", "more": 1}', b"\xff\xfe", b"[" * 100_000]
+)
+def test_broken_bodies_are_problems(client, body):
+    answer = client.post("tokenize", body, headers={"Content-Type": "application/json"})
+    assert answer.status in (400, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_host_name():
+    assert host_name("[::1]") == "::1"
+    assert host_name("[::1]x") == ""
+    assert host_name("a:") == ""
+
+
+def _raw(port, data):
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(data)
+        return _read_to_end(connection)[0]
+
+
+def _read_to_end(connection):
+    """What is sent until the other side hangs up, and whether it did."""
+    parts = []
+    try:
+        while part := connection.recv(65536):
+            parts.append(part)
+    except ConnectionError:
+        pass
+    except TimeoutError:
+        return b"".join(parts), False
+    return b"".join(parts), True
