@@ -245,3 +245,18 @@ def test_split_covers_the_range(edges, pieces):
     assert parts[0][0] == start
     assert parts[-1][1] == stop
     assert all(a[1] == b[0] for a, b in itertools.pairwise(parts))
+
+
+@pytest.mark.parametrize("noise", [0.3, 0.05, 0.01, 1e-3, 1e-6])
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_rows_closer_together_than_their_codes_can_tell(scans_both, noise, k):
+    """Cosines that differ by less than the codes' rounding: what is kept must be more than the best by code."""
+    rng = np.random.default_rng(3)
+    for _ in range(4):
+        rows = (rng.standard_normal(50) + noise * rng.standard_normal((3000, 50))).astype(np.float32)
+        query = rng.standard_normal(50)
+        scores = cosines(rows, unit_query(query, 50))
+        expected = np.lexsort((np.arange(3000), -scores))[:k]
+        for index in scans_both(rows):
+            assert np.array_equal(index.nearest(query, k).rows, expected)
+            assert np.array_equal(index.nearest_batch(query[None], k)[0].rows, expected)
