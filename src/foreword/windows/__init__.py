@@ -1,8 +1,8 @@
 """Windows: token ids to batches of inputs and targets.
 
 Read in this order: ``arithmetic`` and ``packing`` (which tokens a window holds), ``segments`` (which of them belong
-together), ``source`` (reading them), ``order`` and ``mixture`` (which window comes next), ``dataset`` (windows as
-indexed examples), ``loader`` (batches, epochs, resume), ``report`` (telling it all).
+together), ``source`` (reading them), ``dataset`` (windows as indexed examples), ``order`` and ``mixture`` (which window
+comes next), ``plan`` and ``loader`` (batches, epochs, resume), ``report`` (telling it all).
 
 Knows nothing of how tokens were made. torch is imported when the first tensor is asked for.
 """

@@ -153,7 +153,7 @@ class WindowDataset:
     def _gather_cut(self, windows: NDArray[np.int64]) -> Arrays:
         assert isinstance(self._cut, Cut)
         starts, lengths = self._cut.spans(windows)
-        ids = self._source.runs(starts, self.context_length + 1)
+        ids = self._source.runs(starts, self.context_length + 1, whole=lengths is None)
         inputs, targets = ids[:, :-1].astype(np.int64), ids[:, 1:].astype(np.int64)
         if lengths is not None and int(lengths.min(initial=self.context_length)) < self.context_length:
             beyond = np.arange(self.context_length) >= lengths[:, None]

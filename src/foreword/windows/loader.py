@@ -3,23 +3,21 @@
 A step takes the next batch_size × world_size samples of the epoch's order; rank r takes the r-th batch_size of them. So
 where the loader stands is a few integers, which hold under another batch_size or world_size.
 
-Windows are gathered a block of steps at a time, so that numpy's cost a call is shared by many batches. The first block
-is one step, so that the first batch comes at once; each later one is twice as long, up to some 32,000 tokens. A batch
-is a view of its block: cheap, and no two overlap, but to keep one for long, or to save it, ``clone`` it.
+Windows are gathered a block of steps at a time, some 32,000 tokens, and their order is computed for several blocks, so
+that numpy's cost a call is shared by many batches. The first block is one step, so that the first batch comes at once.
+A batch is a view of its block: cheap, and no two overlap, but to keep one for long, or to save it, ``clone`` it.
 
 Not for: random access (``WindowDataset``). Costs: some 20 bytes a token of one block, and of each that is prefetched.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from fractions import Fraction
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +27,7 @@ from foreword.errors import ArgumentError, StoreError
 from foreword.windows.arithmetic import positive
 from foreword.windows.dataset import IGNORE, WindowDataset, longest, trimmed
 from foreword.windows.mixture import Schedule, exact_weights
-from foreword.windows.order import Permutation
+from foreword.windows.plan import Place, Track, plan
 from foreword.windows.report import EpochReport, texts
 
 if TYPE_CHECKING:
@@ -38,48 +36,19 @@ if TYPE_CHECKING:
 __all__ = ["WindowLoader"]
 
 STATE_VERSION = 1
-BLOCK_TOKENS = 1 << 15
+BLOCK_TOKENS = 1 << 15  # gathered together: small enough for the processor's cache
+ORDER_WINDOWS = 1 << 12  # of which the order is computed together
 
 T_ = TypeVar("T_")
 U_ = TypeVar("U_")
 
 
-class _Track:
-    """One source of samples: endless draws from it, epoch after epoch, each in its own order."""
+class _Block(NamedTuple):
+    """Batches to be gathered together: where they start, and this rank's windows, [n], and their owners."""
 
-    def __init__(self, name: str, data: WindowDataset, weight: Fraction, seed: int | None) -> None:
-        self.name, self.data, self.weight = name, data, weight
-        self._seed = seed  # None: windows come in their order
-        self._order: tuple[int, Permutation] | None = None
-        self.before = 0  # draws before the present schedule began
-
-    def windows(self, draws: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The windows of the given draws of the present schedule, in rising order, [n]."""
-        places = draws + self.before
-        if not len(places):
-            return places
-        windows, n = np.empty_like(places), len(self.data)
-        first, last = int(places[0]) // n, int(places[-1]) // n
-        for epoch in range(first, last + 1):
-            low, high = np.searchsorted(places, (epoch * n, (epoch + 1) * n))
-            windows[low:high] = self._of_epoch(epoch, places[low:high] - epoch * n)
-        return windows
-
-    def _of_epoch(self, epoch: int, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        if self._seed is None:
-            return places
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, Permutation(len(self.data), seed=self._seed, epoch=epoch, name=self.name)
-        return self._order[1](places)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Place:
-    """Where a loader stands: its epoch, the samples of it handed out by all ranks, and the draws of each source."""
-
-    epoch: int
-    cursor: int
-    draws: tuple[int, ...]
+    place: Place
+    windows: NDArray[np.int64]
+    owners: NDArray[np.intp] | None
 
 
 class WindowLoader:
@@ -148,12 +117,12 @@ class WindowLoader:
         sources = _sources(data)
         shares = exact_weights(list(sources), weights)
         self._tracks = [
-            _Track(name, windows, share, self.seed if self.shuffle else None)
+            Track(name, windows, share, self.seed if self.shuffle else None)
             for (name, windows), share in zip(sources.items(), shares, strict=True)
         ]
         self._first = self._tracks[0].data  # every source has its context_length, tail and segments
         self._samples = sum(len(track.data) for track in self._tracks)  # an epoch's
-        self._start = _Place(0, 0, (0,) * len(self._tracks))  # where the next iteration starts
+        self._start = Place(0, 0, (0,) * len(self._tracks))  # where the next iteration starts
         self._block = self._start  # where the block that is being handed out starts
         self._cursor = 0  # samples of the epoch handed out
         if not len(self):
@@ -183,59 +152,57 @@ class WindowLoader:
         batches = self._batches(self._start)
         return self._with_bar(batches) if self.progress else batches
 
-    def _batches(self, place: _Place) -> Iterator[Any]:
+    def _batches(self, place: Place) -> Iterator[Any]:
         schedule = self._schedule(place.draws)
         step = self._step
-        fetched = _ahead(lambda block: self._fetch(block, schedule), self._blocks(place.cursor), self.prefetch)
-        for cursor, draws, batches in fetched:
-            self._block = _Place(place.epoch, cursor, draws)
+        for block, batches in _ahead(self._fetch, self._blocks(place, schedule), self.prefetch):
+            self._block, cursor = block.place, block.place.cursor
             for done, batch in enumerate(batches, 1):
                 self._cursor = cursor + done * step
                 yield batch
         # A single source begins anew, whatever drop_last left out; those of a mixture go on where they are.
         draws = ((place.epoch + 1) * self._samples,) if len(self._tracks) == 1 else tuple(schedule.counts)
-        self._start = self._block = _Place(place.epoch + 1, 0, draws)
+        self._start = self._block = Place(place.epoch + 1, 0, draws)
         self._cursor = 0
 
-    def _blocks(self, cursor: int) -> Iterator[tuple[int, int]]:
-        """The rest of an epoch in blocks, (first sample, samples): whole steps, ever more, and the last short one."""
-        most = max(1, BLOCK_TOKENS // (self.batch_size * self._first.context_length))
-        steps = 1
-        while left := (self._samples - cursor) // self._step:
-            steps = min(steps, left)
-            yield cursor, steps * self._step
-            cursor += steps * self._step
-            steps = min(2 * steps, most)
-        if cursor < self._samples and not self.drop_last:
-            yield cursor, self._samples - cursor
+    def _blocks(self, place: Place, schedule: Schedule) -> Iterator[_Block]:
+        """The rest of the epoch from ``place`` on, in blocks of whole steps; the short last step is one of its own.
 
-    def _fetch(self, block: tuple[int, int], schedule: Schedule) -> tuple[int, tuple[int, ...], list[Any]]:
-        """A block's first sample, the draws of each source before it, and this rank's batches."""
+        The order is computed for several blocks together: for one step at first, then for twice as many each time.
+        """
+        cursor, steps = place.cursor, 1
+        block_rows = self.batch_size * max(1, BLOCK_TOKENS // (self.batch_size * self._first.context_length))
+        while (left := self._samples - cursor) and (left >= self._step or not self.drop_last):
+            steps = max(1, min(steps, left // self._step))
+            samples = min(steps * self._step, left)
+            ahead = plan(self._tracks, samples, self._places(samples), schedule)
+            for row in range(0, max(1, len(ahead.windows)), block_rows):
+                done = row * self.world_size
+                rows = slice(row, row + block_rows)
+                owners = None if ahead.owners is None else ahead.owners[rows]
+                yield _Block(Place(place.epoch, cursor + done, ahead.draws(done)), ahead.windows[rows], owners)
+            cursor += samples
+            steps = min(2 * steps, max(1, ORDER_WINDOWS // self.batch_size))
+
+    def _fetch(self, block: _Block) -> tuple[_Block, list[Any]]:
+        """A block and its batches."""
         import torch
 
-        cursor, samples = block
-        draws = tuple(schedule.counts)
-        tensors = {name: torch.from_numpy(array) for name, array in self._gather(samples, schedule).items()}
+        tensors = {name: torch.from_numpy(array) for name, array in self._gather(block.windows, block.owners).items()}
         lengths = None
         if self._first.tail == "keep":
             lengths = [longest(targets) for targets in torch.split(tensors["targets"], self.batch_size)]
-        return cursor, draws, self._split(self._moved(tensors), lengths)
+        return block, self._split(self._moved(tensors), lengths)
 
-    def _gather(self, samples: int, schedule: Schedule) -> dict[str, NDArray[Any]]:
-        """This rank's windows of the next ``samples`` samples."""
-        mine = self._places(samples)
-        if len(self._tracks) == 1:
-            (track,), draws = self._tracks, schedule.counts[0] + mine
-            schedule.counts[0] += samples
-            return track.data.gather(track.windows(draws))
-        before = list(schedule.counts)
-        sources = schedule.take(samples)
+    def _gather(self, windows: NDArray[np.int64], owners: NDArray[np.intp] | None) -> dict[str, NDArray[Any]]:
+        """The given windows, each of its owner."""
+        if owners is None:
+            return self._first.gather(windows)
         arrays: dict[str, NDArray[Any]] = {}
         for i, track in enumerate(self._tracks):
-            rows = np.flatnonzero(sources[mine] == i)
-            draws = before[i] + np.cumsum(sources == i)[mine[rows]] - 1
-            for name, part in track.data.gather(track.windows(draws)).items():
-                arrays.setdefault(name, np.empty((len(mine), part.shape[1]), part.dtype))[rows] = part
+            rows = np.flatnonzero(owners == i)
+            for name, part in track.data.gather(windows[rows]).items():
+                arrays.setdefault(name, np.empty((len(owners), part.shape[1]), part.dtype))[rows] = part
         return arrays
 
     def _places(self, samples: int) -> NDArray[np.int64]:
@@ -259,9 +226,8 @@ class WindowLoader:
 
     def _split(self, tensors: dict[str, torch.Tensor], lengths: list[int] | None) -> list[Any]:
         """Batches of a block's tensors; each cut to its length, where there are lengths."""
-        import torch
-
-        parts = zip(*(torch.split(tensor, self.batch_size) for tensor in tensors.values()), strict=True)
+        rows = min(self.batch_size, len(tensors["inputs"]))  # fewer in the short last step
+        parts = zip(*(tensor.view(-1, rows, *tensor.shape[1:]).unbind() for tensor in tensors.values()), strict=True)
         if lengths is None and not self._first.segments:
             return list(parts)
         batches = [dict(zip(tensors, part, strict=True)) for part in parts]
@@ -306,7 +272,9 @@ class WindowLoader:
             draws: tuple[int, ...] = (self._start.epoch * self._samples + cursor,)
         else:
             draws = self._start.draws
-        arrays = self._gather(min(self._step, self._samples - cursor), self._schedule(draws))
+        samples = min(self._step, self._samples - cursor)
+        ahead = plan(self._tracks, samples, self._places(samples), self._schedule(draws))
+        arrays = self._gather(ahead.windows, ahead.owners)
         return texts(arrays["inputs"], arrays["targets"] != IGNORE, decode)
 
     def state_dict(self) -> dict[str, Any]:
@@ -376,7 +344,7 @@ class WindowLoader:
         self._start = self._block = self._place_of(told, state.get("epoch"), state.get("cursor"))
         self._cursor = self._start.cursor
 
-    def _place_of(self, told: Mapping[str, Mapping[str, Any]], epoch: Any, cursor: Any) -> _Place:
+    def _place_of(self, told: Mapping[str, Mapping[str, Any]], epoch: Any, cursor: Any) -> Place:
         """The place that a state tells; sets where each track's schedule begins.
 
         Raises:
@@ -392,14 +360,14 @@ class WindowLoader:
         if len(self._tracks) == 1:  # its draws are counted from epoch 0 on, and the epoch is the loader's
             if totals != [epoch * self._samples + cursor]:
                 raise nowhere
-            return _Place(epoch, cursor, tuple(totals))
+            return Place(epoch, cursor, tuple(totals))
         same = all(s.get("weight") == str(track.weight) for s, track in zip(sources, self._tracks, strict=True))
         draws = tuple(source["drawn"] if same else 0 for source in sources)
         if not self._schedule(draws).fits() or any(drawn > total for drawn, total in zip(draws, totals, strict=True)):
             raise nowhere
         for track, drawn, total in zip(self._tracks, draws, totals, strict=True):
             track.before = total - drawn
-        return _Place(epoch, cursor, draws)
+        return Place(epoch, cursor, draws)
 
     def _schedule(self, draws: tuple[int, ...]) -> Schedule:
         return Schedule([track.weight for track in self._tracks], draws)

@@ -81,7 +81,7 @@ def _add(half: NDArray[np.uint64], other: NDArray[np.uint64], modulus: np.uint64
     h *= modulus  # 32 random bits × modulus / 2³²: a number below the modulus, without a division
     h >>= _32
     half += h
-    half -= modulus * (half >= modulus)
+    np.minimum(half, half - modulus, out=half)  # below the modulus, the difference wraps round to a huge number
 
 
 def _hash(x: NDArray[np.uint64], key_1: np.uint64, key_2: np.uint64) -> NDArray[np.uint64]:

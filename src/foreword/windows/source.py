@@ -69,9 +69,12 @@ class Source:
         """The store, where it is one."""
         return self._store
 
-    def runs(self, starts: NDArray[np.int64], length: int) -> NDArray[Any]:
-        """The ids from each start on, [n, length]; past the end of the stream, they are whatever is before it."""
-        if len(self._pieces) == 1 and (not len(starts) or int(starts.max()) <= len(self) - length):
+    def runs(self, starts: NDArray[np.int64], length: int, *, whole: bool) -> NDArray[Any]:
+        """The ids from each start on, [n, length]; past the end of the stream, they are whatever is before it.
+
+        ``whole`` tells that none goes past the end.
+        """
+        if len(self._pieces) == 1 and (whole or int(starts.max(initial=0)) <= len(self) - length):
             return self._items_of(0, length)[starts].view(self._pieces[0].dtype).reshape(-1, length)
         ids = np.empty((len(starts), length), self._pieces[0].dtype)
         first = np.searchsorted(self._ends, starts, side="right")
