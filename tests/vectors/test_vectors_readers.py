@@ -372,6 +372,7 @@ def test_a_vocabulary_in_parquet(tmp_path):
     [
         npy(ROWS)[:-1],
         npy(ROWS.astype(int)),
+        npy(ROWS.astype(np.uint16)),
         npy(ROWS[0]),
         npy(np.array([{}]), allow_pickle=True),
         npy(ROWS).replace(b"(50, 6)", b"(99, 6)"),

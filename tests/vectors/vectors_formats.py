@@ -23,7 +23,8 @@ def read(path, **options):
     for block in blocks:
         ends = np.cumsum(block.lengths).tolist()
         keys += [block.blob[a:b] for a, b in zip([0, *ends], ends, strict=False)]
-    rows = np.concatenate([np.empty((0, reader.dim), np.float32), *(np.float32(block.rows) for block in blocks)])
+    with np.errstate(over="ignore", invalid="ignore"):
+        rows = np.concatenate([np.empty((0, reader.dim), np.float32), *(np.float32(block.rows) for block in blocks)])
     return keys, rows
 
 
@@ -67,7 +68,7 @@ def ngrams(word, minn, maxn):
     for start in range(len(padded)):
         for n in range(minn, maxn + 1):
             gram = padded[start : start + n]
-            if len(gram) == n and gram not in ("<", ">"):
+            if len(gram) == n and not (n == 1 and start in (0, len(padded) - 1)):
                 found.append(gram)
     return found
 

@@ -27,12 +27,11 @@ from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.codes import padded, quantise
 from foreword.vectors.keys import hash_keys
 from foreword.vectors.readers.base import Block
-from foreword.vectors.store import FORMAT, VERSION
+from foreword.vectors.store import FORMAT, HEADER, VERSION, npy_header
 from foreword.vectors.subwords import Subwords
 
 __all__ = ["StoreBuilder"]
 
-_HEADER = 128  # bytes of a .npy header as we write it, whatever the shape
 _MOVED = 1 << 16  # rows moved at a time where duplicates are dropped
 
 
@@ -85,8 +84,8 @@ class StoreBuilder:
         except ArgumentError:
             raise self._not_finite(block, rows) from None
         with self._one_writer:
-            _write_at(self._vectors, rows, _HEADER + start * self._dim * self._dtype.itemsize)
-            _write_at(self._codes, made.codes, _HEADER + start * made.codes.shape[1])
+            _write_at(self._vectors, rows, HEADER + start * self._dim * self._dtype.itemsize)
+            _write_at(self._codes, made.codes, HEADER + start * made.codes.shape[1])
         hashes = hash_keys(np.frombuffer(block.blob, dtype=np.uint8), _offsets(block.lengths))
         return _Piece(block.blob, block.lengths, hashes, made.scales, made.errors, made.norms, block.counts)
 
@@ -136,15 +135,15 @@ class StoreBuilder:
             columns["subwords"] = np.ascontiguousarray(subwords.vectors)
         for name, column in columns.items():
             with open(self._folder / f"{name}.npy", "wb") as small:
-                small.write(_header(column.dtype, column.shape))
+                small.write(npy_header(column.dtype, column.shape))
                 small.write(column.data)
         for large, dtype, width in (
             (self._vectors, self._dtype, self._dim),
             (self._codes, np.dtype(np.int8), padded(self._dim)),
         ):
             large.seek(0)
-            large.write(_header(dtype, (n, width)))
-            large.truncate(_HEADER + n * width * dtype.itemsize)
+            large.write(npy_header(dtype, (n, width)))
+            large.truncate(HEADER + n * width * dtype.itemsize)
             large.flush()
         manifest = {
             "format": FORMAT,
@@ -186,18 +185,12 @@ def _repeated(
 def _compact(file: IO[bytes], row_bytes: int, kept: NDArray[np.int64]) -> None:
     """Move the ``kept`` rows (rising) of a file to its front. A row never moves back, so none is overwritten unread."""
     file.flush()
-    mapped = np.memmap(file, dtype=np.uint8, mode="r+", offset=_HEADER)
+    mapped = np.memmap(file, dtype=np.uint8, mode="r+", offset=HEADER)
     table = mapped.reshape(-1, row_bytes)
     for start in range(0, len(kept), _MOVED):
         part = kept[start : start + _MOVED]
         table[start : start + len(part)] = table[part]
     mapped.flush()
-
-
-def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """A .npy header (format 1.0) of ``_HEADER`` bytes."""
-    told = f"{{'descr': {dtype.newbyteorder('<').str!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
-    return b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little") + told.encode().ljust(_HEADER - 11) + b"\n"
 
 
 def _write_at(file: IO[bytes], array: NDArray[Any], position: int) -> None:

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import functools
 import json
+import math
+import mmap
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,10 +35,12 @@ from foreword.vectors.codes import Codes, padded, quantise
 from foreword.vectors.keys import KeyTable, ListedKeys, MappedKeys
 from foreword.vectors.subwords import Subwords
 
-__all__ = ["FORMAT", "VERSION", "VectorStore", "is_store", "vector_dtype"]
+__all__ = ["FORMAT", "HEADER", "VERSION", "VectorStore", "is_store", "npy_header", "vector_dtype"]
 
 FORMAT = "foreword vector store"
 VERSION = 1
+HEADER = 128
+"""Bytes of the header of each .npy file; so the data is aligned for any processor."""
 
 
 def vector_dtype(dtype: DTypeLike | None) -> np.dtype[Any]:
@@ -217,24 +221,39 @@ def _expected(manifest: dict[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]
     return files
 
 
+def npy_header(dtype: DTypeLike, shape: tuple[int, ...]) -> bytes:
+    """The header of a .npy file (format 1.0) as a store has it: ``HEADER`` bytes, whatever the shape.
+
+    >>> len(npy_header("float32", (400000, 300)))
+    128
+    """
+    kind = np.dtype(dtype).newbyteorder("<").str
+    told = f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
+    return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + told.encode().ljust(HEADER - 11) + b"\n"
+
+
 def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The .npy file as an array, mapped read-only.
+    """The .npy file of a store as an array, mapped read-only.
 
     Raises:
         StoreError: it is missing, cut short, or not of this dtype and shape.
     """
+    count = math.prod(shape)
+    expected = HEADER + count * np.dtype(dtype).itemsize
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        got = f"{array.dtype} {list(array.shape)}"
-        good = array.dtype == np.dtype(dtype) and array.shape == shape and array.flags.c_contiguous
-    except (OSError, ValueError, EOFError) as cause:
-        got, good = str(cause).splitlines()[0], False
-    if not good:
+        with open(path, "rb") as file:
+            right = file.read(HEADER) == npy_header(dtype, shape)
+            size = os.fstat(file.fileno()).st_size
+            got = f"{size:,} bytes" if right else "another header"
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if right and size == expected else None
+    except OSError as cause:
+        mapped, got = None, (cause.strerror or type(cause).__name__).lower()
+    if mapped is None:
         raise StoreError(
             "a file of the store is missing or damaged",
             got=got,
-            expected=f"{dtype} {list(shape)}",
+            expected=f"{expected:,} bytes, {dtype} {list(shape)}",
             where=path,
             fix="convert the vectors again (a store in the cache: remove its folder)",
         )
-    return np.asarray(array)
+    return np.frombuffer(mapped, dtype, count, HEADER).reshape(shape)

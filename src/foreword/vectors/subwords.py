@@ -102,6 +102,7 @@ def add_subwords(
             return
     for row, word in zip(rows, words, strict=True):
         found = subword_rows(word, minn=minn, maxn=maxn, bucket=len(grams))
-        for gram in found:
-            row += grams[gram]  # noqa: PLW2901 - in place
+        with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is refused when it is written
+            for gram in found:
+                row += grams[gram]  # noqa: PLW2901 - in place
         row /= np.float32(len(found) + 1)  # noqa: PLW2901

@@ -12,6 +12,7 @@ refused. Costs: rows are streamed; the words are held.
 
 from __future__ import annotations
 
+import ast
 import functools
 import json
 import math
@@ -36,6 +37,7 @@ KEYS, KEY_OFFSETS, VECTORS = "keys", "key_offsets", "vectors"
 """The tensors of a safetensors file that Foreword writes: uint8 [bytes], int64 [N + 1], float [N, D]."""
 
 _LONGEST_HEADER = 1 << 26
+_LONGEST_NPY_HEADER = 1 << 13
 _SAFETENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "U8": "|u1", "I64": "<i8"}
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
@@ -104,18 +106,34 @@ def read_npy(source: Source, options: Options) -> Reader:
     Raises:
         FormatError: its array is of another kind, or cut short; the words are missing, or of another count.
     """
-    try:
-        file = BytesIO(source.head)
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as cause:
-        raise FormatError("not a .npy file", got=str(cause)[:80], where=source.name) from None
-    _check_shape(source, dtype.str if dtype.kind == "f" and dtype.itemsize <= 8 else "", dtype, shape)
-    source.skip(file.tell())
+    start, shape, dtype, fortran = _npy_header(source)
+    if dtype.kind != "f" or dtype.itemsize > 8:
+        raise _no_vectors(source, dtype, shape)
+    _check_shape(source, dtype, shape)
+    source.skip(start)
     words = _words(source, options)
     read_rows = _columns_first(source, shape, dtype) if fortran else _rows(source, shape, dtype)
     return Reader(shape[1], ".npy", lambda: _blocks(source, words, shape, read_rows, options))
+
+
+def _npy_header(source: Source) -> tuple[int, tuple[int, ...], np.dtype[Any], bool]:
+    """Where the data starts, shape, dtype, and whether it lies in Fortran order."""
+    head = source.head
+    width = 2 if head[6:7] == b"\x01" else 4
+    start = 8 + width + int.from_bytes(head[8 : 8 + width], "little")
+    try:
+        if head[6:8] not in (b"\x01\x00", b"\x02\x00", b"\x03\x00") or start > min(len(head), _LONGEST_NPY_HEADER):
+            raise ValueError
+        told = ast.literal_eval(head[8 + width : start].decode("utf-8").strip())
+        descr, shape, fortran = told["descr"], told["shape"], told["fortran_order"]
+        if type(descr) is not str or not all(type(n) is int and n >= 0 for n in shape) or type(fortran) is not bool:
+            raise ValueError
+        dtype = np.dtype(descr)
+    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
+        raise FormatError(
+            "the header of the .npy file is damaged", where=source.name, fix="get the file again"
+        ) from None
+    return start, shape, dtype, fortran
 
 
 def is_safetensors(head: bytes) -> bool:
@@ -150,7 +168,7 @@ def read_safetensors(source: Source, options: Options) -> Reader:
     name = matrices[0]
     told = tensors[name]
     dtype = np.dtype(_SAFETENSORS[told["dtype"]])
-    _check_shape(source, told["dtype"], dtype, tuple(told["shape"]))
+    _check_shape(source, dtype, tuple(told["shape"]))
     at = 0
     own = [part for part in (KEYS, KEY_OFFSETS) if part in tensors]
     held: dict[str, bytes] = {}
@@ -199,14 +217,18 @@ def _own_words(held: dict[str, bytes], source: Source) -> list[bytes]:
     return words
 
 
-def _check_shape(source: Source, kind: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    if not kind or len(shape) != 2 or not 1 <= shape[1] <= MAX_DIM:
-        raise FormatError(
-            "the array can't be word vectors",
-            got=f"{dtype} {list(shape)}",
-            expected="float16, float32 or float64 [N, D]",
-            where=source.name,
-        )
+def _no_vectors(source: Source, dtype: np.dtype[Any], shape: tuple[int, ...]) -> FormatError:
+    return FormatError(
+        "the array can't be word vectors",
+        got=f"{dtype} {list(shape)}",
+        expected="float16, float32 or float64 [N, D]",
+        where=source.name,
+    )
+
+
+def _check_shape(source: Source, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    if len(shape) != 2 or not 1 <= shape[1] <= MAX_DIM:
+        raise _no_vectors(source, dtype, shape)
     needed = math.prod(shape) * dtype.itemsize
     if source.size is not None and needed > source.size:
         raise _cut_short(source, f"{source.size:,} bytes", f"at least {needed:,} for {dtype} {list(shape)}")

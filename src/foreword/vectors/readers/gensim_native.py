@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._files import explained
-from foreword.errors import FormatError
+from foreword.errors import ForewordError, FormatError
 from foreword.vectors.keys import encode
 from foreword.vectors.readers.base import BLOCK_BYTES, MAX_DIM, Block, Options, Reader, pack
 from foreword.vectors.readers.source import Source
@@ -226,17 +226,9 @@ def read_native(source: Source, options: Options) -> Reader:
     file = _File(_Stream(source))
     try:
         root = _Interpreter(file, source.name).load()
-    except FormatError:
+    except ForewordError:
         raise
-    except (
-        pickle.UnpicklingError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        EOFError,
-        OverflowError,
-    ) as cause:
+    except Exception as cause:  # the interpreter trips over damaged bytes in many ways
         raise _damaged(source, f"{type(cause).__name__}: {cause}"[:200]) from None
     if not isinstance(root, _Made):
         raise _damaged(source, f"a pickle of a {type(root).__name__}")
