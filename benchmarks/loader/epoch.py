@@ -2,7 +2,7 @@
 
     python benchmarks/loader/epoch.py [--shape 8x4] [--rivals notebook,grain] [--repeats 5] [--json]
 
-All in one process, over the same random ids (what they are makes no difference to any of them), stride = context_length.
+All in one process, over the same random ids (what they are makes no difference to any), stride = context_length.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import foreword as fw
 
 sys.path.append(str(Path(__file__).parents[1]))
 import rivals
+
 from runner import Contender, arguments, race, report
 
 # Tokens of an epoch, by shape: enough for the fast, not too many for the slow.

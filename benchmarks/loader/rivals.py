@@ -1,8 +1,8 @@
 """The rivals of the loader benchmarks: each as a function that gives the batches of one shuffled epoch.
 
-Every one reads the same token ids, from a headerless uint16 file, and gives inputs and targets as int64, [B, T] each, in
-this process, without workers (on the machines we measured, workers made every one slower). What a rival is known to need
-for its best speed is done: HF datasets iterates by batches, grain reads without threads.
+Every one reads the same token ids, from a headerless uint16 file, and gives inputs and targets as int64, [B, T] each,
+in this process, without workers (on the machines we measured, workers made every one slower). What a rival is known to
+need for its best speed is done: HF datasets iterates by batches, grain reads without threads.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def litdata(path: Path, B: int, T: int) -> Epoch:
     loader = StreamingDataLoader(data, batch_size=B, num_workers=0, drop_last=True)
 
     def epoch() -> Iterator[Any]:
-        for window in loader:
-            window = window.long()
+        for ids in loader:
+            window = ids.long()
             yield window[:, :-1].contiguous(), window[:, 1:].contiguous()
 
     return epoch

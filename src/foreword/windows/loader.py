@@ -226,8 +226,9 @@ class WindowLoader:
 
     def _split(self, tensors: dict[str, torch.Tensor], lengths: list[int] | None) -> list[Any]:
         """Batches of a block's tensors; each cut to its length, where there are lengths."""
-        rows = min(self.batch_size, len(tensors["inputs"]))  # fewer in the short last step
-        parts = zip(*(tensor.view(-1, rows, *tensor.shape[1:]).unbind() for tensor in tensors.values()), strict=True)
+        windows = len(tensors["inputs"])
+        shape = (1, windows) if windows < self.batch_size else (-1, self.batch_size)  # fewer in the short last step
+        parts = zip(*(t.view(*shape, *t.shape[1:]).unbind() for t in tensors.values()), strict=True)
         if lengths is None and not self._first.segments:
             return list(parts)
         batches = [dict(zip(tensors, part, strict=True)) for part in parts]
