@@ -88,7 +88,7 @@ class Neighbours(VectorTable):
             start=start,
             stop=stop,
             among=chosen,
-            exclude=self._left_out(itertools.chain(exclude, filter(is_key, keys))),
+            exclude=self._left_out(exclude, filter(is_key, keys)),
             at_least=_floor(min_similarity),
         )
         return self._named(hits)
@@ -129,14 +129,14 @@ class Neighbours(VectorTable):
         if topn < 1 or not means:
             return [[] for _ in means]
         start, stop = self._range(clip_start, clip_end, restrict_vocab)
-        exclude = list(exclude)
+        exclude = [exclude] if is_key(exclude) else list(exclude)
         found = self._search().nearest_batch(
             np.stack(means),
             topn,
             start=start,
             stop=stop,
             among=None if among is None else self._chosen(among),
-            exclude=[self._left_out([*exclude, *keys]) for keys in asked],
+            exclude=[self._left_out(exclude, keys) for keys in asked],
             at_least=_floor(min_similarity),
         )
         return [self._named(hits) for hits in found]
@@ -185,7 +185,7 @@ class Neighbours(VectorTable):
         chosen = None if among is None else self._chosen(among)
         rows = np.arange(start, stop) if chosen is None else chosen[(chosen >= start) & (chosen < stop)]
 
-        left_out = self._left_out(itertools.chain(exclude, filter(is_key, ours + theirs) if topn is not None else ()))
+        left_out = self._left_out(exclude, filter(is_key, ours + theirs) if topn is not None else ())
         floor, units = _floor(min_similarity), [[self._unit(term) for term in terms] for terms in (ours, theirs)]
         if topn is None:
             over, under = (_product([self._search().scores(unit, start, stop) for unit in side]) for side in units)
@@ -265,9 +265,8 @@ class Neighbours(VectorTable):
             keys = [keys]
         return np.unique(self._indices(keys))
 
-    def _left_out(self, keys: Iterable[Any]) -> NDArray[np.int64]:
-        if is_key(keys):
-            keys = [keys]
+    def _left_out(self, exclude: Iterable[Any], asked: Iterable[Any] = ()) -> NDArray[np.int64]:
+        keys = itertools.chain([exclude] if is_key(exclude) else exclude, asked)
         rows = np.fromiter((row for row in map(self._find, keys) if row >= 0), dtype=np.int64)
         return np.unique(np.concatenate([rows, self._unused]))
 

@@ -116,7 +116,7 @@ def read_attributes(path: Path) -> dict[str, NDArray[Any]]:
     """
     found: dict[str, NDArray[Any]] = {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             for name, values in arrays.items():
                 if name.startswith(_JSON):
                     items = json.loads(values.tobytes())
