@@ -3,8 +3,8 @@
     python tests/vectors/vectors_fuzz.py FORMAT SECONDS [SEED]
 
 Each round damages a small right file in a few places (flipped, cut, repeated, inserted bytes; extreme integers), at
-times packs it with gzip, and reads all its blocks. The process may not take more than 3 GB of address space beyond its start,
-nor more than ten seconds for an input, so that a blow-up or a hang is found too. Prints the rounds done.
+times packs it with gzip, and reads all its blocks. The process may not take more than 3 GB of address space beyond
+its start, nor more than ten seconds for an input, so that a blow-up or a hang is found too. Prints the rounds done.
 """
 
 import gzip

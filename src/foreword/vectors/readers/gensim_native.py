@@ -291,7 +291,7 @@ def _array(value: Any, beside: Path, source: Source) -> NDArray[Any] | None:
     if isinstance(value, _Made):
         try:
             return _decoded(value)
-        except (ValueError, TypeError, IndexError, AttributeError, OverflowError) as cause:
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as cause:
             raise _damaged(source, f"an array: {cause}"[:200]) from None
     if value is not None:
         raise _damaged(source, f"a {type(value).__name__} instead of an array")
