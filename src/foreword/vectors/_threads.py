@@ -93,8 +93,11 @@ def _shared_pool() -> ThreadPoolExecutor:
 
 
 def _forget() -> None:
-    global _pool, _guard
+    global _pool, _guard, _serial_users, _serial_limits
     _pool, _guard = None, threading.Lock()
+    if _serial_limits is not None:
+        _serial_limits.restore_original_limits()
+    _serial_users, _serial_limits = 0, None
 
 
 if hasattr(os, "register_at_fork"):

@@ -83,6 +83,16 @@ def load() -> Kernels | None:
         return _loaded
 
 
+def _forget() -> None:
+    """In a forked child: the thread that loads is not there, and its locks may be taken."""
+    global _guard, _load_guard, _thread
+    _guard, _load_guard, _thread = threading.Lock(), threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
 def _leave(thread: threading.Thread) -> None:
     _leaving.set()
     thread.join()
