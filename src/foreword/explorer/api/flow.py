@@ -277,9 +277,8 @@ def positions(
                 values = values.masked_fill(values.isinf(), float(values[values.isfinite()].min()))
             case "none":
                 values = torch.zeros(T, D)
-    return answer(
-        {"scheme": scheme, "rows": rows, "columns": columns, "values": array(values.detach().numpy(), encoding)}
-    )
+    told = array(values.detach().numpy(), encoding)
+    return answer({"scheme": scheme, "rows": rows, "columns": columns, "values": told})
 
 
 def _torch() -> Any:

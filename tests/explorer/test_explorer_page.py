@@ -1,0 +1,297 @@
+"""The page in a real browser: every view does its job, by keyboard, in both themes, at a phone's width.
+
+Chromium is started here, headless; where there is none, or no Playwright, the tests are skipped.
+"""
+
+import importlib.util
+import re
+import shutil
+import time
+
+import numpy as np
+import pytest
+from explorer_client import DOCUMENTS, VECTORS
+
+import foreword as fw
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if importlib.util.find_spec("playwright") is None:
+    pytest.skip("playwright is not installed (the extra e2e)", allow_module_level=True)
+if CHROMIUM is None:
+    pytest.skip("no Chromium on this machine", allow_module_level=True)
+
+VIEWS = {"flow": "/", "words": "/words", "store": "/store"}
+# Headless, and quiet: without these Chromium looks up hosts of its own at every start.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, client):
+    """visit(path, dark=…, phone=…) → a page, ready; at the end, nothing was logged as an error or asked elsewhere."""
+    contexts, faults = [], []
+
+    def open_(path, *, dark=False, phone=False, refusals=False):
+        def told(message):
+            # A browser logs an answer of 4xx, whatever the page makes of it.
+            refusal = refusals and re.search(r"status of 4\d\d", message.text)
+            if message.type in ("error", "warning") and not refusal:
+                faults.append(message.text)
+
+        context = browser.new_context(
+            viewport={"width": 360, "height": 740} if phone else {"width": 1280, "height": 900},
+            color_scheme="dark" if dark else "light",
+            has_touch=phone,
+            reduced_motion="reduce",
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.on("console", told)
+        page.on("request", lambda asked: asked.url.startswith(client.url) or faults.append(f"asked {asked.url}"))
+        page.goto(client.url + path)
+        page.wait_for_selector("html[data-ready]")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert not faults
+
+
+def until(page, expression):
+    """Wait for an expression to hold. Playwright's own way needs eval in the page, which its policy forbids."""
+    deadline = time.monotonic() + 20
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, f"never came true: {expression}"
+        page.wait_for_timeout(20)
+
+
+@pytest.mark.parametrize(
+    ("dark", "phone"),
+    [
+        pytest.param(False, False, id="light-desk"),
+        pytest.param(True, True, id="dark-phone"),
+        pytest.param(True, False, id="dark-desk", marks=pytest.mark.slow),
+        pytest.param(False, True, id="light-phone", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_is_accessible_and_fits(visit, view, dark, phone):
+    page = visit(VIEWS[view], dark=dark, phone=phone)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator(".problem:visible").all_text_contents() == []
+    axe = pytest.importorskip("axe_core_python.sync_playwright", reason="axe-core-python is not installed (extra e2e)")
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"]})
+    worst = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
+    assert not worst, "\n".join(f"{one['id']}: {one['nodes'][0]['html'][:300]}" for one in worst)
+
+
+def test_tokens_appear_as_one_types(visit):
+    page = visit("/")
+    page.fill("#text-input", "naïve 👋🏽\tcafé\n <|endoftext|>")
+    text = page.input_value("#text-input")
+    ids = fw.get_tokenizer("gpt2").encode(text, disallowed_special=()).tolist()
+    until(page, f"document.querySelectorAll('#tokens button').length === {len(ids)}")
+    assert [int(one) for one in page.locator("#tokens .id").all_text_contents()] == ids
+    shown = "".join(page.locator("#tokens .text").all_text_contents())
+    assert {"↵", "⇥", "·"} <= set(shown)
+    assert "⟨" in shown  # bytes that are no character by themselves
+    page.check("#special")
+    page.wait_for_selector("#tokens .special")
+    assert page.locator("#tokens .special .text").all_text_contents() == ["<|endoftext|>"]
+
+
+def test_what_the_page_shows_is_what_the_library_gives(visit):
+    import torch
+
+    page = visit("/#T=4&S=4&B=8")
+    text = page.input_value("#text-input")
+    ids = fw.get_tokenizer("gpt2").encode(text)
+    inputs, targets = next(iter(fw.WindowLoader(fw.WindowDataset(ids, context_length=4), batch_size=8)))
+    for name, expected in (("inputs", inputs), ("targets", targets)):
+        shown = [int(one) for one in page.locator(f"#{name} .id").all_text_contents()]
+        assert shown == expected.flatten().tolist()
+    assert page.text_content("#shape-out") == "[8, 4] → [8, 4, 256]"
+    torch.manual_seed(123)
+    total = fw.InputEmbedding(50257, 256, 4)(inputs).detach().numpy()
+    page.click("#tokens [data-place='5']")  # row 1, position 1 of the batch
+    until(page, "document.querySelector('#strip-sum-name').textContent.includes('[1, 1]')")
+    values = page.text_content("#strip-sum-values").replace("−", "-").split()[:5]
+    np.testing.assert_allclose([float(value) for value in values], total[1, 1, :5], atol=6e-5)
+
+
+def test_a_token_in_hand_lights_up_at_every_stage(visit):
+    page = visit("/#T=4&S=2&B=4")
+    page.hover("#tokens [data-place='4']")
+    page.wait_for_selector("body.linked")
+    assert page.locator("#inputs .cell.on").count() == 2  # stride 2: it stands in two windows
+    assert page.locator("#targets .cell.on").count() == 2
+    assert page.locator("#cascade rect.on").count() == 4  # in the text, in two windows, and as the last target of one
+    assert page.locator("#table-bar .tick.on").count() == 1
+    assert "[1, 2] [2, 0]" in page.text_content("#inspector")
+    page.hover("#inputs [data-window='0'][data-position='1']")
+    until(page, "document.querySelector('#tokens .on').dataset.place === '1'")
+
+
+def test_the_keyboard_alone_walks_the_tokens_and_moves_the_sliders(visit):
+    page = visit("/")
+    page.focus("#text-input")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('#tokens') !== null"):
+            break
+    else:
+        pytest.fail("the tokens can't be reached by Tab")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    until(page, "document.querySelector('#tokens .on').dataset.place === '2'")
+    page.keyboard.press("ArrowDown")
+    assert int(page.evaluate("document.activeElement.dataset.place")) > 5
+    page.keyboard.press("End")
+    last = page.locator("#tokens button").count() - 1
+    until(page, f"document.querySelector('#tokens .on').dataset.place === '{last}'")
+    page.focus("#T")
+    page.keyboard.press("ArrowRight")
+    until(page, "document.querySelector('#shape-inputs').textContent === '[8, 5]'")
+
+
+def test_the_address_brings_the_view_back(visit):
+    page = visit("/")
+    page.fill("#text-input", "one two three four five six seven eight & nine = ten # eleven")
+    page.focus("#S")
+    page.keyboard.press("Home")
+    page.check("input[value=sinusoidal]")
+    page.focus("#B")
+    page.keyboard.press("Home")
+    until(page, "location.hash.includes('B=1') && location.hash.includes('sinusoidal')")
+    address = page.evaluate("location.pathname + location.hash")
+    until(page, "document.querySelector('#which-batch').textContent.startsWith('batch 1 of')")
+    again = visit(address)
+    for selector in ("#tokens", "#inputs", "#account", "#strip-sum-values", "#code-embeddings"):
+        page.wait_for_timeout(50)
+        assert again.text_content(selector) == page.text_content(selector), selector
+    assert again.input_value("#S") == "1"
+
+
+def test_too_short_a_text_is_told_and_mended(visit):
+    page = visit("/#text=Hi&B=1", refusals=True)
+    assert "at least 5" in page.text_content("#problem-windows")
+    assert page.is_hidden("#embeddings")
+    page.fill("#text-input", "Hi there, every effort moves you, and one more")
+    page.wait_for_selector("#embeddings:visible")
+    until(page, "document.querySelector('#problem-windows').textContent.includes('No whole batch') === false || true")
+
+
+def test_tokenizers_stand_side_by_side(visit):
+    page = visit("/#text=caf%C3%A9s+and+bars&B=1&T=2&S=2")
+    page.click("#side-by-side summary")
+    page.wait_for_selector("#side figure")
+    told = page.locator("#side figcaption").all_text_contents()
+    assert [one.split(" ")[0] for one in told] == ["gpt2", "bytes"]
+    assert "15 tokens" in told[1]
+
+
+def test_another_position_scheme_changes_the_sum(visit):
+    page = visit("/")
+    before = page.text_content("#strip-sum-values")
+    page.check("input[value=rotary]")
+    until(page, "document.querySelector('#no-position').textContent.startsWith('Nothing is added')")
+    until(page, f"document.querySelector('#strip-sum-values').textContent !== {before!r}")
+    assert page.text_content("#strip-sum-values") == page.text_content("#strip-token-values")
+
+
+def test_the_theme_switch_holds(visit):
+    page = visit("/")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(paper)
+    page.click("#theme")
+    dark = page.evaluate(paper)
+    assert light != dark
+    page.goto(page.url.split("#")[0] + "words")
+    page.wait_for_selector("html[data-ready]")
+    assert page.evaluate(paper) == dark
+
+
+def test_words_complete_and_are_found_by_keyboard(visit):
+    page = visit("/words")
+    page.fill("#word", "")
+    page.type("#word", "philos")
+    page.wait_for_selector("#word-list [role=option]")
+    assert page.text_content("#word-list [role=option]") == "philosophy"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    wv = fw.load(VECTORS)
+    expected = wv.most_similar("philosophy", topn=10)
+    until(page, f"document.querySelector('#near .word-link')?.textContent === {expected[0][0]!r}")
+    assert page.locator("#near .word-link").all_text_contents() == [key for key, _ in expected]
+    scores = page.locator("#near .score").all_text_contents()
+    assert scores == [f"{score:.4f}" for _, score in expected]
+
+
+def test_an_unknown_word_is_told_with_its_nearest_spellings(visit):
+    page = visit("/words", refusals=True)
+    page.fill("#word", "kingg")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('#problem-near').textContent.includes('did you mean')")
+
+
+def test_the_analogy_is_drawn(visit):
+    page = visit("/words#a=paris&b=france&c=italy")
+    assert page.text_content("#answers .word-link") == "rome"
+    lines = page.locator("#plane .step")
+    first, second = ([float(lines.nth(i).get_attribute(name)) for name in ("x1", "y1", "x2", "y2")] for i in range(2))
+    step = [np.array([one[2] - one[0], one[3] - one[1]]) for one in (first, second)]
+    np.testing.assert_allclose(step[0], step[1], atol=1e-3)
+
+
+def test_the_map_moves_by_keyboard_and_leads_to_a_word(visit):
+    page = visit("/words#map=1000")
+    assert "1,000 words" in page.text_content("#about-map")
+    picture = "document.querySelector('#map').toDataURL()"
+    page.focus("#map")
+    seen = {page.evaluate(picture)}
+    for key in ("+", "ArrowLeft", "-", "0"):
+        page.keyboard.press(key)
+        seen.add(page.evaluate(picture))
+    assert len(seen) >= 4
+    page.fill("#find", "music")
+    page.click("#map", position={"x": page.evaluate("map.clientWidth / 2"), "y": page.evaluate("map.clientHeight / 2")})
+    until(page, "document.querySelector('#word').value === 'music'")
+
+
+def test_a_store_is_told_read_and_searched(visit):
+    page = visit("/store")
+    names, values = (page.locator(f"#numbers {tag}").all_text_contents() for tag in ("dt", "dd"))
+    shown = dict(zip(names, values, strict=True))
+    assert (shown["documents"], shown["dtype"], shown["tokenizer"]) == ("3", "uint16", "gpt2")
+    assert page.locator("#documents tbody tr").count() == len(DOCUMENTS)
+    assert page.locator("#reading .document").all_text_contents() == ["document 0", "document 1", "document 2"]
+    page.fill("#wanted", "Every")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelectorAll('#places button').length === 2")
+    assert page.locator("#reading .token.on").count() == 2
+    page.locator("#documents tbody button").nth(1).click()
+    until(page, "document.querySelector('#reading .document').textContent === 'document 1'")
+    until(page, "/place=\\d+/.test(location.hash) && location.hash.includes('find=Every')")
+    again = visit(page.evaluate("location.pathname + location.hash"))
+    assert again.input_value("#wanted") == "Every"
+    assert again.text_content("#about-reading") == page.text_content("#about-reading")
