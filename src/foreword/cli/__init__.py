@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from foreword.cli import embed, explore, tour
+from foreword.cli import embed, explore, tokens, tour, vectors
 from foreword.errors import ForewordError
 
 __all__ = ["app", "main"]
@@ -28,6 +28,12 @@ app = typer.Typer(
 )
 
 app.command()(tour.tour)
+app.command()(vectors.similar)
+app.add_typer(vectors.app, name="vectors")
+app.command()(tokens.prepare)
+app.command()(tokens.inspect)
+app.command()(tokens.export)
+app.add_typer(tokens.app, name="tokens")
 app.command()(embed.embed)
 app.command()(explore.explore)
 app.command()(explore.serve)

@@ -179,9 +179,8 @@ class SentencePieceTokenizer(_LibraryTokenizer):
         return np.array(self._library.encode(text, out_type=int), np.uint32)
 
     def _offsets(self, text: str) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-        pieces = self._library.encode(text, out_type="immutable_proto").pieces  # type: ignore[arg-type, unused-ignore]
-        ids = np.array([piece.id for piece in pieces], np.uint32)
-        return ids, np.array([(piece.begin, piece.end) for piece in pieces], np.int64).reshape(-1, 2)
+        mapping = self._library.encode(text, out_type="offset_mapping")
+        return np.array(mapping["ids"], np.uint32), np.array(mapping["offsets"], np.int64).reshape(-1, 2)
 
     def _decode_known(self, ids: list[int]) -> bytes:
         special = {id_: text for text, id_ in self.special_tokens.items()}

@@ -1,0 +1,263 @@
+"""``foreword prepare``, ``inspect``, ``export`` and ``tokens``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the same as data.")]
+TokenizerName = Annotated[
+    str, typer.Option(help="gpt2, bytes, a name that tiktoken knows, or a file: tokenizer.json, .tiktoken, .model.")
+]
+Corpus = Annotated[
+    str, typer.Argument(help="A file, folder, pattern or URL of txt, md, jsonl, parquet, csv.", show_default=False)
+]
+Documents = Annotated[str, typer.Option(help="In text files, a document is a: file, line or blank-line (paragraph).")]
+Separator = Annotated[str | None, typer.Option(help="The text between two documents.", show_default=False)]
+Field = Annotated[str, typer.Option(help="The field or column that holds a record's text.")]
+Encoding = Annotated[str, typer.Option(help="Of text, jsonl and csv files.")]
+BadRecords = Annotated[str, typer.Option(help="error, or skip and count.")]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="text, jsonl, parquet or csv, whatever the files are called.", show_default=False),
+]
+Store = Annotated[Path, typer.Argument(help="A store, or a token file of another library.", show_default=False)]
+Given = Annotated[
+    str | None, typer.Option("--tokenizer", help="What made the ids, where the store does not say.", show_default=False)
+]
+Dtype = Annotated[str | None, typer.Option(help="Of a headerless file of ids: uint16 or uint32.", show_default=False)]
+
+app = typer.Typer(
+    help="Tokens: show how a text is tokenized, train a vocabulary.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def prepare(
+    corpus: Corpus,
+    out: Annotated[Path, typer.Argument(help="The folder of the store.", show_default=False)],
+    tokenizer: TokenizerName = "gpt2",
+    end_of_text: Annotated[bool, typer.Option(help="Put the end-of-text token after each document.")] = True,
+    beginning: Annotated[
+        str | None, typer.Option(help="A special token to put before each document.", show_default=False)
+    ] = None,
+    documents: Documents = "file",
+    separator: Separator = None,
+    field: Field = "text",
+    encoding: Encoding = "utf-8",
+    bad_records: BadRecords = "error",
+    format_: Format = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="A part and its share of documents, such as val=0.01; may be repeated.", show_default=False),
+    ] = None,
+    deduplicate: Annotated[bool, typer.Option("--deduplicate", help="Drop documents that came before.")] = False,
+    append: Annotated[bool, typer.Option("--append", help="Add new documents to a store that is there.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Throw away what an interrupted run has left.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads that encode.", show_default="all")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token store from a corpus.
+
+    Interrupted, run it again: it resumes. The bytes of the store are the same at any number of workers.
+
+    Example: foreword prepare books/ store/ --split val=0.01
+    """
+    from foreword.tokens import prepare as make
+
+    there = (out / "manifest.json").exists() or (out / "train" / "manifest.json").exists()
+    store = make(
+        corpus,
+        out,
+        tokenizer=tokenizer,
+        append_end_of_text=end_of_text,
+        beginning=beginning,
+        documents=documents,
+        separator=separator,
+        field=field,
+        encoding=encoding,
+        bad_records=bad_records,
+        format=format_,
+        split=_shares(split),
+        deduplicate=deduplicate,
+        append=append,
+        restart=restart,
+        workers=workers,
+    )
+    from foreword.tokens import TokenStore
+
+    parts = [store, *(TokenStore.open(out / name) for name in _shares(split) or {})]
+    told = [
+        {"path": str(part.path), "tokens": len(part), "documents": part.documents, **part.manifest["account"]}
+        for part in parts
+    ]
+    if as_json:
+        print(json.dumps({"complete_before": there and not append, "stores": told}, indent=1))
+        return
+    if there and not append:
+        print("The store is complete already: the same corpus, the same options.")
+    for part in told:
+        print(f"{part['path']}: {part['tokens']:,} tokens, {part['documents']:,} documents")
+    dropped = {key: told[0][key] for key in ("skipped", "empty", "duplicates") if told[0][key]}
+    if dropped:
+        print("dropped: " + ", ".join(f"{count:,} {_WORDS[key]}" for key, count in dropped.items()))
+
+
+_WORDS = {"skipped": "bad records", "empty": "empty documents", "duplicates": "duplicates"}
+
+
+def _shares(split: list[str] | None) -> dict[str, float] | None:
+    from foreword.errors import ArgumentError
+
+    shares = {}
+    for part in split or []:
+        name, _, share = part.partition("=")
+        try:
+            shares[name] = float(share)
+        except ValueError:
+            raise ArgumentError("a split is a name and a share", got=part, expected="val=0.01") from None
+    return shares or None
+
+
+def inspect(
+    store: Store,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare every byte with its checksum.")] = False,
+    first: Annotated[int, typer.Option(min=0, help="How many tokens of the beginning to print.")] = 30,
+    top: Annotated[int, typer.Option(min=0, help="How many of the most frequent tokens to print.")] = 10,
+    tokenizer: Given = None,
+    dtype: Dtype = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what is in a token store: its account, its first tokens, its documents' lengths, its top tokens.
+
+    Reads the stores of foreword prepare and the files of Megatron, nanoGPT, llm.c and datatrove.
+
+    Example: foreword inspect store/ --verify
+    """
+    from foreword.tokens import TokenStore
+    from foreword.tokens.inspection import inspect as look
+
+    opened = TokenStore.open(store, tokenizer=tokenizer, dtype=dtype)
+    if verify:
+        opened.verify()
+    found = look(opened, first=first, top=top)
+    if as_json:
+        print(json.dumps({**dataclasses.asdict(found), "verified": verify}, indent=1, ensure_ascii=False))
+        return
+    _print_inspection(opened.path, found, verify)
+
+
+def _print_inspection(path: Path, found: Any, verified: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    rows = {
+        "store": path,
+        "tokens": f"{found.tokens:,} of {found.dtype}, {found.bytes / 1e6:,.1f} MB in {found.shards} shards",
+        "documents": f"{found.documents:,}",
+        "lengths": ", ".join(f"{name} {value:,}" for name, value in found.lengths.items()),
+        "tokenizer": f"{found.tokenizer or 'unknown'}, vocab_size {found.vocab_size:,}, of which {found.used:,} occur",
+        "dropped": ", ".join(
+            f"{found.account[key]:,} {word}" for key, word in _WORDS.items() if found.account.get(key)
+        ),
+        "policies": ", ".join(
+            f"{key}={value!r}" for key, value in found.policies.items() if value not in (None, False)
+        ),
+        "checksums": "every byte is as it was written" if verified else "not compared (--verify)",
+    }
+    for name, value in rows.items():
+        if str(value):
+            table.add_row(name, str(value))
+    console.print(table)
+    if found.beginning:
+        text = "".join(piece if piece is not None else f"{id_} " for id_, piece in found.beginning)
+        console.print(f"\nbegins    {text!r}", markup=False)
+    if found.histogram:
+        console.print("\ntokens a document")
+        most = max(count for _, _, count in found.histogram)
+        for low, high, count in found.histogram:
+            bar = "█" * -(-30 * count // most)
+            console.print(f"{low:>10,} – {high - 1:<10,} {count:>10,}  {bar}", markup=False)
+    if found.top:
+        console.print("\nmost frequent")
+        for id_, piece, count in found.top:
+            console.print(f"{id_:>10} {count:>12,}  {piece!r}", markup=False)
+
+
+def export(
+    store: Store,
+    out: Annotated[Path, typer.Argument(help="The file to write, without its suffix.", show_default=False)],
+    format_: Annotated[str, typer.Option("--format", help="megatron, nanogpt, llmc or datatrove.")] = "megatron",
+    tokenizer: Given = None,
+    dtype: Dtype = None,
+) -> None:
+    """Write a store in another library's format.
+
+    Example: foreword export store/ train --format nanogpt
+    """
+    from foreword.tokens import TokenStore
+    from foreword.tokens.formats import export as write
+
+    for file in write(TokenStore.open(store, tokenizer=tokenizer, dtype=dtype), out, format=format_):
+        print(f"{file}: {file.stat().st_size:,} bytes")
+
+
+@app.command()
+def show(
+    text: Annotated[str, typer.Argument(help="A text; - reads standard input.", show_default=False)],
+    tokenizer: TokenizerName = "gpt2",
+    special: Annotated[bool, typer.Option("--special", help="Let special tokens in the text be special.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the tokens of a text, with their ids.
+
+    Example: foreword tokens show "Every effort moves you"
+    """
+    from foreword.tokens import get_tokenizer
+
+    made = get_tokenizer(tokenizer)
+    words = sys.stdin.read() if text == "-" else text
+    ids = made.encode(words, allowed_special="all" if special else (), disallowed_special=()).tolist()
+    if as_json:
+        told = [{"id": id_, "text": made.decode([id_])} for id_ in ids]
+        print(json.dumps({"tokenizer": made.name, "count": len(ids), "tokens": told}, indent=1, ensure_ascii=False))
+        return
+    for id_ in ids:
+        print(f"{id_:>8}  {made.decode_bytes([id_]).decode('utf-8', 'backslashreplace')!r}")
+    print(f"{len(ids):,} tokens of {made.name}, {len(words):,} characters")
+
+
+@app.command()
+def train(
+    corpus: Corpus,
+    out: Annotated[Path, typer.Argument(help="The tokenizer.json to write.", show_default=False)],
+    vocab_size: Annotated[int, typer.Option(min=1, help="How many tokens, the 256 bytes included.")] = 32_768,
+    min_frequency: Annotated[int, typer.Option(min=1, help="A pair that comes less often is not merged.")] = 2,
+    documents: Documents = "file",
+    separator: Separator = None,
+    field: Field = "text",
+    encoding: Encoding = "utf-8",
+    bad_records: BadRecords = "error",
+    format_: Format = None,
+) -> None:
+    """Train a byte-pair vocabulary on a corpus, and write it as tokenizer.json.
+
+    Example: foreword tokens train books/ tokenizer.json --vocab-size 8192
+    """
+    from foreword.tokens.documents import Reading
+    from foreword.tokens.train import train_tokenizer
+
+    reading = Reading(documents=documents, separator=separator, field=field, encoding=encoding, bad_records=bad_records)
+    made = train_tokenizer(
+        corpus, out, vocab_size=vocab_size, min_frequency=min_frequency, reading=reading, format=format_
+    )
+    print(f"{out}: vocab_size {made.vocab_size:,}; use it: foreword prepare CORPUS STORE --tokenizer {out}")

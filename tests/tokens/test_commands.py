@@ -1,0 +1,118 @@
+"""The commands of tokens, run in this process: what they print, and that a clear error ends them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from foreword.cli import app
+from foreword.errors import ArgumentError, ForewordError, MissingPackageError, StoreError
+from foreword.tokens import TokenStore, get_tokenizer, prepare
+from foreword.tokens.inspection import inspect
+from foreword.tokens.train import train_tokenizer
+
+from .conftest import real_text
+
+TEXTS = ["Every effort moves you", "moves you", "you", "you you you"]
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS) + "{broken\n")
+    return path
+
+
+def test_prepare_inspect_export(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "store"
+    with pytest.raises(ForewordError, match="line 5"):
+        run("prepare", corpus, out)
+    said = run("prepare", corpus, out, "--bad-records", "skip", "--workers", 1)
+    assert "4 documents" in said
+    assert "1 bad records" in said
+    again = run("prepare", corpus, out, "--bad-records", "skip")
+    assert "complete already" in again
+    with pytest.raises(StoreError, match="another documents"):
+        run("prepare", corpus, out, "--bad-records", "skip", "--documents", "line")
+    said = run("inspect", out, "--verify")
+    for words in ("gpt2", "every byte is as it was written", "Every effort moves you<|endoftext|>", "most frequent"):
+        assert words in said.replace("\n", "")
+    told = json.loads(run("inspect", out, "--json", "--top", 1))
+    assert told["tokens"] == len(TokenStore.open(out))
+    assert told["top"] == [[345, " you", 4]]
+    run("export", out, tmp_path / "x", "--format", "llmc")
+    assert json.loads(run("inspect", tmp_path / "x.bin", "--json"))["tokens"] == told["tokens"]
+    data = bytearray((out / "00000.tokens").read_bytes())
+    data[3] ^= 1
+    (out / "00000.tokens").write_bytes(data)
+    with pytest.raises(StoreError, match=r"00000\.tokens, bytes 0"):
+        run("inspect", out, "--verify")
+
+
+def test_prepare_with_a_split(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n".join(f"line {i}" for i in range(200)))
+    options = ["--documents", "line", "--split", "val=0.2", "--json"]
+    told = json.loads(run("prepare", tmp_path / "a.txt", tmp_path / "s", *options))
+    assert [Path(store["path"]).name for store in told["stores"]] == ["train", "val"]
+    assert sum(store["documents"] for store in told["stores"]) == 200
+    with pytest.raises(ArgumentError, match="a name and a share"):
+        run("prepare", tmp_path / "a.txt", tmp_path / "s", "--split", "val")
+
+
+def test_inspection_counts(tmp_path: Path) -> None:
+    store = prepare(TEXTS, tmp_path / "s", shard_tokens=4)
+    found = inspect(store, first=2, top=2)
+    assert found.beginning == [(6109, "Every"), (3626, " effort")]
+    assert found.top == [(345, " you", 4), (50256, "<|endoftext|>", 4)]
+    assert sum(count for _, _, count in found.histogram) == found.documents == 4
+    assert found.lengths == {"shortest": 2, "median": 4.0, "mean": 3.8, "longest": 5}
+    assert found.shards == len(store.shards) > 1
+    assert found.used == len({*store[:].tolist()})
+
+
+def test_show() -> None:
+    assert "6109  'Every'" in run("tokens", "show", "Every effort")
+    assert json.loads(run("tokens", "show", "a<|endoftext|>", "--special", "--json"))["tokens"][1]["id"] == 50256
+    assert json.loads(run("tokens", "show", "a<|endoftext|>", "--json"))["count"] == 8
+
+
+def test_train(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    (tmp_path / "a.txt").write_text(real_text()[:200_000])
+    said = run("tokens", "train", tmp_path / "a.txt", tmp_path / "tokenizer.json", "--vocab-size", 600)
+    assert "vocab_size 600" in said
+    tokenizer = get_tokenizer(tmp_path / "tokenizer.json")
+    text = "The import statement — né 🙂"
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert len(tokenizer.encode(text)) < len(text.encode())
+    assert tokenizer.end_of_text_id == 0
+    store = prepare(tmp_path / "a.txt", tmp_path / "s", tokenizer=tmp_path / "tokenizer.json")
+    assert store.tokenizer.decode(store[:-1]) == real_text()[:200_000]
+    with pytest.raises(ArgumentError, match="at least 257"):
+        train_tokenizer(["x"], tmp_path / "t.json", vocab_size=10)
+    with pytest.raises(ArgumentError, match=r"ends in \.json"):
+        train_tokenizer(["x"], tmp_path / "t.bin", vocab_size=300)
+
+
+def test_train_names_what_is_missing(tmp_path: Path, monkeypatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(MissingPackageError, match=r"foreword\[tokenizers\]"):
+        train_tokenizer(["x"], tmp_path / "t.json", vocab_size=300)
+
+
+@pytest.mark.parametrize("command", [["prepare"], ["inspect"], ["export"], ["tokens", "show"], ["tokens", "train"]])
+def test_help_has_an_example(command: list[str]) -> None:
+    assert f"Example: foreword {' '.join(command)}" in run(*command, "--help")
