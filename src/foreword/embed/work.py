@@ -105,7 +105,7 @@ def embed(
     else:
         encoder, told = _tokens(layer, tokenizer)
     count = _Count()
-    about: dict[str, Any] = {"source": os.fspath(getattr(source, "path", source)), **told, "pool": pool}
+    about: dict[str, Any] = {"source": str(getattr(source, "path", source)), **told, "pool": pool}
     pieces = _Pieces(source, encoder, count, documents=documents, field=field)
     kinds: dict[str, tuple[str, tuple[int, ...]]] = {"embeddings": ("<f4", (encoder.dim,))}
     kinds |= {"counts": ("<i8", ())} if pool else {"ids": ("<i8", ()), "offsets": ("<i8", ())}
