@@ -196,12 +196,13 @@ def local_file(entry: Entry) -> Local:
 
 def on_disk(entry: Entry) -> Path | None:
     """The file of ``entry``, where gensim's downloader or an earlier call put it; None where it isn't, or not whole."""
-    folder = Path(os.environ.get("GENSIM_DATA_DIR") or Path.home() / "gensim-data")
-    for file in (folder / entry.name / entry.file, _cached(entry)):
+    gensims = Path(os.environ.get("GENSIM_DATA_DIR") or Path.home() / "gensim-data")
+    for place in (lambda: gensims / entry.name / entry.file, lambda: _cached(entry)):
+        file = place()
         if file.is_file() and file.stat().st_size == entry.bytes:
             return file
     return None
 
 
 def _cached(entry: Entry) -> Path:
-    return cache_folder("downloads", entry.name) / entry.file
+    return cache_folder("downloads") / entry.name / entry.file

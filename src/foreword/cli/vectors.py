@@ -1,0 +1,271 @@
+"""``foreword similar`` and ``foreword vectors``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+Name = Annotated[str, typer.Argument(help="A catalogue name, a path, a URL, or hf://OWNER/REPO.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the same as data.")]
+
+BUILT_IN = "glove-wiki-gigaword-50"
+
+app = typer.Typer(
+    help="Word vectors: list, fetch, convert, export and evaluate them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def similar(
+    words: Annotated[list[str], typer.Argument(help="Words to add up.", show_default=False)],
+    minus: Annotated[
+        list[str] | None, typer.Option(help="A word to subtract; may be repeated.", show_default=False)
+    ] = None,
+    topn: Annotated[int, typer.Option(min=1, help="How many words to print.")] = 10,
+    vectors: Annotated[str, typer.Option(help="A catalogue name, a path, a URL, or hf://OWNER/REPO.")] = BUILT_IN,
+    map_: Annotated[
+        Path | None, typer.Option("--map", help="Draw the words on a map, as .png, .svg or .pdf.", show_default=False)
+    ] = None,
+    method: Annotated[Literal["pca", "tsne", "umap"], typer.Option(help="How the map is made.")] = "pca",
+    dark: Annotated[bool, typer.Option("--dark", help="Draw the map on a dark ground.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the words nearest to a sum of words.
+
+    Each word's score is its cosine with the sum; the words that were asked about are left out.
+
+    Example: foreword similar king woman --minus man
+    """
+    from foreword.vectors import load
+
+    table = load(vectors)
+    found = table.most_similar(positive=words, negative=minus or [], topn=topn)
+    title = " − ".join([" + ".join(words), *(minus or [])])
+    if as_json:
+        results = [{"word": word, "score": round(score, 7)} for word, score in found]
+        print(
+            json.dumps({"vectors": vectors, "positive": words, "negative": minus or [], "nearest": results}, indent=1)
+        )
+    else:
+        print(f"{title}, in {vectors}\n")
+        for word, score in found:
+            print(f"  {score:7.4f}  {word}")
+    if map_ is not None:
+        from foreword.vectors.word_map import draw, word_map
+
+        near = [word for word, _ in found]
+        draw(word_map(table, words, minus=minus or [], near=near, method=method), map_, title=title, dark=dark)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the vectors of the catalogue, and where they are.
+
+    Example: foreword vectors list
+    """
+    from foreword.vectors import catalogue
+
+    places = {}
+    for name, entry in catalogue.CATALOGUE.items():
+        here = "comes with Foreword" if name == catalogue.BUILT_IN else catalogue.on_disk(entry)
+        places[name] = str(here) if here else None
+    if as_json:
+        _print_json([{**_facts(entry), "place": places[name]} for name, entry in catalogue.CATALOGUE.items()])
+        return
+    rows = [
+        (name, f"{entry.words:,}", entry.dim, _size(entry.bytes), "yes" if places[name] else "no", entry.about)
+        for name, entry in catalogue.CATALOGUE.items()
+    ]
+    _print_table("name|words >|dim >|size >|here|what", rows)
+
+
+@app.command()
+def download(names: Annotated[list[str], typer.Argument(help="Catalogue names, URLs, hf://OWNER/REPO.")]) -> None:
+    """Fetch vectors into the cache, and print the path of each.
+
+    What was fetched before is not fetched again; a transfer that broke off goes on where it broke.
+
+    Example: foreword vectors download glove-twitter-25
+    """
+    from foreword import downloader
+
+    for name in names:
+        print(downloader.load(name, return_path=True))
+
+
+@app.command()
+def info(name: Name, as_json: AsJson = False) -> None:
+    """Tell what is known of vectors: for a catalogue name the size, source and license; else what is in them.
+
+    Example: foreword vectors info word2vec-ruscorpora-300
+    """
+    from foreword.vectors import catalogue, load
+
+    facts: dict[str, Any]
+    if name in catalogue.CATALOGUE:
+        entry = catalogue.CATALOGUE[name]
+        here = "comes with Foreword" if name == catalogue.BUILT_IN else catalogue.on_disk(entry)
+        facts = {**_facts(entry), "place": str(here) if here else None}
+    else:
+        table = load(name)
+        facts = {
+            "words": len(table),
+            "dim": table.vector_size,
+            "dtype": str(table.vectors.dtype),
+            "subwords": table._store is not None and table._store.subwords is not None,
+            "first": list(table.index_to_key[:8]),
+            "store": str(table._store.path) if table._store is not None else None,
+        }
+    if as_json:
+        _print_json(facts)
+        return
+    width = max(map(len, facts))
+    for label, value in facts.items():
+        if value is None:
+            shown = "not on this machine"
+        elif isinstance(value, list):
+            shown = "  ".join(value)
+        else:
+            shown = f"{value:,}" if type(value) is int else str(value)
+        print(f"{label:>{width}}  {shown}")
+
+
+@app.command()
+def convert(
+    name: Name,
+    out: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
+    limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many words.", show_default="all")] = None,
+    dtype: Annotated[
+        Literal["float32", "float16"] | None,
+        typer.Option(help="What to keep numbers as; float16 halves the size.", show_default="float32"),
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="The encoding of the words.")] = "utf-8",
+    unicode_errors: Annotated[
+        Literal["strict", "ignore", "replace"], typer.Option(help="What to do with bytes that are no text.")
+    ] = "strict",
+) -> None:
+    """Convert vectors of any format to a store: a folder that opens in milliseconds, anywhere.
+
+    Example: foreword vectors convert GoogleNews-vectors-negative300.bin.gz news-store --dtype float16
+    """
+    import shutil
+
+    from foreword._files import atomic_folder
+    from foreword.vectors import load
+
+    table = load(name, limit=limit, dtype=dtype, encoding=encoding, unicode_errors=unicode_errors)
+    assert table._store is not None
+    assert table._store.path is not None
+    with atomic_folder(out) as partial:
+        shutil.copytree(table._store.path, partial, dirs_exist_ok=True)
+    print(f"{out}: {len(table):,} words of {table.vector_size} dimensions")
+
+
+@app.command()
+def export(
+    name: Name,
+    out: Annotated[Path, typer.Argument(help="The file to write.", show_default=False)],
+    format_: Annotated[
+        Literal["word2vec-binary", "word2vec-text", "glove", "safetensors", "npy"] | None,
+        typer.Option(
+            "--format",
+            show_default="by the suffix: .bin word2vec-binary, .safetensors, .npy; else word2vec-text",
+            help="The format.",
+        ),
+    ] = None,
+) -> None:
+    """Write vectors in a format that other programs read.
+
+    Example: foreword vectors export glove-wiki-gigaword-50 glove.bin
+    """
+    from foreword.vectors import load, writers
+
+    table = load(name)
+    chosen = format_ or _FORMATS.get(out.suffix, "word2vec-text")
+    if chosen == "safetensors":
+        writers.write_safetensors(out, table.index_to_key, table.vectors)
+    elif chosen == "npy":
+        writers.write_npy(out, table.index_to_key, table.vectors)
+    else:
+        binary, header = chosen == "word2vec-binary", chosen != "glove"
+        writers.write_word2vec(out, table.index_to_key, table.vectors, binary=binary, header=header)
+    print(f"{out}: {len(table):,} words of {table.vector_size} dimensions, {chosen}")
+
+
+_FORMATS = {".bin": "word2vec-binary", ".safetensors": "safetensors", ".npy": "npy"}
+
+
+@app.command()
+def evaluate(
+    name: Name,
+    files: Annotated[list[Path], typer.Argument(help="Files of analogies or of word pairs.", show_default=False)],
+    restrict_vocab: Annotated[int, typer.Option(min=1, help="Know only the first so many words.")] = 300_000,
+    case_sensitive: Annotated[
+        bool,
+        typer.Option("--case-sensitive", help="Tell upper from lower case; without it the first of equals counts."),
+    ] = False,
+    count_unknown: Annotated[
+        bool, typer.Option("--count-unknown", help="Count unknown words as failures, rather than leave them out.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge vectors by analogies (word2vec's questions-words.txt) and by people's judgements of word pairs.
+
+    A file of analogies has four words a line, in sections that begin with ": NAME". A file of pairs has two words and a
+    number a line, between tabs, commas or spaces. The kind is seen from the content.
+
+    Example: foreword vectors evaluate glove-wiki-gigaword-50 questions-words.txt wordsim353.tsv
+    """
+    from foreword.vectors import load
+    from foreword.vectors.judging import judge
+
+    table = load(name)
+    options = {"restrict_vocab": restrict_vocab, "case_insensitive": not case_sensitive, "dummy4unknown": count_unknown}
+    judged = [judge(table, file, **options) for file in files]
+    if as_json:
+        _print_json([one.data() for one in judged])
+        return
+    for one in judged:
+        _print_table(one.heading, one.rows(), title=str(one.file))
+
+
+def _facts(entry: Any) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "about": entry.about,
+        "words": entry.words,
+        "dim": entry.dim,
+        "bytes": entry.bytes,
+        "checksum": entry.checksum,
+        "license": entry.license,
+        "source": entry.source,
+    }
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB"
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, indent=1, ensure_ascii=False))
+
+
+def _print_table(heading: str, rows: Any, title: str | None = None) -> None:
+    """Columns under their heading, parted by | there; those whose name ends in > are aligned right."""
+    names = [name.removesuffix(" >") for name in heading.split("|")]
+    cells = [names, *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["─" * width for width in widths])
+    if title:
+        print(f"\n{title}\n")
+    for row in cells:
+        aligned = (
+            cell.rjust(width) if name.endswith(">") else cell.ljust(width)
+            for cell, width, name in zip(row, widths, heading.split("|"), strict=True)
+        )
+        print("  ".join(aligned).rstrip())
