@@ -40,13 +40,24 @@ class Progress:
             BarColumn,
             DownloadColumn,
             MofNCompleteColumn,
+            ProgressColumn,
+            Task,
             TextColumn,
             TimeRemainingColumn,
             TransferSpeedColumn,
         )
         from rich.progress import Progress as Bar
+        from rich.text import Text
 
-        amount = (DownloadColumn(), TransferSpeedColumn()) if self._unit == "B" else (MofNCompleteColumn(),)
+        unit = self._unit
+
+        class Speed(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                return Text(f"{task.speed:,.0f} {unit}/s" if task.speed else "", style="progress.data.speed")
+
+        amount: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), Speed())
+        if unit == "B":
+            amount = (DownloadColumn(), TransferSpeedColumn())
         columns = (TextColumn("{task.description}"), BarColumn(), *amount, TimeRemainingColumn())
         self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
         self._task = self._bar.add_task(self._title, total=self._total, completed=self._done)

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from foreword.cli import windows as window_options
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the same as data.")]
 TokenizerName = Annotated[
     str, typer.Option(help="gpt2, bytes, a name that tiktoken knows, or a file: tokenizer.json, .tiktoken, .model.")
@@ -133,6 +135,13 @@ def inspect(
     top: Annotated[int, typer.Option(min=0, help="How many of the most frequent tokens to print.")] = 10,
     tokenizer: Given = None,
     dtype: Dtype = None,
+    windows: window_options.Windows = False,
+    context_length: window_options.ContextLength = 256,
+    stride: window_options.Stride = None,
+    batch_size: window_options.BatchSize = 4,
+    within: window_options.Within = "stream",
+    tail: window_options.Tail = None,
+    packing: window_options.Packing = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what is in a token store: its account, its first tokens, its documents' lengths, its top tokens.
@@ -140,6 +149,10 @@ def inspect(
     Reads the stores of foreword prepare and the files of Megatron, nanoGPT, llm.c and datatrove.
 
     Example: foreword inspect store/ --verify
+
+    With --windows it tells what an epoch trains on: tokens seen, repeated, padded, dropped, the first and last batch.
+
+    Example: foreword inspect store/ --windows --context-length 1024 --within document --packing best-fit
     """
     from foreword.tokens import TokenStore
     from foreword.tokens.inspection import inspect as look
@@ -148,10 +161,17 @@ def inspect(
     if verify:
         opened.verify()
     found = look(opened, first=first, top=top)
+    cut = {"context_length": context_length, "stride": stride, "within": within, "tail": tail, "packing": packing}
+    epoch = window_options.report(opened, batch_size=batch_size, **cut) if windows else None  # type: ignore[arg-type]
     if as_json:
-        print(json.dumps({**dataclasses.asdict(found), "verified": verify}, indent=1, ensure_ascii=False))
+        told = {**dataclasses.asdict(found), "verified": verify}
+        if epoch is not None:
+            told["windows"] = window_options.as_data(epoch)
+        print(json.dumps(told, indent=1, ensure_ascii=False))
         return
     _print_inspection(opened.path, found, verify)
+    if epoch is not None:
+        print(f"\nwindows\n{epoch}")
 
 
 def _print_inspection(path: Path, found: Any, verified: bool) -> None:

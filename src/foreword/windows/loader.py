@@ -240,10 +240,13 @@ class WindowLoader:
         """The batches, with a bar on standard error."""
         T = self._first.context_length
         with progress_bar(f"epoch {self.epoch}", self._samples * T, unit="tokens") as bar:
-            bar.advance(self._cursor * T)
+            shown = self._cursor
+            bar.advance(shown * T)
             for batch in batches:
                 yield batch
-                bar.advance(self._step * T)
+                if (self._cursor - shown) * T >= BLOCK_TOKENS:
+                    bar.advance((self._cursor - shown) * T)
+                    shown = self._cursor
 
     def account(self, *, decode: Callable[[Any], str] | None = None) -> EpochReport:
         """What an epoch trains on: the token account of each source, and the first and last batch as text.

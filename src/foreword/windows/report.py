@@ -16,6 +16,8 @@ from foreword.windows.arithmetic import TokenAccount
 
 __all__ = ["EpochReport", "texts"]
 
+SHOWN = 160  # characters of a window, when printed
+
 
 @dataclasses.dataclass(frozen=True)
 class EpochReport:
@@ -42,8 +44,12 @@ class EpochReport:
             lines += [*([f"{name}:"] if len(self.accounts) > 1 else []), *_told(account)]
         lines.append(f"{self.batches:,} batches; {self.samples:,} windows handed out, {self.left_out:,} left out")
         for title, texts in (("first batch", self.first), ("last batch", self.last)):
-            lines += [f"{title}:", *(f"  {text!r}" for text in texts)] if texts else []
+            lines += [f"{title}:", *(f"  {_cropped(text)!r}" for text in texts)] if texts else []
         return "\n".join(lines)
+
+
+def _cropped(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} … {text[-SHOWN // 2 :]}"
 
 
 def _told(account: TokenAccount) -> list[str]:
