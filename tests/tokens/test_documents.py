@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import re
+import warnings
 from pathlib import Path
 
 import pyarrow as pa
@@ -310,3 +311,41 @@ def test_the_account_has_the_hash_of_the_stored_bytes(tmp_path: Path) -> None:
         assert account["bytes"] == len(data)
     assert account["empty"] == 1
     assert corpora._suffixes("x.CSV.GZ") == (".csv", ".gz")
+
+
+def test_s3_through_a_loopback_server(tmp_path: Path, monkeypatch) -> None:
+    """A bucket on a server of this machine: listed, read, prepared; the same store as from the disk."""
+    pytest.importorskip("s3fs")
+    boto3 = pytest.importorskip("boto3")
+    server_module = pytest.importorskip("moto.server")
+    from foreword.tokens import prepare
+
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        server.start()
+        try:
+            host, port = server.get_host_and_port()
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+            client = boto3.client("s3", endpoint_url=f"http://{host}:{port}")
+            client.create_bucket(Bucket="corpus")
+            for name, data in {
+                "b.txt": real_text()[:100_000].encode(),
+                "sub/a.jsonl.gz": gzip.compress(b'{"text": "one"}\n'),
+            }.items():
+                client.put_object(Bucket="corpus", Key=name, Body=data)
+                (tmp_path / "disk" / name).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / "disk" / name).write_bytes(data)
+            remote = prepare("s3://corpus/", tmp_path / "remote")
+            local = prepare(tmp_path / "disk", tmp_path / "local")
+            assert remote.fingerprint == local.fingerprint
+            with pytest.raises(MissingFileError):
+                open_corpus("s3://corpus/nothing")
+        finally:
+            server.stop()
