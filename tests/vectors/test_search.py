@@ -260,3 +260,20 @@ def test_rows_closer_together_than_their_codes_can_tell(scans_both, noise, k):
         for index in scans_both(rows):
             assert np.array_equal(index.nearest(query, k).rows, expected)
             assert np.array_equal(index.nearest_batch(query[None], k)[0].rows, expected)
+
+
+def test_batches_split_between_threads_are_the_same(monkeypatch):
+    rng = np.random.default_rng(6)
+    rows, queries = rng.standard_normal((5000, 30)).astype(np.float32), rng.standard_normal((40, 30))
+    index = Index(rows, row_norms(rows))
+    among = np.sort(rng.choice(5000, 2000, replace=False))
+    wanted = [[index.nearest(query, 20, start=100, among=chosen) for query in queries] for chosen in (None, among)]
+    monkeypatch.setattr(search, "_SMALL", 0)
+    monkeypatch.setattr(search, "_BLOCK", 1 << 11)
+    monkeypatch.setenv("FOREWORD_THREADS", "3")
+    _threads._forget()
+    for chosen, answers in zip((None, among), wanted, strict=True):
+        for got, answer in zip(index.nearest_batch(queries, 20, start=100, among=chosen), answers, strict=True):
+            assert np.array_equal(got.rows, answer.rows)
+            assert np.array_equal(got.scores, answer.scores)
+    _threads._forget()

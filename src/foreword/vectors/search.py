@@ -250,14 +250,25 @@ class Index:
     ) -> list[Rows]:
         queries = np.ascontiguousarray(units.T.astype(np.float32))
         slack = float_slack(units.shape[1])
-        pool = _BatchPool(len(units), k, floor, slack)
-        for rows, block, inverse in self.blocks(start, stop, among):
-            with np.errstate(invalid="ignore", over="ignore"):
-                scores = block @ queries
-                scores *= inverse[:, None]
-            self._mend(scores, rows, inverse, units)
-            pool.add(rows, scores)
-        return pool.bands()
+
+        def scan(part: tuple[int, int]) -> _BatchPool:
+            pool = _BatchPool(len(units), k, floor, slack)
+            first, last = part
+            chosen = None if among is None else among[first:last]
+            for rows, block, inverse in self.blocks(first, last, chosen):
+                with np.errstate(invalid="ignore", over="ignore"):
+                    scores = block @ queries
+                    scores *= inverse[:, None]
+                self._mend(scores, rows, inverse, units)
+                pool.add(rows, scores)
+            return pool
+
+        first, last = (start, stop) if among is None else (0, len(among))
+        if (last - first) * queries.size < 64 * _SMALL:
+            return scan((first, last)).bands()
+        with _threads.serial_blas():
+            pools = _threads.run(scan, _threads.split(first, last))
+        return pools[0].joined(pools[1:]).bands()
 
 
 _MANY = 1024
@@ -324,6 +335,12 @@ class _BatchPool:
             self._bounds[q] = np.nextafter(np.float32(bound), np.float32(-np.inf))
             keep[mine] = scores[mine] >= self._bounds[q]
         self._parts = [(query[keep], ids[keep], scores[keep])]
+
+    def joined(self, others: list[_BatchPool]) -> _BatchPool:
+        """This pool with what others kept of other rows."""
+        for other in others:
+            self._parts += other._parts
+        return self
 
     def bands(self) -> list[Rows]:
         self._tighten()
