@@ -78,6 +78,15 @@ def test_a_changed_file_is_converted_again_and_the_old_store_goes(cache, file):
     assert not set(before) & set(stores(cache))
 
 
+def test_what_killed_processes_left_is_removed(cache, file):
+    family = cached_store(file, Options(), FLOAT32).path.name.rpartition("-")[0]
+    for left in (f".{family}-0123.89ab.partial", f"{family}-4567"):  # a conversion, and a removal, that were cut short
+        (cache / left).mkdir()
+        (cache / left / "vectors.npy").write_bytes(b"some")
+    cached_store(file, Options(limit=2), FLOAT32)
+    assert len(stores(cache)) == 2
+
+
 def test_each_way_of_reading_has_its_store(cache, file):
     ways = [(Options(), FLOAT32), (Options(limit=3), FLOAT32), (Options(), np.dtype("float16"))]
     made = [cached_store(file, options, dtype) for options, dtype in ways]

@@ -139,24 +139,25 @@ def _open(folder: Path) -> VectorStore | None:
 
 
 def _clean(folder: Path, source: dict[str, Any]) -> None:
-    """Under the lock: remove a damaged store, what a killed process left, and stores of what the source was before."""
-    for left in folder.parent.glob(f".{escape(folder.name)}.*.partial"):
+    """Under the lock: remove what killed processes left, damaged stores, and stores of what the source was before."""
+    family = escape(folder.name.rpartition("-")[0])
+    for left in folder.parent.glob(f".{family}-*.partial"):
         shutil.rmtree(left, ignore_errors=True)
     with explained("replace the damaged store", folder):
         if folder.exists():
             shutil.rmtree(folder)
-    family = folder.name.rpartition("-")[0]
-    for other in folder.parent.glob(f"{escape(family)}-*/manifest.json"):
+    for other in folder.parent.glob(f"{family}-*"):
         try:
-            told = json.loads(other.read_bytes())["source"]
+            told = json.loads((other / "manifest.json").read_bytes())["source"]
+            outdated = told["member"] == source["member"] and told["state"] != source["state"]
         except (OSError, ValueError, KeyError, TypeError):
-            continue
-        if told.get("member") == source["member"] and told.get("state") != source["state"]:
-            shutil.rmtree(other.parent, ignore_errors=True)
+            outdated = True  # a removal that was cut short
+        if outdated:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """The lock of one store."""
-    with lock(folder.with_name(f".{folder.name}.lock")):
+    """The lock of all stores of one source."""
+    with lock(folder.with_name(f".{folder.name.rpartition('-')[0]}.lock")):
         yield
