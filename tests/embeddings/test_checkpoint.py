@@ -110,6 +110,19 @@ def test_rotary_options_in_every_place_that_transformers_keeps_them(tmp_path, ro
     assert layer.position_embedding.factor == (4.0 if scaling else 1.0)
 
 
+def test_the_rotary_options_of_llama_3_come_and_go(tmp_path):
+    rope = {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    rope |= {"original_max_position_embeddings": 8192, "rope_theta": 500_000.0}
+    layer = InputEmbedding.from_pretrained(write(tmp_path / "in", llama(), {**LLAMA, "rope_parameters": rope}))
+    want = RotaryPositions(32, 4, base=500_000.0, scaling="llama3", factor=32.0, original_context_length=8192)
+    assert torch.equal(layer.position_embedding.cos, want.cos)
+    layer.save_pretrained(tmp_path / "out")
+    assert torch.equal(InputEmbedding.from_pretrained(tmp_path / "out").position_embedding.cos, want.cos)
+    rope["high_freq_factor"] = 5.0
+    with pytest.raises(errors.ArgumentError, match=r"llama3.*\(1.0, 5.0\)"):
+        InputEmbedding.from_pretrained(write(tmp_path / "odd", llama(), {**LLAMA, "rope_parameters": rope}))
+
+
 def test_gemma_multiplies_by_the_root_of_d_rounded_to_its_dtype(tmp_path):
     layer = InputEmbedding.from_pretrained(write(tmp_path, llama(), {**LLAMA, "model_type": "gemma2"}))
     assert layer.scale == torch.tensor(math.sqrt(8), dtype=torch.bfloat16).item() != math.sqrt(8)
@@ -258,6 +271,16 @@ BAD = {
         lambda folder: write(folder, llama(), {**LLAMA, "rope_scaling": {"rope_type": "yarn", "factor": 2.0}}),
         errors.ArgumentError,
         "'yarn'",
+    ),
+    "rope without its factor": (
+        lambda folder: write(folder, llama(), {**LLAMA, "rope_scaling": {"rope_type": "linear"}}),
+        errors.FormatError,
+        "doesn't describe positions\n.*factor",
+    ),
+    "rope a list": (
+        lambda folder: write(folder, llama(), {**LLAMA, "rope_scaling": [1]}),
+        errors.FormatError,
+        "doesn't describe positions",
     ),
     "other positions": (
         lambda folder: write(folder, {f"embed_{part}.weight": torch.ones(9, 8) for part in ("tokens", "positions")}),

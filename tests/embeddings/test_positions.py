@@ -35,9 +35,23 @@ def rotary(x, position, layout, base=10000.0, scaling=None, factor=1.0):
     out = np.empty(D)
     for i in range(D // 2):
         a, b = (i, i + D // 2) if layout == "half" else (2 * i, 2 * i + 1)
-        turned = complex(x[a], x[b]) * cmath.exp(1j * position * base ** (-2 * i / D))
+        theta = base ** (-2 * i / D)
+        if scaling == "llama3":
+            theta = llama3(theta, factor)
+        turned = complex(x[a], x[b]) * cmath.exp(1j * position * theta)
         out[a], out[b] = turned.real, turned.imag
     return out
+
+
+def llama3(theta, factor, original=40, low=1, high=4):
+    """Told by wavelengths, in tokens, as Llama 3.1's own code does."""
+    wavelength = 2 * math.pi / theta
+    if wavelength < original / high:
+        return theta
+    if wavelength > original / low:
+        return theta / factor
+    smooth = (original / wavelength - low) / (high - low)
+    return (1 - smooth) * theta / factor + smooth * theta
 
 
 def alibi_slopes(heads):
@@ -66,14 +80,15 @@ def test_sinusoidal_does_not_drift_at_far_positions():
 @settings(deadline=None, max_examples=40)
 @given(
     layout=st.sampled_from(["half", "interleaved"]),
-    scaling=st.sampled_from([None, "linear", "ntk"]),
+    scaling=st.sampled_from([None, "linear", "ntk", "llama3"]),
     dim=st.integers(2, 12).map(lambda half: 2 * half),
     length=st.integers(1, 9),
     seed=st.integers(0, 99),
 )
 def test_rotary_is_the_paper_s(layout, scaling, dim, length, seed):
     factor = 4.0 if scaling else 1.0
-    scheme = RotaryPositions(50, dim, layout=layout, scaling=scaling, factor=factor).double()
+    original = {"original_context_length": 40} if scaling == "llama3" else {}
+    scheme = RotaryPositions(50, dim, layout=layout, scaling=scaling, factor=factor, **original).double()
     rng = np.random.default_rng(seed)
     q, k = (
         rng.normal(size=(2, 3, length, dim)),
@@ -115,16 +130,24 @@ def test_ntk_keeps_the_fastest_pair_and_slows_the_slowest_by_the_factor():
     torch.testing.assert_close(angle(scaled)[-1] * 8, angle(plain)[-1], rtol=1e-5, atol=0)
 
 
-def test_rotary_is_that_of_transformers():
+LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
+
+
+@pytest.mark.parametrize("scaling", [None, "linear", "llama3"])
+def test_rotary_is_that_of_transformers(scaling):
     pytest.importorskip("transformers", reason="an oracle of the extra bench")
     from transformers import LlamaConfig
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 
-    config = LlamaConfig(hidden_size=64, num_attention_heads=4, max_position_embeddings=128, rope_theta=10000.0)
+    rope = {"rope_type": scaling or "default", "rope_theta": 500.0}
+    rope |= {None: {}, "linear": {"factor": 8.0}, "llama3": LLAMA3}[scaling]
+    config = LlamaConfig(hidden_size=64, num_attention_heads=4, max_position_embeddings=128, rope_parameters=rope)
     q, k = torch.randn(2, 4, 128, 16), torch.randn(2, 2, 128, 16)
     cos, sin = LlamaRotaryEmbedding(config)(q, torch.arange(128).expand(2, -1))
     want = apply_rotary_pos_emb(q, k, cos, sin)
-    got = RotaryPositions(128, 16).rotate(q, k)
+    original = {"original_context_length": 32} if scaling == "llama3" else {}
+    ours = RotaryPositions(128, 16, base=500.0, scaling=scaling, factor=8.0 if scaling else 1.0, **original)
+    got = ours.rotate(q, k)
     for ours, theirs in zip(got, want, strict=True):
         # They compute angles in float32, off by up to 128·2⁻²⁴ and more after the cosine; ours come from float64.
         torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=0)
@@ -190,6 +213,8 @@ def test_learned_positions_are_rows_of_their_table():
         (lambda: RotaryPositions(4, 4, factor=2.0), "factor can't be used"),
         (lambda: RotaryPositions(4, 4, scaling="linear", factor=0.5), "factor can't be used"),
         (lambda: RotaryPositions(4, 2, scaling="ntk", factor=2.0), "head_dim above 2"),
+        (lambda: RotaryPositions(4, 4, scaling="llama3", factor=2.0), "go together"),
+        (lambda: RotaryPositions(4, 4, original_context_length=2), "go together"),
         (lambda: AlibiBias(0), "num_heads must be at least 1"),
         (lambda: AlibiBias(2)(5, 3), "more queries than keys"),
         (lambda: LearnedPositions(4, 2)(offset=3, length=2), "longer than the context"),

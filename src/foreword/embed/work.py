@@ -55,7 +55,7 @@ def embed(
     source: str | os.PathLike[str] | TokenStore,
     out: str | os.PathLike[str],
     *,
-    vectors: str | KeyedVectors | None = None,
+    vectors: str | os.PathLike[str] | KeyedVectors | None = None,
     layer: str | os.PathLike[str] | InputEmbedding | None = None,
     tokenizer: str | Tokenizer = "gpt2",
     pool: bool = False,
@@ -123,11 +123,16 @@ class _Count:
     unknown: int = 0
 
 
-def _words(vectors: str | KeyedVectors | None, unknown: Unknown) -> tuple[WordEncoder, dict[str, Any]]:
+def _words(
+    vectors: str | os.PathLike[str] | KeyedVectors | None, unknown: Unknown
+) -> tuple[WordEncoder, dict[str, Any]]:
     from foreword.vectors import load
 
-    wv = load(vectors or "glove-wiki-gigaword-50") if vectors is None or isinstance(vectors, str) else vectors
-    name = vectors if isinstance(vectors, str) else repr(wv)
+    vectors = "glove-wiki-gigaword-50" if vectors is None else vectors
+    if isinstance(vectors, str | os.PathLike):
+        wv, name = load(vectors), str(vectors)
+    else:
+        wv, name = vectors, repr(vectors)
     return WordEncoder(wv, unknown=unknown), {"vectors": name, "unknown_policy": unknown}
 
 

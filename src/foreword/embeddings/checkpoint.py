@@ -94,9 +94,7 @@ def load(
     if not isinstance(position, nn.Module):
         heads = known.pop("num_heads", source.config.get("num_attention_heads"))
         position = (
-            _stored_position(source, T, D, factory)
-            if position is None
-            else make_position(position, T, D, heads, factory)
+            _from_config(source, T, D, factory) if position is None else make_position(position, T, D, heads, factory)
         )
     # The table is not drawn only to be overwritten: it begins on the meta device, which holds nothing.
     layer = InputEmbedding(V, D, T, position="none" if position is None else position, **{**known, "device": "meta"})
@@ -276,6 +274,18 @@ def _scale(config: dict[str, Any], token: Tensor) -> float:
     return 1.0
 
 
+def _from_config(source: _Source, T: int | None, D: int, factory: dict[str, Any]) -> PositionModule | None:
+    try:
+        return _stored_position(source, T, D, factory)
+    except (KeyError, TypeError, AttributeError) as cause:
+        raise FormatError(
+            f"{_CONFIG} doesn't describe positions",
+            got=f"{type(cause).__name__}: {cause}",
+            where=str(source.path),
+            fix='mend it, or pass position="none" and other options yourself',
+        ) from cause
+
+
 def _stored_position(source: _Source, T: int | None, D: int, factory: dict[str, Any]) -> PositionModule | None:
     """The position module that the checkpoint was saved with; its weights come later."""
     config = source.config
@@ -298,11 +308,12 @@ def _stored_position(source: _Source, T: int | None, D: int, factory: dict[str, 
     # transformers 5 keeps all of this under rope_parameters, transformers 4 in two places
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind not in ("default", "linear"):
+    bounds = (rope.get("low_freq_factor"), rope.get("high_freq_factor"))
+    if kind not in ("default", "linear", "llama3") or (kind == "llama3" and bounds != (1, 4)):
         raise ArgumentError(
             "rotary scaling of a kind that Foreword doesn't have",
-            got=repr(kind),
-            expected='"default" or "linear"',
+            got=repr(kind) + (f" with bounds {bounds}" if kind == "llama3" else ""),
+            expected='"default", "linear", or "llama3" with bounds (1, 4)',
             where=str(source.path),
             fix='pass position="none", or a RotaryPositions of your own',
         )
@@ -310,8 +321,9 @@ def _stored_position(source: _Source, T: int | None, D: int, factory: dict[str, 
         T,
         config.get("head_dim") or D // config["num_attention_heads"],
         base=rope.get("rope_theta", config.get("rope_theta", 10000.0)),
-        scaling="linear" if kind == "linear" else None,
-        factor=rope.get("factor", 1.0) if kind == "linear" else 1.0,
+        scaling=None if kind == "default" else kind,
+        factor=1.0 if kind == "default" else rope["factor"],
+        original_context_length=rope["original_max_position_embeddings"] if kind == "llama3" else None,
         device=factory["device"],
     )
 
@@ -334,8 +346,8 @@ def _config_of(layer: InputEmbedding) -> dict[str, Any]:
         case SinusoidalPositions():
             options = {"scheme": "sinusoidal", "base": position.base}
         case RotaryPositions():
-            options = {"scheme": "rotary"}
-            options |= {k: getattr(position, k) for k in ("head_dim", "base", "layout", "scaling", "factor")}
+            names = ("head_dim", "base", "layout", "scaling", "factor", "original_context_length")
+            options = {"scheme": "rotary", **{name: getattr(position, name) for name in names}}
         case AlibiBias():
             options = {"scheme": "alibi", "num_heads": position.num_heads}
         case _:

@@ -143,8 +143,11 @@ class RotaryPositions(_Computed):
             weights are trained for one of them.
         scaling: how to reach past the context that a model was trained with: "linear" divides positions by ``factor``
             (Chen et al. 2023), "ntk" raises the base to base·factor^(head_dim/(head_dim − 2)), which keeps the fastest
-            pair as it was and slows the slowest one by ``factor`` (bloc97 2023).
+            pair as it was and slows the slowest one by ``factor`` (bloc97 2023), "llama3" slows by ``factor`` the pairs
+            that turn less than once in the original context, not those that turn more than four times, and those
+            between by degrees (Llama 3.1).
         factor: how many times longer, ≥ 1.
+        original_context_length: the context that the model was trained with, for "llama3".
 
     >>> rotary = RotaryPositions(context_length=16, head_dim=8)
     >>> q = k = torch.ones(1, 2, 16, 8)                       # [B, H, T, head_dim]
@@ -164,8 +167,9 @@ class RotaryPositions(_Computed):
         *,
         base: float = 10000.0,
         layout: Literal["half", "interleaved"] = "half",
-        scaling: Literal["linear", "ntk"] | None = None,
+        scaling: Literal["linear", "ntk", "llama3"] | None = None,
         factor: float = 1.0,
+        original_context_length: int | None = None,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
@@ -173,17 +177,23 @@ class RotaryPositions(_Computed):
         self.head_dim = even("head_dim", head_dim)
         if layout not in ("half", "interleaved"):
             raise ArgumentError("unknown layout", got=repr(layout), expected='"half" or "interleaved"')
-        if scaling not in (None, "linear", "ntk"):
-            raise ArgumentError("unknown scaling", got=repr(scaling), expected='None, "linear" or "ntk"')
+        if scaling not in (None, "linear", "ntk", "llama3"):
+            raise ArgumentError("unknown scaling", got=repr(scaling), expected='None, "linear", "ntk" or "llama3"')
         if factor < 1 or (scaling is None and factor != 1):
             raise ArgumentError(
                 "factor can't be used",
                 got=f"factor={factor!r} with scaling={scaling!r}",
-                expected='factor ≥ 1, and scaling="linear" or "ntk" where it is not 1',
+                expected="factor ≥ 1, and a scaling where it is not 1",
             )
         if scaling == "ntk" and head_dim == 2:
             raise ArgumentError('scaling="ntk" needs a head_dim above 2', got="head_dim=2")
+        if (scaling == "llama3") != (original_context_length is not None):
+            raise ArgumentError(
+                'original_context_length and scaling="llama3" go together',
+                got=f"original_context_length={original_context_length!r} with scaling={scaling!r}",
+            )
         self.base, self.layout, self.scaling, self.factor = base, layout, scaling, factor
+        self.original_context_length = original_context_length
         self._refresh(device, torch.float32)
 
     def _compute(self, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -196,7 +206,12 @@ class RotaryPositions(_Computed):
             return _frequencies(self.head_dim, self.base) / self.factor
         if self.scaling == "ntk":
             return _frequencies(self.head_dim, self.base * self.factor ** (self.head_dim / (self.head_dim - 2)))
-        return _frequencies(self.head_dim, self.base)
+        frequencies_F = _frequencies(self.head_dim, self.base)
+        if self.scaling == "llama3":
+            turns_F = (self.original_context_length or 0) * frequencies_F / (2 * math.pi)
+            kept_F = ((turns_F - 1) / (4 - 1)).clamp(0, 1)
+            return frequencies_F * (kept_F + (1 - kept_F) / self.factor)
+        return frequencies_F
 
     def forward(
         self, positions: Tensor | None = None, *, offset: int = 0, length: int | None = None
