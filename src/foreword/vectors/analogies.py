@@ -133,7 +133,7 @@ def _prepare(
 
 
 def _lengths(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sqrt((vectors * vectors).sum(axis=1))
+    return np.asarray(np.sqrt((vectors * vectors).sum(axis=1)))
 
 
 def _products(

@@ -376,8 +376,8 @@ def _scan_numpy(codes: Codes, unit: Float64, k: int, floor: float) -> Any:
 def _products(block: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
     """block @ query, row by row: BLAS on the whole block would start threads that wait for one another and ours."""
     if hasattr(np, "vecdot"):  # numpy 2
-        return np.vecdot(block, query)
-    return np.einsum("ij,j->i", block, query)  # type: ignore[no-any-return]
+        return np.asarray(np.vecdot(block, query))
+    return np.asarray(np.einsum("ij,j->i", block, query))
 
 
 def _scan_compiled(codes: Codes, unit: Float64, k: int, floor: float, compiled: kernels.Kernels) -> Any:

@@ -19,7 +19,7 @@ _LONGEST = 40  # no suggestions for what is no word
 def nearest_spellings(key: object, key_to_index: Mapping[str, int], *, count: int = 3) -> list[str]:
     """Up to ``count`` keys that ``key`` may have been meant to be, the likeliest first.
 
-    >>> nearest_spellings("quuen", {"the": 0, "queen": 1, "queens": 2})
+    >>> nearest_spellings("quees", {"the": 0, "queen": 1, "queens": 2})
     ['queen', 'queens']
     """
     if not isinstance(key, str) or not 0 < len(key) <= _LONGEST:
