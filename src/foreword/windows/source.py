@@ -140,7 +140,7 @@ class Source:
             return self._store.fingerprint
         ids = self._pieces[0]
         told = hashlib.blake2b(f"{ids.dtype.str} {len(ids)} ".encode(), digest_size=16)
-        run = 1024  # hash one run in so many, and the last
+        run = 1 << 15  # hash one run in so many, and the last
         for start in range(0, len(ids), run * max(1, -(-len(ids) // SAMPLE))):
             told.update(ids[start : start + run].tobytes())
         told.update(ids[-run:].tobytes())
