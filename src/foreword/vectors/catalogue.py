@@ -197,11 +197,14 @@ def local_file(entry: Entry) -> Local:
 def on_disk(entry: Entry) -> Path | None:
     """The file of ``entry``, where gensim's downloader or an earlier call put it; None where it isn't, or not whole."""
     gensims = Path(os.environ.get("GENSIM_DATA_DIR") or Path.home() / "gensim-data")
-    for place in (lambda: gensims / entry.name / entry.file, lambda: _cached(entry)):
-        file = place()
-        if file.is_file() and file.stat().st_size == entry.bytes:
-            return file
-    return None
+    file = gensims / entry.name / entry.file
+    if not _whole(file, entry):
+        file = _cached(entry)
+    return file if _whole(file, entry) else None
+
+
+def _whole(file: Path, entry: Entry) -> bool:
+    return file.is_file() and file.stat().st_size == entry.bytes
 
 
 def _cached(entry: Entry) -> Path:

@@ -273,7 +273,8 @@ class Editing(VectorTable):
             allow_inference: also keys that have a vector only by inference, where the table can infer.
             copy_vecattrs: copy their attributes too.
         """
-        wanted = [key for key in dict.fromkeys(keys) if key in (self if allow_inference else self.key_to_index)]
+        has = self._has_vector if allow_inference else self.key_to_index.__contains__
+        wanted = list(filter(has, dict.fromkeys(keys)))
         table = type(self)(self.vector_size, dtype=self._rows.dtype)
         rows = np.stack([self.get_vector(key) for key in wanted]) if wanted else np.empty((0, self.vector_size))
         extras = {}

@@ -118,7 +118,7 @@ class KeyedVectors(Editing, Evaluation):
         from foreword.vectors.saving import save_store
 
         self.allocate_vecattrs()
-        save_store(fname_or_handle, self._written_keys(), self._rows, self.expandos)
+        save_store(fname_or_handle, self._written_keys(), self._rows, self.expandos, self._subwords)
 
     def save_word2vec_format(
         self,
@@ -243,7 +243,7 @@ class KeyedVectors(Editing, Evaluation):
         """What travels to another process or a copy: a table over a store on disk as its path, else keys and rows."""
         state = {name: value for name, value in vars(self).items() if name not in ("_guard", "_index", "_norms")}
         if self._store is not None and self._store.path is not None:
-            for name in ("_rows", "index_to_key", "key_to_index"):
+            for name in ("_rows", "index_to_key", "key_to_index", "_subwords"):
                 del state[name]
             state["_store"] = self._store.path
         elif self._store is not None:

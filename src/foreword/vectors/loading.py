@@ -12,6 +12,7 @@ import os
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
+from typing import Literal
 
 from numpy.typing import DTypeLike
 
@@ -35,6 +36,7 @@ def load(
     unicode_errors: str = "strict",
     binary: bool | None = None,
     vocabulary: str | os.PathLike[str] | None = None,
+    oov: Literal["error", "skip", "subwords", "lower", "fold"] | None = None,
 ) -> KeyedVectors:
     """Word vectors by name or from a file, opened in milliseconds once they have been converted.
 
@@ -50,6 +52,9 @@ def load(
         encoding, unicode_errors: how words' bytes become text, as in ``bytes.decode``.
         binary: whether a word2vec file is binary; None looks at its content.
         vocabulary: the file of words of a ``.npy`` or safetensors file; None looks beside it.
+        oov: what stands in for unknown words: nothing ("error"; "skip" leaves them out of lists), fastText's
+            "subwords", the word in "lower" case, or also without its accents ("fold"). None: "subwords" where the file
+            has them, else "error". ``KeyedVectors.oov`` can be changed later.
 
     Raises:
         UnknownNameError: neither a file nor a name of the catalogue.
@@ -75,7 +80,9 @@ def load(
         unicode_errors=unicode_errors,
         vocabulary=None if vocabulary is None else os.fspath(vocabulary),
     )
-    return KeyedVectors._from_store(_store(name_or_path, options, dtype))
+    table = KeyedVectors._from_store(_store(name_or_path, options, dtype))
+    table.oov = oov
+    return table
 
 
 def _store(name_or_path: str | os.PathLike[str], options: Options, dtype: DTypeLike | None) -> VectorStore:

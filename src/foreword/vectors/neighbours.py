@@ -65,16 +65,19 @@ class Neighbours(VectorTable):
         Returns:
             A list of (key, cosine), best first, ties by index; shorter than ``topn`` where fewer keys qualify. With
             ``topn=None`` float32 [rows of the range], −inf for rows that among, exclude or min_similarity leave out.
+            Empty where the policy ``oov="skip"`` leaves no word to ask about.
 
         Raises:
-            UnknownKeyError: a word isn't there.
+            UnknownKeyError: a word isn't there, and nothing stands in for it (``oov``).
             ArgumentError: nothing was given, or an option can't be used.
 
         Mikolov et al., Linguistic Regularities in Continuous Space Word Representations (2013).
         """
         if topn is not None and _whole(topn, "topn") < 1:
             return []
-        keys, weights = _weighted(positive, negative)
+        keys, weights = self._asked(positive, negative)
+        if not keys and topn is not None:
+            return []
         mean = self._mean(keys, weights, pre_normalize=True, ignore_missing=False)
         if indexer is not None and topn is not None:
             return indexer.most_similar(unit_query(mean, self.vector_size).astype(np.float32), topn)
@@ -123,9 +126,10 @@ class Neighbours(VectorTable):
             parts = query if isinstance(query, dict) else {"positive": query}
             if unknown := set(parts) - {"positive", "negative"}:
                 raise ArgumentError("a query has positive and negative parts only", got=sorted(map(str, unknown)))
-            keys, weights = _weighted(parts.get("positive"), parts.get("negative"))
-            means.append(self._mean(keys, weights, pre_normalize=True, ignore_missing=False))
-            asked.append([key for key in keys if is_key(key)])
+            keys, weights = self._asked(parts.get("positive"), parts.get("negative"))
+            nothing = np.zeros(self.vector_size)
+            means.append(self._mean(keys, weights, pre_normalize=True, ignore_missing=False) if keys else nothing)
+            asked.append(keys)
         if topn < 1 or not means:
             return [[] for _ in means]
         start, stop = self._range(clip_start, clip_end, restrict_vocab)
@@ -136,10 +140,10 @@ class Neighbours(VectorTable):
             start=start,
             stop=stop,
             among=None if among is None else self._chosen(among),
-            exclude=[self._left_out(exclude, keys) for keys in asked],
+            exclude=[self._left_out(exclude, filter(is_key, keys)) for keys in asked],
             at_least=_floor(min_similarity),
         )
-        return [self._named(hits) for hits in found]
+        return [self._named(hits) if keys else [] for hits, keys in zip(found, asked, strict=True)]
 
     def similar_by_key(self, key: Any, topn: int | None = 10, restrict_vocab: int | None = None, **options: Any) -> Any:
         """The keys nearest to ``key``; options as in ``most_similar``."""
@@ -181,6 +185,9 @@ class Neighbours(VectorTable):
         ours, theirs = _listed(positive), _listed(negative)
         if not ours:
             raise ArgumentError("can't compare with no positive key", expected="at least one positive key or vector")
+        ours, theirs = self._kept(ours), self._kept(theirs)
+        if not ours and topn is not None:
+            return []
         start, stop = self._range(clip_start, clip_end, restrict_vocab)
         chosen = None if among is None else self._chosen(among)
         rows = np.arange(start, stop) if chosen is None else chosen[(chosen >= start) & (chosen < stop)]
@@ -218,7 +225,7 @@ class Neighbours(VectorTable):
 
     def closer_than(self, key1: Any, key2: Any) -> list[str]:
         """The keys nearer to ``key1`` than ``key2`` is, in the order of their rows."""
-        first, second = self.get_index(key1), self.get_index(key2)
+        first, second = self._row_of(key1), self._row_of(key2)
         index = self._search()
         unit = unit_query(self._rows[first], self.vector_size)
         bar = index.exact(unit, np.array([second]))[0]
@@ -240,17 +247,25 @@ class Neighbours(VectorTable):
         neighbours = self.similar_by_key(wa, topn)
         if not neighbours:
             raise ArgumentError("no neighbours to compare with", got=f"topn={topn}", expected="topn ≥ 1 and other keys")
-        first, second = self._rows[self.get_index(wa)], np.array([self.get_index(wb)])
+        first, second = self._vector(wa), np.array([self._row_of(wb)])
         cosine = self._search().exact(unit_query(first, self.vector_size), second)[0]
         return float(cosine / sum(score for _, score in neighbours))
 
     # The parts of a query.
 
+    def _asked(self, positive: Any, negative: Any) -> tuple[list[Any], list[float]]:
+        """All keys and vectors asked about, with their weights, less those skipped."""
+        keys, weights = _weighted(positive, negative)
+        if self._oov != "skip":
+            return keys, weights
+        kept = [isinstance(key, np.ndarray) or self._has_vector(key) for key in keys]
+        return list(itertools.compress(keys, kept)), list(itertools.compress(weights, kept))
+
     def _unit(self, term: Any) -> NDArray[np.float64]:
         """The vector of a key, or a vector itself, scaled to length 1."""
         if isinstance(term, np.ndarray):
             return unit_query(_checked_vector(term, self.vector_size), self.vector_size)
-        return unit_query(self._rows[self.get_index(term)], self.vector_size)
+        return unit_query(self._vector(term), self.vector_size)
 
     def _range(self, clip_start: int, clip_end: int | None, restrict_vocab: int | None) -> tuple[int, int]:
         if restrict_vocab:
@@ -267,7 +282,7 @@ class Neighbours(VectorTable):
 
     def _left_out(self, exclude: Iterable[Any], asked: Iterable[Any] = ()) -> NDArray[np.int64]:
         keys = itertools.chain([exclude] if is_key(exclude) else exclude, asked)
-        rows = np.fromiter((row for row in map(self._find, keys) if row >= 0), dtype=np.int64)
+        rows = np.fromiter((row for row in map(self._row, keys) if row >= 0), dtype=np.int64)
         return np.unique(np.concatenate([rows, self._unused]))
 
     @property

@@ -28,6 +28,7 @@ from foreword.vectors.building import StoreBuilder
 from foreword.vectors.keys import encode
 from foreword.vectors.readers.base import BLOCK_BYTES, Block, pack
 from foreword.vectors.store import is_store
+from foreword.vectors.subwords import Subwords
 from foreword.vectors.table import ATTRIBUTES
 
 __all__ = ["read_attributes", "read_counts", "save_store", "write_counts"]
@@ -38,7 +39,13 @@ PathLike = str | os.PathLike[str]
 Attributes = Mapping[str, NDArray[Any]]
 
 
-def save_store(path: PathLike, keys: Sequence[str], rows: NDArray[np.floating[Any]], attributes: Attributes) -> None:
+def save_store(
+    path: PathLike,
+    keys: Sequence[str],
+    rows: NDArray[np.floating[Any]],
+    attributes: Attributes,
+    subwords: Subwords | None = None,
+) -> None:
     """Write a store with attributes to the folder ``path``, whole or not at all; a store that is there is replaced.
 
     Args:
@@ -46,6 +53,7 @@ def save_store(path: PathLike, keys: Sequence[str], rows: NDArray[np.floating[An
         keys: N keys, each once.
         rows: float [N, D]; float64 is kept as float32.
         attributes: name → array [N].
+        subwords: fastText's n-grams.
 
     Raises:
         FileError: it can't be written, or something else than a store is there.
@@ -72,7 +80,7 @@ def save_store(path: PathLike, keys: Sequence[str], rows: NDArray[np.floating[An
             step = max(1, BLOCK_BYTES // (4 * rows.shape[1]))
             for i in range(0, len(keys), step):
                 builder.append(_block(keys, rows, attributes.get("count"), i, min(i + step, len(keys))), pool)
-            builder.finish(subwords=None, source={"saved": True})
+            builder.finish(subwords=subwords, source={"saved": True})
         if kept is not None:
             (partial / ATTRIBUTES).write_bytes(kept)
     if fresh != folder:

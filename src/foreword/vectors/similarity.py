@@ -32,11 +32,11 @@ class Similarities(VectorTable):
         Raises:
             UnknownKeyError: one isn't there.
         """
-        return np.float32(self._cosine(self._rows[self.get_index(w1)], self._rows[self.get_index(w2)]))
+        return np.float32(self._cosine(self._vector(w1), self._vector(w2)))
 
     def distance(self, w1: Any, w2: Any) -> float:
         """1 − cosine of two words, 0…2."""
-        return 1 - self._cosine(self._rows[self.get_index(w1)], self._rows[self.get_index(w2)])
+        return 1 - self._cosine(self._vector(w1), self._vector(w2))
 
     def _cosine(self, a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> float:
         return float(cosines(a[None], unit_query(b, self.vector_size))[0])
@@ -56,13 +56,13 @@ class Similarities(VectorTable):
             UnknownKeyError: a word isn't there.
         """
         if is_key(word_or_vector):
-            vector = self._rows[self.get_index(word_or_vector)].astype(np.float64)
+            vector = self._vector(word_or_vector).astype(np.float64)
         else:
             vector = _checked_vector(np.asarray(word_or_vector), self.vector_size)
         others = [other_words] if is_key(other_words) else list(other_words or ())
         if not others:
             return 1 - self._search().scores(vector)
-        return 1 - self.cosine_similarities(vector, self._rows[self._indices(others)])
+        return 1 - self.cosine_similarities(vector, self._vectors(others))
 
     def n_similarity(self, ws1: Sequence[Any], ws2: Sequence[Any]) -> np.float32:
         """The cosine between the mean vectors of two lists of words; words that aren't there are left out.
@@ -84,9 +84,10 @@ class Similarities(VectorTable):
         Raises:
             ArgumentError: the list is empty.
         """
-        if not len(keys_list):
-            raise ArgumentError("can't choose from no keys", got="an empty list")
-        return keys_list[int(np.argmin(self.distances(key1, keys_list)))]
+        known = self._kept(keys_list)
+        if not known:
+            raise ArgumentError("can't choose from no keys", got=f"{len(keys_list)} keys, none of which has a vector")
+        return known[int(np.argmin(self.distances(key1, known)))]
 
     def rank_by_centrality(self, words: Iterable[Any], use_norm: bool = True) -> list[tuple[np.float32, Any]]:
         """(similarity, word) for each word, nearest to the mean of all first; words that aren't there are left out.
@@ -97,14 +98,14 @@ class Similarities(VectorTable):
                 of the vectors as they are, so that long vectors count for more.
         """
         words = _words(words)
-        known = [word for word in words if word in self]
+        known = [word for word in words if self._has_vector(word)]
         if len(known) < len(words):
             logger.warning(
                 "left out, as they have no vectors: %s", sorted({str(w) for w in words} - {str(w) for w in known})
             )
         if not known:
             raise ArgumentError("can't rank no words", got=f"{len(words)} words, none of which has a vector")
-        rows = self._rows[self._indices(known)].astype(np.float64)
+        rows = self._vectors(known).astype(np.float64)
         if use_norm:
             rows = np.stack([unit_query(row, self.vector_size) for row in rows])
         scores = (rows * unit_query(rows.mean(axis=0), self.vector_size)).sum(axis=1).astype(np.float32)
@@ -135,14 +136,15 @@ class Similarities(VectorTable):
         except ImportError as cause:
             raise MissingPackageError("Word Mover's Distance needs POT", fix="pip install 'foreword[wmd]'") from cause
         counts = [
-            Counter(word for word in document if word in self) for document in (_words(document1), _words(document2))
+            Counter(word for word in document if self._has_vector(word))
+            for document in (_words(document1), _words(document2))
         ]
         if not all(counts):
             return float("inf")
         places = []
         shares = []
         for count in counts:
-            vectors = [self._rows[self.get_index(word)].astype(np.float64) for word in count]
+            vectors = [self._vector(word).astype(np.float64) for word in count]
             places.append(np.stack([unit_query(v, self.vector_size) for v in vectors] if norm else vectors))
             shares.append(np.array(list(count.values()), dtype=np.float64) / count.total())
         between = np.sqrt(((places[0][:, None] - places[1][None]) ** 2).sum(axis=2))

@@ -19,11 +19,13 @@ from numpy.typing import DTypeLike, NDArray
 from foreword.errors import ArgumentError, UnknownKeyError
 from foreword.vectors.codes import quantise, row_norms
 from foreword.vectors.keys import IndexToKey, KeyToIndex
+from foreword.vectors.oov import check_policy, infer, spellings
 from foreword.vectors.search import Index, unit_query
 from foreword.vectors.spelling import nearest_spellings
 
 if TYPE_CHECKING:
     from foreword.vectors.store import VectorStore
+    from foreword.vectors.subwords import Subwords
 
 __all__ = ["Key", "Vector", "VectorTable", "is_key"]
 
@@ -57,6 +59,8 @@ class VectorTable:
 
     index_to_key: Sequence[str]
     key_to_index: Mapping[str, int]
+    _oov = "error"
+    _subwords: Subwords | None = None
 
     def __init__(
         self, vector_size: int, count: int = 0, dtype: DTypeLike = np.float32, mapfile_path: str | None = None
@@ -90,6 +94,8 @@ class VectorTable:
             table.expandos |= read_attributes(store.path / ATTRIBUTES)
         table._hold(store.vectors)
         table._store = store
+        table._subwords = store.subwords
+        table.oov = None
         return table
 
     def _hold(self, rows: Vector) -> None:
@@ -126,7 +132,9 @@ class VectorTable:
                 "vectors are a matrix of floats", got=f"{rows.dtype} {rows.shape}", expected="float [N, D]"
             )
         self._hold(rows)
-        self.vector_size = rows.shape[1]
+        if rows.shape[1] != self.vector_size:
+            self.vector_size, self._subwords = rows.shape[1], None
+            self.oov = None if self.oov == "subwords" else self.oov
 
     @property
     def norms(self) -> NDArray[np.float32]:
@@ -227,8 +235,69 @@ class VectorTable:
             fix=fix,
         )
 
+    # Words out of vocabulary; ``oov.py`` tells the policies.
+
+    @property
+    def oov(self) -> Any:
+        """What stands in for unknown words: "error", "skip", "subwords", "lower" or "fold".
+
+        May be assigned at any time; None takes "subwords" where the vectors have them, else "error".
+        """
+        return self._oov
+
+    @oov.setter
+    def oov(self, policy: str | None) -> None:
+        self._oov = check_policy(policy, self._subwords)
+
+    def _row(self, key: Any) -> int:
+        """The row of ``key`` or, if that is unknown, of a spelling that stands in for it; −1 where there is none."""
+        row = self._find(key)
+        if row < 0 and isinstance(key, str):
+            rows = (self._find(spelling) for spelling in spellings(self._oov, key))
+            row = next((found for found in rows if found >= 0), -1)
+        return row
+
+    def _row_of(self, key: Any) -> int:
+        """The same; UnknownKeyError where there is none."""
+        row = self._row(key)
+        if row < 0:
+            raise self._unknown(key)
+        return row
+
+    def _infers(self, key: Any) -> bool:
+        return self._oov == "subwords" and isinstance(key, str)
+
+    def _has_vector(self, key: Any) -> bool:
+        """Whether there is a vector of ``key``, or one that stands in for it."""
+        return self._row(key) >= 0 or self._infers(key)
+
+    def _vector(self, key: Any) -> Vector:
+        """The vector [D] of ``key``, or what stands in for it; UnknownKeyError where there is neither."""
+        row = self._row(key)
+        if row < 0 and self._infers(key):
+            assert self._subwords is not None
+            return infer(key, self._subwords)
+        known: Vector = self._rows[self._row_of(key)]
+        return known
+
+    def _kept(self, keys: Iterable[Any]) -> list[Any]:
+        """Keys less those that the policy "skip" leaves out; vectors among them stay."""
+        keys = list(keys)
+        if self._oov == "skip":
+            keys = [key for key in keys if isinstance(key, np.ndarray) or self._has_vector(key)]
+        return keys
+
     def _indices(self, keys: Iterable[Any]) -> NDArray[np.int64]:
-        return np.fromiter((self.get_index(key) for key in keys), dtype=np.int64)
+        """The rows of keys, less those skipped."""
+        return np.array([self._row_of(key) for key in self._kept(keys)], dtype=np.int64)
+
+    def _vectors(self, keys: Iterable[Any]) -> Vector:
+        """The vectors of keys, [n, D], a copy, less those skipped."""
+        keys = list(keys)
+        if any(self._infers(key) and self._find(key) < 0 for key in keys):
+            return np.stack([self._vector(key) for key in keys])
+        rows: Vector = self._rows[self._indices(keys)]
+        return rows
 
     # Vectors by key.
 
@@ -236,21 +305,22 @@ class VectorTable:
         """``table[key]`` is a vector [D]; ``table[k1, k2, …]`` or ``table[[k1, k2, …]]`` a matrix [n, D], a copy.
 
         Raises:
-            UnknownKeyError: a key isn't there.
+            UnknownKeyError: a key isn't there, and nothing stands in for it (``oov``).
         """
         if is_key(key_or_keys):
             return self.get_vector(key_or_keys)
-        rows: Vector = self._rows[self._indices(key_or_keys)]
-        return rows
+        return self._vectors(key_or_keys)
 
     def get_vector(self, key: Any, norm: bool = False) -> Vector:
         """The vector of ``key``, [D], read-only; ``norm``: scaled to length 1, zeros stay zeros.
 
         Raises:
-            UnknownKeyError: the key isn't there.
+            UnknownKeyError: the key isn't there, and nothing stands in for it (``oov``).
         """
-        row = self.get_index(key)
-        vector: Vector = self._normed([row])[0] if norm else self._rows[row]
+        vector = self._vector(key)
+        if norm:
+            row = self._row(key)
+            vector = self._normed([row])[0] if row >= 0 else unit_query(vector, self.vector_size).astype(np.float32)
         vector.setflags(write=False)
         return vector
 
@@ -269,7 +339,7 @@ class VectorTable:
             weights: one number a key; 1 each if None.
             pre_normalize: scale the vectors of words and indices to length 1 first; vectors given stay as they are.
             post_normalize: scale the mean to length 1.
-            ignore_missing: leave out keys that aren't there, rather than raise.
+            ignore_missing: leave out keys that have no vector, rather than raise.
 
         Raises:
             ArgumentError: there are no keys, or not as many weights.
@@ -295,12 +365,9 @@ class VectorTable:
             if isinstance(key, np.ndarray):
                 vector = _checked_vector(key, self.vector_size)
             else:
-                row = self._find(key)
-                if row < 0:
-                    if ignore_missing:
-                        continue
-                    raise self._unknown(key)
-                vector = self._rows[row].astype(np.float64)
+                if ignore_missing and not self._has_vector(key):
+                    continue
+                vector = self._vector(key).astype(np.float64)
                 if pre_normalize:
                     vector = unit_query(vector, self.vector_size)
             mean += weight * vector
