@@ -1,7 +1,6 @@
-"""Planes and clusters: what a picture of vectors needs.
+"""Parallelograms and clusters: what the page's pictures of vectors need beyond ``vectors.word_map``.
 
-Not for: search (``foreword.vectors``). Costs: a plane of N × D takes one product D × D and its eigenvectors; clusters
-take a few products N × D × K.
+Not for: search. Costs: clusters take a few products N × D × K.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Floats", "Rows", "clusters", "parallelogram", "plane", "unit"]
+__all__ = ["Floats", "Rows", "clusters", "parallelogram", "unit"]
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -19,24 +18,6 @@ def unit(rows: NDArray[np.floating]) -> Floats:
     """The rows [N, D], each of length 1; a row of zeros stays."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return (rows / np.where(norms == 0, 1, norms)).astype(np.float32)
-
-
-def plane(points: Floats) -> tuple[Floats, float]:
-    """Points [N, D] on the plane of their two principal components, [N, 2], and the share of variance it keeps.
-
-    Pearson's principal component analysis (1901). The sign of each axis is set so that the point farthest out along it
-    is positive, so that the picture doesn't depend on the machine.
-    """
-    centred = points.astype(np.float64) - points.mean(axis=0)
-    values, vectors = np.linalg.eigh(centred.T @ centred)
-    axes = vectors[:, ::-1][:, :2]
-    flat = centred @ axes
-    farthest = flat[np.abs(flat).argmax(axis=0), np.arange(flat.shape[1])]
-    flat *= np.where(farthest < 0, -1, 1)
-    if flat.shape[1] < 2:
-        flat = np.column_stack([flat, np.zeros(len(flat))])
-    total = values.sum()
-    return flat.astype(np.float32), float(values[::-1][:2].sum() / total) if total > 0 else 1.0
 
 
 def parallelogram(a: Floats, b: Floats, c: Floats, others: Floats) -> tuple[Floats, Floats]:

@@ -23,6 +23,7 @@ import foreword
 from foreword.errors import UnknownNameError
 from foreword.explorer import geometry
 from foreword.explorer.settings import Settings
+from foreword.vectors.word_map import pca
 
 if TYPE_CHECKING:
     from foreword import KeyedVectors, Tokenizer, TokenStore
@@ -61,11 +62,11 @@ class Words:
         return [self.kv.index_to_key[int(row)] for row in np.sort(found)]
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 - as many objects as names at start
-    def map(self, count: int) -> tuple[NDArray[np.float32], float, NDArray[np.int64]]:
+    def map(self, count: int) -> tuple[NDArray[np.float64], float, NDArray[np.int64]]:
         """The first ``count`` rows on a plane, the variance it keeps, and their clusters."""
         with self._lock:
             points = geometry.unit(np.asarray(self.kv.vectors[:count], np.float32))
-            flat, kept = geometry.plane(points)
+            flat, kept = pca(points.astype(np.float64))
             return flat, kept, geometry.clusters(points, _CLUSTERS)
 
 

@@ -10,11 +10,13 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Path, Query, Response
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from foreword.errors import ArgumentError
 from foreword.explorer import geometry
 from foreword.explorer.api.common import Body, InLibrary, WithinLimits, answer, check_size
+from foreword.vectors.word_map import pca
 
 __all__ = ["router"]
 
@@ -213,7 +215,7 @@ def map_of_words(name: Name, request: MapRequest, library: InLibrary) -> Respons
     if not keys:
         raise ArgumentError("none of the words has a vector", got=", ".join(missing[:10]) or "no words")
     points = geometry.unit(np.stack([kv[key] for key in keys]))
-    flat, kept = geometry.plane(points)
+    flat, kept = pca(points.astype(np.float64))
     return answer(_map(keys, flat, kept, geometry.clusters(points, max(1, min(10, len(keys) // 4))), missing))
 
 
@@ -226,9 +228,9 @@ def _point(key: str, xy: geometry.Floats) -> dict[str, object]:
 
 
 def _map(
-    keys: Sequence[str], flat: geometry.Floats, kept: float, clusters: geometry.Rows, missing: list[str]
+    keys: Sequence[str], flat: NDArray[np.float64], kept: float, clusters: geometry.Rows, missing: list[str]
 ) -> dict[str, object]:
-    x, y = np.round(flat.astype(np.float64), 5).T.tolist()
+    x, y = np.round(flat, 5).T.tolist()
     return {
         "kept": kept,
         "clusters": int(clusters.max()) + 1,
