@@ -2,7 +2,7 @@
 
 1 GB against 100 MB of real text (the same documents drawn again), and 1 GB of words that never come twice (each word
 is new to the engine, whose cache would grow without bound); two workers, each run a fresh process, peak memory of it
-and of all its children.
+(it starts no other). Linux only.
 
     python benchmarks/corpus/scale.py [--megabytes 1000] [--json]
 """
@@ -23,12 +23,13 @@ from corpus.real_text import real_text
 from runner import arguments, machine
 
 CODE = """
-import resource, sys, time
+import sys, time
 from foreword.tokens import prepare
 start = time.perf_counter()
 store = prepare(sys.argv[1], sys.argv[2], workers=2)
 seconds = time.perf_counter() - start
-peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1e3
+with open("/proc/self/status") as status:  # threads only: no other processes
+    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1e3
 print(len(store), seconds, peak)
 """
 

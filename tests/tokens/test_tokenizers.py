@@ -345,11 +345,18 @@ def test_an_engine_that_has_grown_is_renewed(monkeypatch) -> None:
     monkeypatch.setattr(engines, "_process_size", lambda: 0)
     monkeypatch.setattr(engines, "RENEW_TEXT", 10_000)
     monkeypatch.setattr(engines, "CHECK_BYTES", 1_000)
-    engine._idle[0] = plain()
     text = real_text()[:3_000]
     for _ in range(10):
         assert engine.encode(text).tolist() == gpt2_oracle().encode_ordinary(text)
     assert 2 <= len(built) <= 4
+    built.clear()
+    sizes = iter(range(0, 10**12, engines.RENEW_GROWTH + 1))  # it grows at every look
+    monkeypatch.setattr(engines, "_process_size", lambda: next(sizes) + 1)
+    monkeypatch.setattr(engines, "LITTLE_TEXT", 7_000)
+    engine._seen, engine._size_at_start = 0, -engines.RENEW_GROWTH
+    for _ in range(9):
+        engine.encode(text)
+    assert len(built) == 3, "growth after little text is not the engine's, and renews nothing"
 
 
 def test_a_tokenizer_without_an_end(tmp_path: Path) -> None:

@@ -64,6 +64,10 @@ def prepare(
     append: Annotated[bool, typer.Option("--append", help="Add new documents to a store that is there.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Throw away what an interrupted run has left.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that encode.", show_default="all")] = None,
+    engine: Annotated[str, typer.Option(help="local: threads; ray: processes of a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster; else one is started here.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token store from a corpus.
@@ -92,6 +96,8 @@ def prepare(
         append=append,
         restart=restart,
         workers=workers,
+        engine=engine,
+        address=address,
     )
     from foreword.tokens import TokenStore
 

@@ -1,6 +1,6 @@
-"""Blocks: pieces of documents gathered to about a MiB, encoded on threads, given back in order.
+"""Blocks: pieces of documents gathered to about a MiB, encoded by workers, given back in order.
 
-    pieces ── BlockEncoder.add ──▶ block ── a worker thread: ids, end-of-text, dtype ──▶ Encoded, in the order of adding
+    pieces ── BlockEncoder.add ──▶ block ── a worker: ids, end-of-text, dtype ──▶ Encoded, in the order of adding
 
 What a block holds changes no bytes of a store, so neither does the number of workers.
 
@@ -13,14 +13,14 @@ import collections
 import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword.tokens.tokenizer import Tokenizer
 
-__all__ = ["BlockEncoder", "Encoded", "Framing"]
+__all__ = ["Block", "BlockEncoder", "Encoded", "Framing", "Task", "Threads", "Workers", "encode_block"]
 
 BLOCK_BYTES = 1 << 20
 
@@ -40,8 +40,49 @@ class Encoded:
     parts: list[tuple[NDArray[Any], NDArray[np.int64]]]
 
 
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is done to every block, wherever it is done; can be pickled."""
+
+    tokenizer: Tokenizer
+    framing: Framing
+    dtype: np.dtype[Any]
+    outputs: int
+
+
+class Workers(Protocol):
+    """Who encodes blocks: threads (``Threads``), or a cluster (``ray_engine``)."""
+
+    count: int
+
+    def submit(self, block: Block) -> Future[Encoded]:
+        """Encode a block some time; its ids are the future's result."""
+
+    def close(self) -> None:
+        """End them; what has not begun is dropped."""
+
+
+class Threads:
+    """Threads of this process; the tokenizer lets go of the GIL."""
+
+    def __init__(self, task: Task, count: int) -> None:
+        self.count = count
+        self._task = task
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix="foreword-encode")
+
+    def submit(self, block: Block) -> Future[Encoded]:
+        """Encode a block on a thread."""
+        return self._pool.submit(encode_block, self._task, block)
+
+    def close(self) -> None:
+        """Wait for the blocks that are being encoded, and end."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
 @dataclasses.dataclass
-class _Block:
+class Block:
+    """Pieces of documents: their UTF-8, whether a document begins and ends with each, and whose output it is."""
+
     texts: list[bytes] = dataclasses.field(default_factory=list)
     begins: list[bool] = dataclasses.field(default_factory=list)
     ends: list[bool] = dataclasses.field(default_factory=list)
@@ -50,23 +91,20 @@ class _Block:
 
 
 class BlockEncoder:
-    """Encodes pieces on ``workers`` threads; a context manager that ends them."""
+    """Gathers pieces into blocks and has ``workers`` encode them; a context manager that ends them."""
 
-    def __init__(
-        self, tokenizer: Tokenizer, framing: Framing, dtype: np.dtype[Any], *, outputs: int, workers: int
-    ) -> None:
-        self._tokenizer, self._framing, self._dtype, self._outputs = tokenizer, framing, dtype, outputs
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="foreword-encode")
-        self._limit = 2 * workers + 1
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._limit = 2 * workers.count + 1
         self._pending: collections.deque[Future[Encoded]] = collections.deque()
-        self._block = _Block()
+        self._block = Block()
         self.begins = True  # whether the next piece begins a document
 
     def __enter__(self) -> BlockEncoder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._workers.close()
 
     def add(self, text: bytes, *, ends: bool, output: int) -> Iterator[Encoded]:
         """Add a piece of a document; gives the blocks that are done and due."""
@@ -84,8 +122,8 @@ class BlockEncoder:
 
     def _submit(self) -> None:
         if self._block.texts:
-            self._pending.append(self._pool.submit(self._encode, self._block))
-            self._block = _Block()
+            self._pending.append(self._workers.submit(self._block))
+            self._block = Block()
 
     def drain(self) -> Iterator[Encoded]:
         """All that has been added and not yet been given back."""
@@ -93,34 +131,34 @@ class BlockEncoder:
         while self._pending:
             yield self._pending.popleft().result()
 
-    def _encode(self, block: _Block) -> Encoded:
-        ids, lengths = self._tokenizer.encode_many(block.texts)
-        begins, ends = np.array(block.begins), np.array(block.ends)
-        before, after = self._framing.before, self._framing.after
-        if before or after:
-            stops = np.cumsum(lengths)
-            places = np.concatenate(
-                [np.repeat((stops - lengths)[begins], len(before)), np.repeat(stops[ends], len(after))]
-            )
-            values = np.concatenate([np.tile(before, begins.sum()), np.tile(after, ends.sum())]).astype(np.uint32)
-            # by place, and by document where an empty piece leaves several places equal
-            order = np.concatenate(
-                [
-                    np.repeat(2 * np.flatnonzero(begins), len(before)),
-                    np.repeat(2 * np.flatnonzero(ends) + 1, len(after)),
-                ]
-            )
-            ranked = np.argsort(order, kind="stable")
-            ids = np.insert(ids, places[ranked], values[ranked])
-            lengths = lengths + len(before) * begins + len(after) * ends
-        ids = ids.astype(self._dtype)
-        if self._outputs == 1:
-            return Encoded([(ids, np.cumsum(lengths)[ends])])
-        outputs = np.array(block.outputs)
-        owner = np.repeat(outputs, lengths)
-        return Encoded(
+
+def encode_block(task: Task, block: Block) -> Encoded:
+    """The ids of a block, with what is put around documents, told apart by output."""
+    ids, lengths = task.tokenizer.encode_many(block.texts)
+    begins, ends = np.array(block.begins), np.array(block.ends)
+    before, after = task.framing.before, task.framing.after
+    if before or after:
+        stops = np.cumsum(lengths)
+        places = np.concatenate([np.repeat((stops - lengths)[begins], len(before)), np.repeat(stops[ends], len(after))])
+        values = np.concatenate([np.tile(before, begins.sum()), np.tile(after, ends.sum())]).astype(np.uint32)
+        # by place, and by document where an empty piece leaves several places equal
+        order = np.concatenate(
             [
-                (ids[owner == output], np.cumsum(lengths[outputs == output])[ends[outputs == output]])
-                for output in range(self._outputs)
+                np.repeat(2 * np.flatnonzero(begins), len(before)),
+                np.repeat(2 * np.flatnonzero(ends) + 1, len(after)),
             ]
         )
+        ranked = np.argsort(order, kind="stable")
+        ids = np.insert(ids, places[ranked], values[ranked])
+        lengths = lengths + len(before) * begins + len(after) * ends
+    ids = ids.astype(task.dtype)
+    if task.outputs == 1:
+        return Encoded([(ids, np.cumsum(lengths)[ends])])
+    outputs = np.array(block.outputs)
+    owner = np.repeat(outputs, lengths)
+    return Encoded(
+        [
+            (ids[owner == output], np.cumsum(lengths[outputs == output])[ends[outputs == output]])
+            for output in range(task.outputs)
+        ]
+    )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -47,11 +48,13 @@ PATTERNS = {
 _SCHEMES = {GPT2_PATTERN: "gpt2", CL100K_PATTERN: "gpt4", O200K_PATTERN: "o200k"}
 
 # gigatoken remembers each word it has seen, without bound: on random words about nine bytes of memory for each byte of
-# text. An encoder is renewed (50 ms) once the process has grown this much since it was built; where the process's size
-# can't be read, after that many bytes of text. It is looked at each CHECK_BYTES of text.
-RENEW_GROWTH = 150_000_000
+# text. All encoders are renewed (50 ms each) once the process has grown by RENEW_GROWTH since the first was built;
+# that is looked at each CHECK_BYTES of text; where a process's size can't be read, after RENEW_TEXT. Growth after less than
+# LITTLE_TEXT is not theirs, and becomes the new measure.
+RENEW_GROWTH = 120_000_000
 RENEW_TEXT = 32_000_000
-CHECK_BYTES = 4_000_000
+CHECK_BYTES = 2_000_000
+LITTLE_TEXT = 8_000_000
 # From this size on, a text is encoded with the GIL released; below, letting go of it costs more than it gives.
 LARGE = 8_192
 
@@ -135,26 +138,45 @@ class _Gigatoken:
         self._build_bpe: Any = BPETokenizer.from_tiktoken
         self._source: Any = BytesSource
         self._no_padding: Any = PadTruncate(0)
-        self._idle: list[_Encoder] = [self._build()]  # append and pop are atomic
+        self._generation = self._seen = self._unchecked = 0
+        self._counting = threading.Lock()
+        self._idle = [(0, self._build())]  # (generation, encoder); append and pop are atomic
+        self._size_at_start = _process_size()
 
-    def _build(self) -> _Encoder:
+    def _build(self) -> Any:
         with _as_path(self._ranks) as path:
             # special_tokens={}: with them it would also encode those found in ordinary text.
-            return _Encoder(self._build_bpe(path, self._scheme, {}))
+            return self._build_bpe(path, self._scheme, {})
 
     @contextlib.contextmanager
     def _encoder(self, size: int) -> Iterator[Any]:
+        current = self._count(size)
         try:
-            encoder = self._idle.pop()
+            generation, encoder = self._idle.pop()
         except IndexError:
-            encoder = self._build()
-        if encoder.is_full(size):
+            generation, encoder = current, self._build()
+        if generation != current:
             del encoder  # before the new one is built
             encoder = self._build()
         try:
-            yield encoder.bpe
+            yield encoder
         finally:
-            self._idle.append(encoder)
+            self._idle.append((current, encoder))
+
+    def _count(self, size: int) -> int:
+        """Count text that is about to be encoded; gives the generation of encoders to do it with."""
+        with self._counting:
+            self._seen += size
+            self._unchecked += size
+            if self._unchecked >= CHECK_BYTES:
+                self._unchecked = 0
+                now = _process_size()
+                if now and now - self._size_at_start > RENEW_GROWTH and self._seen < LITTLE_TEXT:
+                    self._size_at_start = now
+                elif now - self._size_at_start > RENEW_GROWTH if now else self._seen > RENEW_TEXT:
+                    self._generation += 1
+                    self._seen = 0
+            return self._generation
 
     def encode(self, text: str) -> NDArray[np.uint32]:
         with self._encoder(len(text)) as bpe:
@@ -175,26 +197,6 @@ class _Gigatoken:
         # `encode` holds the GIL; a batch of one row, which needs no padding, does not.
         rows: NDArray[np.uint32] = bpe.encode_batch_padded(self._source([text]), self._no_padding, parallel=False)[0]
         return rows.reshape(-1)
-
-
-class _Encoder:
-    """One of gigatoken's encoders, and what it takes to know when its cache of words has grown too large."""
-
-    def __init__(self, bpe: Any) -> None:
-        self.bpe = bpe
-        self._seen = self._unchecked = 0
-        self._size_at_start = _process_size()
-
-    def is_full(self, more: int) -> bool:
-        """Whether it should be given up before it reads ``more`` bytes of text."""
-        self._seen += more
-        self._unchecked += more
-        if self._seen == more or self._unchecked < CHECK_BYTES:
-            return False
-        self._unchecked = 0
-        if self._size_at_start:
-            return _process_size() - self._size_at_start > RENEW_GROWTH
-        return self._seen > RENEW_TEXT
 
 
 class _Tiktoken:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ from foreword._files import explained
 from foreword._progress import progress
 from foreword.errors import ArgumentError, StoreError
 from foreword.tokens import journal
-from foreword.tokens.blocks import Framing
+from foreword.tokens.blocks import Framing, Task, Threads, Workers
 from foreword.tokens.corpus import FileSource, Source, TextsSource, open_corpus, sha256_of
 from foreword.tokens.documents import Reader, Reading
 from foreword.tokens.run import Plan, Run
@@ -54,6 +55,8 @@ def prepare(
     restart: bool = False,
     workers: int | None = None,
     shard_tokens: int = SHARD_TOKENS,
+    engine: str = "local",
+    address: str | None = None,
 ) -> TokenStore:
     """Tokenize a corpus into the token store ``out``, and open it.
 
@@ -77,6 +80,8 @@ def prepare(
         restart: throw away what an interrupted run has left.
         workers: threads that encode; as many as there are processors where it is None.
         shard_tokens: a shard ends with the document that brings it to so many tokens.
+        engine: "local", threads of this process; or "ray", processes of a Ray cluster.
+        address: of the Ray cluster; one is started on this machine where it is None.
 
     Returns:
         The store; with ``split`` the one of ``out/train`` (open the others: ``TokenStore.open(out / "val")``).
@@ -100,6 +105,8 @@ def prepare(
     for name, value in (("workers", workers), ("shard_tokens", shard_tokens)):
         if value is not None and value < 1:
             raise ArgumentError(f"{name} must be at least 1", got=value)
+    if engine not in ("local", "ray"):
+        raise ArgumentError("no such engine", got=repr(engine), expected="local, ray")
     shares = _checked_split(split)
     framing = Framing(
         before=(_beginning_id(tokenizer, beginning),) if beginning else (),
@@ -146,8 +153,17 @@ def prepare(
             raise StoreError("there is no complete store to append to", where=folder, fix="prepare it first")
         elif saved is None:
             _refuse_foreign(folder, plan)
-        Run(plan, folder, sources, stores, saved, workers or _processors()).work()
+        Run(plan, folder, sources, stores, saved, functools.partial(_workers, engine, workers, address)).work()
         return TokenStore.open(folder / plan.names[0], tokenizer=plan.tokenizer)
+
+
+def _workers(engine: str, count: int | None, address: str | None, task: Task) -> Workers:
+    count = count or _processors()
+    if engine == "local":
+        return Threads(task, count)
+    from foreword.tokens.ray_engine import RayWorkers
+
+    return RayWorkers(task, count, address)
 
 
 def _processors() -> int:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from foreword._files import atomic_write, explained
 from foreword._progress import progress
 from foreword.errors import ArgumentError, StoreError
 from foreword.tokens import journal
-from foreword.tokens.blocks import BlockEncoder, Encoded, Framing
+from foreword.tokens.blocks import BlockEncoder, Encoded, Framing, Task, Workers
 from foreword.tokens.corpus import FileSource, Source
 from foreword.tokens.digests import DIGEST_BYTES, Seen, SplitRule, digest
 from foreword.tokens.documents import Reader, Reading
@@ -74,9 +74,10 @@ class Run:
         sources: list[Source],
         base: dict[str, TokenStore] | None,
         saved: dict[str, Any] | None,
-        workers: int,
+        make_workers: Callable[[Task], Workers],
     ) -> None:
-        self._plan, self._folder, self._sources, self._base, self._workers = plan, folder, sources, base, workers
+        self._plan, self._folder, self._sources, self._base = plan, folder, sources, base
+        self._make_workers = make_workers
         self._fresh = saved is None
         start: dict[str, Any] = saved or self._beginning()
         self._check_same_plan(start)
@@ -204,7 +205,7 @@ class Run:
         left = None if None in sizes else sum(size or 0 for size in sizes[first:])
         hashed = bool(plan.shares) or plan.deduplicate
         due = time.monotonic() + CHECKPOINT_SECONDS
-        encoder = BlockEncoder(plan.tokenizer, plan.framing, plan.dtype, outputs=len(plan.names), workers=self._workers)
+        encoder = BlockEncoder(self._make_workers(Task(plan.tokenizer, plan.framing, plan.dtype, len(plan.names))))
         with progress("tokenizing", left) as self._bar, encoder:
             for number, source in enumerate(self._sources[first:], start=first):
                 pieces = 0
