@@ -24,6 +24,7 @@ from foreword._files import read_text
 from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.analogies import nearest_of_analogies
 from foreword.vectors.neighbours import Neighbours
+from foreword.vectors.oov import spellings
 from foreword.vectors.similarity import Similarities
 
 __all__ = ["Correlation", "Evaluation"]
@@ -51,13 +52,25 @@ class _Known:
     rows: dict[str, int]
     case_insensitive: bool
     restrict_vocab: int | None
+    oov: str
 
     def compared(self, text: str) -> str:
         return text.upper() if self.case_insensitive else text
 
+    def standing_for(self, word: str) -> str:
+        """The word, or if it isn't known a spelling that stands in for it by the policy."""
+        if word in self.rows:
+            return word
+        others = map(self.compared, spellings(self.oov, word))
+        return next((other for other in others if other in self.rows), word)
+
 
 class Evaluation(Neighbours, Similarities):
-    """Scoring vectors against lists made by people."""
+    """Scoring vectors against lists made by people.
+
+    The vocabulary is judged: words out of it are unknown, inferred vectors of fastText's included, as in gensim; other
+    spellings stand in for them where ``oov`` says so.
+    """
 
     def evaluate_word_analogies(
         self,
@@ -146,7 +159,7 @@ class Evaluation(Neighbours, Similarities):
             except ValueError:
                 logger.info("passed over: %r", line)
                 continue
-            rows = known.rows.get(first, -1), known.rows.get(second, -1)
+            rows = tuple(known.rows.get(known.standing_for(word), -1) for word in (first, second))
             if min(rows) < 0:
                 unknown += 1
                 if not dummy4unknown:
@@ -181,7 +194,7 @@ class Evaluation(Neighbours, Similarities):
         if case_insensitive:
             words = [word.upper() for word in words]
         rows = dict(zip(reversed(words), range(len(words) - 1, -1, -1), strict=True))
-        return _Known(words, rows, case_insensitive, restrict_vocab)
+        return _Known(words, rows, case_insensitive, restrict_vocab, self.oov)
 
     def _answers(self, questions: Sequence[Quad], known: _Known) -> list[str | None]:
         """The predicted word of each question."""
@@ -248,6 +261,7 @@ def _read_questions(
         if len(words) != 4:
             logger.info("passed over: %r", line)
             continue
+        words = list(map(known.standing_for, words))
         question: Quad = (words[0], words[1], words[2], words[3])
         asked += 1
         if all(word in known.rows for word in words):
