@@ -27,6 +27,7 @@ __all__ = ["nearest_of_analogies"]
 _STRIP = 256  # rows: the products of a thousand words with a strip fit a core's second-level cache
 _BLOCK = 8 * _STRIP  # rows multiplied at once
 _CHUNK = 512  # questions at once, where numpy adds
+_WORTH_KERNELS = 10**9  # sums that take numpy as long as kernels take to load
 _UNIT = 10_000  # of the 16-bit products: three of at most 1.0001 stay within int16
 _NEVER = np.iinfo(np.int16).min
 
@@ -169,7 +170,8 @@ def _finalists(index: Index, asked: _Questions, stop: int, slack: float) -> tupl
     threads = _threads.count()
     best = np.full((threads, len(asked.pair)), _NEVER, dtype=np.int16)
     seen: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int16]]] = []
-    kernels.hasten()
+    if len(asked.pair) * stop > _WORTH_KERNELS:
+        kernels.hasten()
 
     def add_up(part: tuple[int, int]) -> None:
         thread, offset = part

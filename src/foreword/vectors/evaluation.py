@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from foreword._files import read_text
 from foreword.errors import ArgumentError, FormatError
+from foreword.vectors import kernels
 from foreword.vectors.analogies import nearest_of_analogies
 from foreword.vectors.neighbours import Neighbours
 from foreword.vectors.oov import spellings
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 Quad = tuple[str, str, str, str]
 Section = dict[str, Any]
 
+_MANY_KEYS = 100_000
 _TOPN = 5  # of how many neighbours the first that isn't a word of the question is the answer, as in gensim
 
 
@@ -98,6 +100,8 @@ class Evaluation(Neighbours, Similarities):
             MissingFileError, FileError: the file can't be read.
             FormatError: questions stand before the first section.
         """
+        if len(self) >= _MANY_KEYS:
+            kernels.hasten()  # they load while keys and questions are read
         known = self._known(restrict_vocab, case_insensitive)
         sections, questions, places = _read_questions(analogies, known, dummy4unknown)
         if similarity_function == "most_similar":
