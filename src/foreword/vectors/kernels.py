@@ -40,7 +40,7 @@ _loaded: Kernels | None = None
 _failed = False
 _spent = 0.0
 _thread: threading.Thread | None = None
-_guard = threading.Lock()
+_guard, _load_guard = threading.Lock(), threading.Lock()
 _leaving = threading.Event()
 
 
@@ -66,9 +66,6 @@ def missed(seconds: float) -> None:
 def hasten() -> None:
     """Long work begins: load the kernels meanwhile."""
     missed(_PATIENCE)
-
-
-_load_guard = threading.Lock()
 
 
 def load() -> Kernels | None:
