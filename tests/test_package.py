@@ -12,13 +12,14 @@ import foreword
 SOURCE = Path(foreword.__file__).parent
 
 # What each part may import of Foreword; what all may import stands in BELOW. Imports point down only.
-BELOW = {"foreword.errors", "foreword._files", "foreword._progress", "foreword.__version__"}
+BELOW = {"foreword.errors", "foreword._files", "foreword._progress", "foreword.display", "foreword.__version__"}
 ROOMS = {"vectors", "tokens", "windows", "embeddings"}
 ALLOWED = {
     "errors": set(),
     "_progress": set(),
     "_files": {"foreword.errors"},
     "_download": {"foreword.errors", "foreword._files", "foreword._progress"},
+    "display": {"foreword.errors", "foreword._files"},
     "vectors": BELOW | {"foreword._download"},
     "tokens": BELOW,
     "windows": BELOW | {"foreword.tokens.store"},

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foreword import display
 from foreword.embeddings._checks import INTEGERS, positive, within
 from foreword.embeddings.learning import ParameterGroups
 from foreword.embeddings.positions import (
@@ -375,6 +376,9 @@ class InputEmbedding(nn.Module):
                 where=f"ids[{', '.join(map(str, place))}] of ids {list(ids.shape)}",
                 fix="encode with the tokenizer that the layer was made for, or resize the layer",
             ) from None
+
+    def _repr_html_(self) -> str:
+        return display.layer(self).html
 
     def extra_repr(self) -> str:  # noqa: D102
         sizes = (

@@ -28,6 +28,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword import display
 from foreword._files import explained
 from foreword.errors import MissingFileError, StoreError
 from foreword.tokens.tokenizer import Tokenizer, get_tokenizer
@@ -222,6 +223,9 @@ class TokenStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path.absolute(), self._given_tokenizer, self.dtype.name)
+
+    def _repr_html_(self) -> str:
+        return display.store(self).html
 
     def __repr__(self) -> str:
         return (

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from foreword import display
 from foreword.errors import ArgumentError, UnknownKeyError
 from foreword.vectors.codes import quantise, row_norms
 from foreword.vectors.keys import IndexToKey, KeyToIndex
@@ -373,6 +374,9 @@ class VectorTable:
             mean += weight * vector
             total += abs(weight)
         return mean / total if total > 0 else mean
+
+    def _repr_html_(self) -> str:
+        return display.vectors(self).html
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}<vector_size={self.vector_size}, {len(self)} keys>"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foreword import display
 from foreword.errors import ArgumentError, TooShortError
 from foreword.tokens.store import TokenStore
 from foreword.windows.arithmetic import Cut, Tail, TokenAccount, positive
@@ -223,6 +224,9 @@ class WindowDataset:
             got = f"{len(self._documents) - 1:,} documents, the longest of {tokens:,} tokens"
         fix = f"give more text, or a context_length of at most {tokens - 1:,}" if tokens > 1 else "give more text"
         return TooShortError("too few tokens for one window", got=got, expected=f"at least {needed:,} ({why})", fix=fix)
+
+    def _repr_html_(self) -> str:
+        return display.windows(self).html
 
     def __repr__(self) -> str:
         cut = f"context_length={self.context_length}, stride={self.stride}"
