@@ -107,9 +107,11 @@ def _local(corpus: str, format: str | None) -> list[Source]:  # noqa: A002
     if path.is_dir():
         with explained("list the corpus", path):
             found = {
-                file.relative_to(path).as_posix(): str(file)
+                name: str(file)
                 for file in path.rglob("*")
-                if (format or _format(file.name)) and not _hidden(file.relative_to(path).parts) and file.is_file()
+                if (format or _format(file.name))
+                and not _hidden(name := file.relative_to(path).as_posix())
+                and file.is_file()
             }
         if not found:
             raise FileError(
@@ -184,8 +186,8 @@ def _missing(what: str) -> MissingPackageError:
     return MissingPackageError("the URL needs a package that is not installed", got=what, fix="install it with pip")
 
 
-def _hidden(parts: tuple[str, ...]) -> bool:
-    return any(part.startswith(".") for part in parts)
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or "/." in name
 
 
 def _suffixes(name: str) -> tuple[str, str | None]:
@@ -219,11 +221,16 @@ class HashedReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
-        data = self._raw.read(len(buffer)) or b""
-        buffer[: len(data)] = data
+    def read(self, size: int = -1) -> bytes:
+        """At most ``size`` bytes (CHUNK where it is negative), fewer at the end; none after it."""
+        data = self._raw.read(CHUNK if size < 0 else size) or b""
         self._hash.update(data)
         self.bytes += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
         return len(data)
 
     def digest(self) -> str:

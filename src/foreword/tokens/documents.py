@@ -30,7 +30,7 @@ PIECE = 1 << 22
 LIMIT = 1 << 26
 
 # Between two letters, a space or a stop that begins a token of every known split pattern.
-_CUT = re.compile(r"(?<=[^\W\d_])[ 。，、；：！？](?=[^\W\d_])")
+_CUT = re.compile(r"[ 。，、；：！？](?<=[^\W\d_].)(?=[^\W\d_])")
 _BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
 
 
@@ -117,10 +117,11 @@ class Reader:
         held: list[str] = []
         size = 0
         begun = False  # a piece of this document has been given
+        due = PIECE  # characters held, at which a cut is looked for
         for fragment, ends in fragments:
             held.append(fragment)
             size += len(fragment)
-            if not ends and size < PIECE:
+            if not ends and size < due:
                 continue
             text = "".join(held)
             start = 0
@@ -145,9 +146,9 @@ class Reader:
                     yield text, True
                 else:
                     self._empty += 1
-                held, size, begun = [], 0, False
+                held, size, begun, due = [], 0, False, PIECE
             else:
-                held, size = [text], len(text)
+                held, size, due = [text], len(text), min(max(PIECE, 2 * len(text)), LIMIT + 1)
 
     def _text(self, stream: _Told) -> Iterator[tuple[str, bool]]:
         chunks = self._decoded(stream)

@@ -49,8 +49,8 @@ _SCHEMES = {GPT2_PATTERN: "gpt2", CL100K_PATTERN: "gpt4", O200K_PATTERN: "o200k"
 
 # gigatoken remembers each word it has seen, without bound: on random words about nine bytes of memory for each byte of
 # text. All encoders are renewed (50 ms each) once the process has grown by RENEW_GROWTH since the first was built;
-# that is looked at each CHECK_BYTES of text; where a process's size can't be read, after RENEW_TEXT. Growth after less than
-# LITTLE_TEXT is not theirs, and becomes the new measure.
+# that is looked at each CHECK_BYTES of text; where a process's size can't be read, after RENEW_TEXT. Growth after less
+# than LITTLE_TEXT is not theirs, and becomes the new measure.
 RENEW_GROWTH = 120_000_000
 RENEW_TEXT = 32_000_000
 CHECK_BYTES = 2_000_000
