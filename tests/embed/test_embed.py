@@ -38,6 +38,11 @@ def read(path):
     if path.suffix == ".safetensors":
         with safetensors.safe_open(path, "numpy") as file:
             about = json.loads(file.metadata()["foreword"])
+        data = path.read_bytes()
+        size = int.from_bytes(data[:8], "little")
+        for name, told in json.loads(data[8 : 8 + size]).items():
+            if name not in ("__metadata__", "padding"):
+                assert (8 + size + told["data_offsets"][0]) % 8 == 0, f"{name} is not aligned"
         arrays = safetensors.numpy.load_file(path)
         arrays.pop("padding", None)
         assert {k: v.tolist() for k, v in arrays.items()} == {
@@ -88,7 +93,9 @@ def test_words_are_the_rows_of_a_slow_reading(wv, text, tmp_path, monkeypatch, o
     assert pooled.rows == 3
 
 
-def test_an_unknown_word_can_be_an_error(wv, text, tmp_path):
+@pytest.mark.parametrize("oov", ["error", "skip", "fold"])
+def test_an_unknown_word_can_be_an_error(wv, text, tmp_path, monkeypatch, oov):
+    monkeypatch.setattr(wv, "oov", oov)  # what the vectors themselves would put in its place is no matter here
     with pytest.raises(errors.UnknownKeyError, match="qwxzy"):
         embed(text, tmp_path / "out", vectors=wv, unknown="error", documents="line")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text.txt"]

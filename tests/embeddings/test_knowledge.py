@@ -8,7 +8,7 @@ import torch
 
 from foreword import errors
 from foreword.embeddings import InputEmbedding
-from foreword.embeddings.knowledge import fitted, token_vectors
+from foreword.embeddings.knowledge import _pieces, fitted, token_vectors
 
 WORDS = {"ran": [1, 0], "walking": [0, 2], "ing": [4, 4], "talking": [0, 5], "Paris": [7, 1], "walk": [3, 3]}
 # Ids in the order of this list; the longest that fits is taken, as BPE would with these ranks.
@@ -67,10 +67,9 @@ def slow_mean(words, tokenizer, id_):
     total, weight = np.zeros(2), 0.0
     for rank, (word, vector) in enumerate(words.items(), start=1):
         for text in (f" {word}", f" {word[0].upper()}{word[1:]}", f"\n{word}"):
-            ids = tokenizer.encode(text)
-            if len(ids) > 1:
-                total += np.array(vector, float) * (ids == id_).sum() / rank
-                weight += (ids == id_).sum() / rank
+            times = (tokenizer.encode(text) == id_).sum()
+            total += np.array(vector, float) * times / rank
+            weight += times / rank
     return (total / weight if weight else total), weight
 
 
@@ -88,12 +87,29 @@ def test_mean_weighs_the_words_that_a_token_is_a_piece_of(tokenizer):
         want, weight = slow_mean(WORDS, Greedy(), id_)
         word = piece.removeprefix(" ")
         own = 1 / (list(WORDS).index(word) + 1) if word in WORDS else 0.0
-        if own and (piece.startswith(" ") or own >= weight):  # with its space it is the word, and nothing else
+        if own and (piece.startswith(" ") or own >= weight):  # the word, and a piece of no other
             want = WORDS[word]
         np.testing.assert_allclose(known.vectors[id_], want, rtol=1e-6, err_msg=repr(piece))
-    # "ing" is a bank of rank 3; as a piece of "walking" (2) and "talking" (4) it is the more frequent
+    # "ing" is a bank of rank 3, and a piece of "walking" (2) and "talking" (4)
     assert row(known, "ing") != [4, 4]
     assert row(known, " walk") == [3, 3]
+
+
+def test_texts_that_share_a_token_are_left_out():
+    class Spanning(Greedy):
+        def encode(self, text):
+            """As Greedy does, but "ing" and " talk" make one token, the last."""
+            ids = super().encode(text).tolist()
+            joined = [ids[i : i + 4] for i in range(len(ids))]
+            at = next((i for i, part in enumerate(joined) if part == [9, 0, 14, 9]), None)
+            return np.array(ids if at is None else [*ids[:at], 16, *ids[at + 3 :]])
+
+    lengths = np.array([len(piece.encode()) for piece in [*PIECES, "ing talk"]])
+    texts = [" ran", " ing", " talking", " walk"]
+    ids, text = _pieces(Spanning(), texts, lengths)
+    assert (ids.tolist(), text.tolist()) == ([10, 8], [0, 3])
+    ids, text = _pieces(Greedy(), texts, lengths)
+    assert (ids.tolist(), text.tolist()) == ([10, 0, 9, 0, 14, 9, 8], [0, 1, 1, 2, 2, 2, 3])
 
 
 def test_subword_asks_the_vectors_themselves():

@@ -63,6 +63,13 @@ def test_one_row_of_ids_and_one_row_of_positions():
     assert torch.equal(layer(ids, positions), layer(ids, positions.expand(2, -1)))
 
 
+def test_documents_that_restart_in_a_row_are_embedded_as_if_alone():
+    layer = make()
+    first, second = torch.tensor([1, 2, 3]), torch.tensor([4, 5])
+    packed = layer(torch.cat([first, second]), torch.tensor([0, 1, 2, 0, 1]))
+    assert torch.equal(packed, torch.cat([layer(first), layer(second)]))
+
+
 def test_it_draws_what_two_torch_embeddings_draw():
     torch.manual_seed(5)
     token, position = nn.Embedding(11, 8), nn.Embedding(6, 8)

@@ -85,7 +85,7 @@ class WordEncoder:
                 known[word] = self._row(word)
             rows = [known[word] for word in words]
         if self._unknown == "error" and -1 in rows:
-            self._wv[words[rows.index(-1)]]  # says the nearest spellings
+            self._wv.get_index(words[rows.index(-1)])  # says the nearest spellings
         return np.array(rows, dtype=np.int64)
 
     def _row(self, word: str) -> int:

@@ -125,7 +125,7 @@ def _safetensors(
         told: dict[str, Any] = {"__metadata__": {"format": "pt", "foreword": json.dumps(about)}}
         end = 0
         for name, growing in made.items():
-            if end % 8:  # readers view the bytes as int64: they must begin at a multiple of 8
+            if end % 8:  # so that a mapped file can be viewed as int64 where it lies
                 file.write(bytes(8 - end % 8))
                 told["padding"] = {"dtype": "U8", "shape": [8 - end % 8], "data_offsets": [end, end + 8 - end % 8]}
                 end += 8 - end % 8

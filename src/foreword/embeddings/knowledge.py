@@ -103,7 +103,7 @@ def token_vectors(wv: Words, tokenizer: Tokens, *, method: Method = "mean") -> T
     """The vector of each token id, from the vectors of words.
 
     A token is a word if its text, without one leading space, is a key, as it stands or in lower case. Without that
-    space it may be a piece of other words as well ("ing" is also a bank): with "mean" it is what it more often is.
+    space it may be a piece of other words as well ("ing" is also a bank): with "mean" it takes the mean of them all.
 
     Args:
         wv: word vectors whose keys are sorted by frequency, as files of word vectors are.
@@ -184,8 +184,6 @@ def _means(wv: Words, tokenizer: Tokens, lengths: NDArray[np.int64]) -> tuple[ND
         frequency = 1.0 / np.arange(start + 1, start + len(chunk) + 1)
         for texts in _as_written(chunk):
             ids, word = _pieces(tokenizer, texts, lengths)
-            broken = np.bincount(word, minlength=1)[word] > 1
-            ids, word = ids[broken], word[broken]
             if not len(ids):
                 continue
             order = np.argsort(ids, kind="stable")
