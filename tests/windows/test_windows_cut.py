@@ -22,7 +22,7 @@ def starts_and_end(documents):
     return np.concatenate(([0], np.cumsum(documents)))
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(n=st.integers(0, 200), context_length=st.integers(1, 40), stride=st.integers(1, 60), tail=TAILS)
 def test_windows_of_a_stream(n, context_length, stride, tail):
     expected = reference.spans(n, context_length, stride, tail)
@@ -35,7 +35,7 @@ def test_windows_of_a_stream(n, context_length, stride, tail):
         assert lengths.tolist() == [length for _, length in expected]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(documents=DOCUMENTS, context_length=st.integers(1, 12), stride=st.integers(1, 15), tail=TAILS)
 def test_the_account_counts_every_token(documents, context_length, stride, tail):
     offsets = starts_and_end(documents)
@@ -50,7 +50,7 @@ def test_the_account_counts_every_token(documents, context_length, stride, tail)
     assert (got.windows, got.stored) == (len(found), sum(documents))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     documents=DOCUMENTS,
     context_length=st.integers(1, 12),
@@ -122,7 +122,7 @@ def test_zero_windows_where_documents_hold_one_token_each():
             fw.WindowDataset(np.arange(3), **options, **extra)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(capacity=st.integers(1, 30), data=st.data())
 def test_best_fit_against_an_item_at_a_time(capacity, data):
     lengths = np.array(data.draw(st.lists(st.integers(1, capacity), max_size=60)), np.int64)
@@ -138,7 +138,7 @@ def test_best_fit_by_hand():
     assert best_fit(np.array([3, 7, 4, 6, 5, 3, 2]), 10).tolist() == [0, 0, 1, 1, 2, 2, 2]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(documents=DOCUMENTS, context_length=st.integers(1, 12))
 def test_packing_keeps_every_pair_once_and_never_crosses(documents, context_length):
     offsets = starts_and_end(documents)
@@ -170,7 +170,7 @@ def test_packing_keeps_every_pair_once_and_never_crosses(documents, context_leng
     assert all(np.count_nonzero(owner == d) == 1 for d, n in enumerate(documents) if 2 <= n <= context_length + 1)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     documents=DOCUMENTS,
     context_length=st.integers(1, 12),

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from windows_reference import GPTDatasetV1, notebook_loader, same_batches
 
@@ -13,6 +13,7 @@ import foreword as fw
 from foreword.errors import ArgumentError, TooShortError
 
 
+@settings(deadline=None)
 @given(
     ids=st.lists(st.integers(0, 50256), min_size=2, max_size=120),
     context_length=st.integers(1, 24),
@@ -33,6 +34,7 @@ def test_batches_are_the_notebooks(ids, context_length, stride, batch_size, drop
     assert same_batches(list(ours), list(theirs))
 
 
+@settings(deadline=None)
 @given(text=st.text(min_size=8, max_size=80), stride=st.integers(1, 6), batch_size=st.integers(1, 4))
 @pytest.mark.filterwarnings("ignore:the loader gives no batch")
 def test_one_call_from_text_to_the_notebooks_batches(text, stride, batch_size):

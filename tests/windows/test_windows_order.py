@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreword.windows.order import SORTED_BELOW, Permutation
@@ -23,6 +23,7 @@ def chi_square(counts, freedom=None):
     return ((x / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / math.sqrt(2 / (9 * freedom))
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 20_000), seed=st.integers(), epoch=st.integers(0, 99))
 def test_every_window_once(n, seed, epoch):
     order = Permutation(n, seed=seed, epoch=epoch)

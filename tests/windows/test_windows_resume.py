@@ -31,7 +31,7 @@ def ranks(data, *, world_size, **options):
     return [fw.WindowLoader(data, world_size=world_size, rank=rank, **options) for rank in range(world_size)]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     windows=st.integers(1, 60),
     batch_size=st.integers(1, 7),
