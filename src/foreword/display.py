@@ -6,7 +6,6 @@
 Every·effort
 6109 3626
 2 tokens, 2 distinct
-<BLANKLINE>
 
 A ``Display`` is one thing in three forms: HTML (a notebook shows it by itself), text (``print``, or ``rich.print`` for
 colour) and a picture (``.plot("out.png")``, by matplotlib). Stores, windows, vectors and layers show themselves so.
@@ -69,7 +68,7 @@ class Display:
 
         out = io.StringIO()
         Console(file=out, width=100, no_color=True, highlight=False).print(self.text())
-        return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+        return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
     def plot(self, path: str | os.PathLike[str] | None = None, *, size: tuple[float, float] = (8, 4)) -> Figure:
         """The picture, and its file where ``path`` (.png, .svg, .pdf) is given, whole or not at all.
@@ -139,7 +138,6 @@ def batch(inputs: ArrayLike, targets: ArrayLike | None = None, *, tokenizer: Any
     inputs [2, 2]   targets [2, 2]
     1 2             2 3
     3 4             4 5
-    <BLANKLINE>
     """
     named = {"inputs": np.asarray(inputs)} | ({} if targets is None else {"targets": np.asarray(targets)})
     for name, ids in named.items():
@@ -252,7 +250,6 @@ def neighbours(found: Iterable[tuple[str, float]]) -> Display:
     >>> neighbours([("queen", 0.8524), ("throne", 0.7664)])
     queen   ██████████████████████████████████▏       0.8524
     throne  ██████████████████████████████▋           0.7664
-    <BLANKLINE>
     """
     pairs = [(str(key), float(score)) for key, score in found]
     rows = "".join(

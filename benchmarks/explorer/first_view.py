@@ -1,0 +1,60 @@
+"""Claim: seconds from asking for the Flow view to its tokens, and to all of it, on loopback, in a headless Chromium.
+
+The server has warmed up, as it does by itself; each round is a new browser context, with nothing cached.
+
+    python benchmarks/explorer/first_view.py [--repeats 5] [--json]      needs foreword[e2e] and Chromium
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from playwright.sync_api import Page, sync_playwright
+
+from foreword.explorer import Settings, server
+from runner import Contender, arguments, race, report
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+def main() -> None:
+    options = arguments(__doc__).parse_args()
+    listener = server.bind("127.0.0.1", 0)
+    running = server.make_server(Settings())
+    threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True).start()
+    while not running.started:
+        time.sleep(0.02)
+    url = f"http://localhost:{listener.getsockname()[1]}/"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+
+        def view(until: str) -> float:
+            context = browser.new_context(viewport={"width": 1280, "height": 900})
+            page: Page = context.new_page()
+            start = time.perf_counter()
+            page.goto(url, wait_until="commit")
+            page.wait_for_selector(until)
+            seconds = time.perf_counter() - start
+            context.close()
+            return seconds
+
+        result = race(
+            "Flow view",
+            [
+                Contender("all of it", lambda: view("html[data-ready]")),
+                Contender("its tokens", lambda: view("#tokens button")),
+            ],
+            repeats=options.repeats,
+        )
+        browser.close()
+    report([result], packages=["foreword", "fastapi", "uvicorn", "playwright"], as_json=options.json)
+    running.should_exit = True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Make the pictures of the explorer in docs/images, in a headless Chromium against a server of our own.
+
+    python docs/make_screenshots.py [FOLDER]      needs foreword[explore,torch,e2e] and Chromium
+
+Those that the docs show; with another FOLDER, every view in both themes and at two widths, whole, to be looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pydoc_data.topics
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+import foreword as fw
+from foreword.explorer import Settings, server
+
+IMAGES = Path(__file__).parent / "images"
+VIEWS = {"flow": "/", "words": "/words", "store": "/store#place=289&find=the+statement"}
+SHOWN = {"flow-light", "words-dark", "store-light"}  # in the docs
+HOVER = {"flow": "#tokens [data-place='5']"}
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+def main() -> None:
+    """Make them."""
+    folder = Path(sys.argv[1]) if sys.argv[1:] else IMAGES
+    folder.mkdir(parents=True, exist_ok=True)
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    widths = {"": (1280, 860)} | ({} if folder == IMAGES else {"-phone": (390, 844)})
+    with serving() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        for width, (across, down) in widths.items():
+            for theme in ("light", "dark"):
+                context = browser.new_context(viewport={"width": across, "height": down}, color_scheme=theme)
+                page = context.new_page()
+                for view, path in VIEWS.items():
+                    page.goto(url + path)
+                    page.wait_for_selector("html[data-ready]")
+                    if view in HOVER:
+                        page.hover(HOVER[view])
+                    page.wait_for_timeout(300)
+                    name = f"{view}-{theme}{width}"
+                    if folder == IMAGES and name not in SHOWN:
+                        continue
+                    page.screenshot(path=folder / f"{name}.png", full_page=folder != IMAGES)
+                    print(folder / f"{name}.png")
+                context.close()
+        browser.close()
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[str]:
+    """A server with a store of Python's help topics; its address."""
+    with tempfile.TemporaryDirectory() as work:
+        topics = [pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics)]
+        fw.prepare(topics, Path(work) / "topics")
+        listener = server.bind("127.0.0.1", 0)
+        running = server.make_server(Settings(stores=(Path(work) / "topics",)))
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        while not running.started:
+            time.sleep(0.02)
+        yield f"http://localhost:{listener.getsockname()[1]}"
+        running.should_exit = True
+        thread.join()
+
+
+if __name__ == "__main__":
+    main()
