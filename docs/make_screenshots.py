@@ -23,7 +23,7 @@ import foreword as fw
 from foreword.explorer import Settings, server
 
 IMAGES = Path(__file__).parent / "images"
-VIEWS = {"flow": "/", "words": "/words", "store": "/store#place=289&find=the+statement"}
+VIEWS = {"flow": "/", "words": "/words", "store": "/store#place=289&find=+statement"}
 SHOWN = {"flow-light", "words-dark", "store-light"}  # in the docs
 HOVER = {"flow": "#tokens [data-place='5']"}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]

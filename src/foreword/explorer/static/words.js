@@ -197,7 +197,7 @@ const askMap = latest();
 async function showMap() {
   const isList = state.map === "list";
   $("#list-box").hidden = !isList;
-  code($("#code-map"), isList ? `words = ["…"]\nvectors = wv[words]\n# centred, on its first two\n# principal components` : `vectors = wv.vectors[:‹${state.map}›]\n# centred, on its first two\n# principal components`);
+  code($("#code-map"), `from foreword.vectors import word_map\n\nwords = ‹${isList ? '["…"]' : `wv.index_to_key[:${state.map}]`}›\nword_map.word_map(wv, words).places`);
   await inSection("map", () =>
     askMap(async (signal) => {
       const words = state.list.split(/[\s,;]+/).filter(Boolean);
