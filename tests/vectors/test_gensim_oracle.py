@@ -208,11 +208,11 @@ def test_analogies_with_right_answers(tmp_path):
     """Rows on a line, so that b + c − a has answers; and keys that differ in case only, to fill the neighbours."""
     rng = np.random.default_rng(3)
     base, step = rng.standard_normal((60, 16)), rng.standard_normal(16) * 0.7
-    keys = [f"m{i}" for i in range(60)] + [f"F{i}" for i in range(60)]
-    rows = np.concatenate([base, base + step]).astype(np.float32)
+    keys = [f"m{i}" for i in range(60)] + [f"other{i}" for i in range(900)] + [f"F{i}" for i in range(60)]
+    rows = np.concatenate([base, rng.standard_normal((900, 16)), base + step]).astype(np.float32)
     for variant in ("f1", "M2", "m1x"):
         keys.append(variant)
-        rows = np.concatenate([rows, rows[[61 if variant == "f1" else 2]] * np.float32(1.01)])
+        rows = np.concatenate([rows, rows[[961 if variant == "f1" else 2]] * np.float32(1.01)])
     copies = ["quick"[:i].upper() + "quick"[i:] for i in range(1, 6)] + ["qUick", "quIck"]
     keys += ["quick", *copies]
     rows = np.concatenate([rows, np.repeat(rows[[5]] + 0.01, 8, axis=0)])

@@ -523,6 +523,7 @@ def test_intersect(wv, tmp_path, binary):
     assert np.array_equal(wv["king"], before)
     assert wv.vectors_lockf.tolist() == [1, 0.5, 1, 1, 1, 1, 1, 0.5]
     assert "elsewhere" not in wv
+    assert np.allclose(wv.norms, np.linalg.norm(wv[WORDS], axis=1))
     assert same(wv.most_similar("queen"), brute(wv, ["queen"], [], 10))
     narrow = KeyedVectors(3)
     narrow.add_vectors(["a"], np.ones((1, 3)))
