@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import foreword as fw
@@ -27,11 +27,19 @@ def firsts(batch):
     return inputs[:, 0].tolist()
 
 
+@pytest.fixture(params=[(1 << 15, 1 << 12), (20, 16)], ids=["large blocks", "small blocks"])
+def _blocks(request, monkeypatch):
+    """Blocks as they are, and so small that a few dozen windows fill several."""
+    monkeypatch.setattr("foreword.windows.loader.BLOCK_TOKENS", request.param[0])
+    monkeypatch.setattr("foreword.windows.loader.ORDER_WINDOWS", request.param[1])
+
+
 def ranks(data, *, world_size, **options):
     return [fw.WindowLoader(data, world_size=world_size, rank=rank, **options) for rank in range(world_size)]
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.usefixtures("_blocks")
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     windows=st.integers(1, 60),
     batch_size=st.integers(1, 7),
@@ -70,7 +78,8 @@ def test_every_sample_once_an_epoch(windows, batch_size, world_size, shuffle, dr
         assert orders[0] != orders[1]
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.usefixtures("_blocks")
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(windows=st.integers(1, 80), shuffle=st.booleans(), prefetch=st.sampled_from([0, 0, 0, 3]), luck=st.randoms())
 def test_stopping_anywhere_and_going_on_with_other_ranks(windows, shuffle, prefetch, luck):
     """One epoch in up to four goes, each with ranks and a batch size of its own: nothing twice, nothing lost."""
@@ -170,7 +179,8 @@ def test_a_mixture_is_within_one_sample_of_its_shares_in_every_prefix(mix, shuff
             assert sorted(given_of[name][start : start + windows]) == list(range(windows))
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.usefixtures("_blocks")
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mix=MIXES, luck=st.randoms(), prefetch=st.sampled_from([0, 2]))
 def test_a_mixture_goes_on_exactly_with_other_ranks(mix, luck, prefetch):
     whole = mixture(mix, batch_size=1, shuffle=True, seed=2)
