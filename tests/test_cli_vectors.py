@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 
@@ -69,6 +70,15 @@ def test_similar_imports_little():
     loaded = set(done.stdout.splitlines()[-1].split())
     heavy = {"pyarrow", "numba", "torch", "rich", "matplotlib", "urllib.request", "ssl", "hypothesis", "filelock"}
     assert not loaded & heavy
+
+
+def test_words_that_the_terminal_can_not_show(tmp_path):
+    (tmp_path / "v.txt").write_text("2 2\nKönig 1 0\n王 0.9 0.1\n", encoding="utf-8")
+    command = [sys.executable, "-m", "foreword", "similar", "König", "--vectors", str(tmp_path / "v.txt")]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(r"0.9939  \u738b" + "\n")
 
 
 def test_the_list_is_the_catalogue():

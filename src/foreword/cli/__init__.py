@@ -8,6 +8,7 @@ Not for: work. Costs: no command imports what another needs.
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -58,6 +59,9 @@ def _options(
 
 def main() -> None:
     """The entry point of ``foreword`` and of ``python -m foreword``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a word that the terminal can't show is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except ForewordError as error:

@@ -27,9 +27,7 @@ from foreword._files import atomic_folder, cache_folder, explained, lock
 from foreword._progress import progress
 from foreword.errors import FileError, StoreError
 from foreword.vectors._threads import count
-from foreword.vectors.building import StoreBuilder
-from foreword.vectors.readers import Block, Options, open_vectors
-from foreword.vectors.readers.arrays import vocabulary_of
+from foreword.vectors.readers import Block, Options
 from foreword.vectors.readers.source import member_of
 from foreword.vectors.store import VERSION, VectorStore
 
@@ -64,6 +62,9 @@ def cached_store(path: Path, options: Options, dtype: np.dtype[Any], *, identity
 
 def convert(path: Path, folder: Path, options: Options, dtype: np.dtype[Any], *, source: dict[str, Any]) -> None:
     """Convert the vectors in the file ``path`` to the new store ``folder``, which appears whole or not at all."""
+    from foreword.vectors.building import StoreBuilder
+    from foreword.vectors.readers import open_vectors
+
     workers = count()
     with (
         atomic_folder(folder) as partial,
@@ -101,6 +102,8 @@ def _describe(path: Path, options: Options, dtype: np.dtype[Any], identity: str 
     archive, member = member_of(path)
     with explained("read the vectors", path):
         if identity is None:
+            from foreword.vectors.readers.arrays import vocabulary_of
+
             place, state = str(archive.resolve()), [_state(archive)]
             words = vocabulary_of(archive, options)
             state += [_state(words)] if words is not None and words.exists() else []
