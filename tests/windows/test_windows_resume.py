@@ -27,7 +27,7 @@ def firsts(batch):
     return inputs[:, 0].tolist()
 
 
-@pytest.fixture(params=[(1 << 15, 1 << 12), (20, 16)], ids=["large blocks", "small blocks"])
+@pytest.fixture(params=[(1 << 15, 1 << 12), (4, 32)], ids=["large blocks", "small blocks"])
 def _blocks(request, monkeypatch):
     """Blocks as they are, and so small that a few dozen windows fill several."""
     monkeypatch.setattr("foreword.windows.loader.BLOCK_TOKENS", request.param[0])
