@@ -10,6 +10,7 @@ import time
 import pytest
 from explorer_client import VECTORS, serving
 
+import foreword as fw
 from foreword.explorer import Limits, Settings
 from foreword.explorer.security import POLICY, host_name
 
@@ -116,10 +117,23 @@ def test_a_store_outside_what_was_allowed_is_not_opened(client, name):
         assert answer.status == 404
 
 
-def test_a_link_out_of_the_allowed_folder_is_not_listed(stores):
-    with serving(Settings(stores=(stores,))) as client:
-        names = [one["name"] for one in client.get("stores").json]
-        assert names == [f"{stores.name}/corpus/train", f"{stores.name}/corpus/val"]
+def test_links_out_of_the_allowed_folder_are_not_followed(tmp_path):
+    """A folder that is a link out, one outside that holds links back inside, a file inside that is a link out."""
+    allowed, outside = tmp_path / "allowed", tmp_path / "outside"
+    fw.prepare(["Mine."], allowed / "mine")
+    fw.prepare(["Not to be read."], outside / "secret")
+    (allowed / "folder").symlink_to(outside / "secret", target_is_directory=True)
+    (outside / "back").mkdir()
+    for file in (allowed / "mine").iterdir():
+        (outside / "back" / file.name).symlink_to(file)
+    (allowed / "round").symlink_to(outside / "back", target_is_directory=True)
+    (allowed / "files").mkdir()
+    for file in (outside / "secret").iterdir():
+        (allowed / "files" / file.name).symlink_to(file)
+    with serving(Settings(stores=(allowed,))) as client:
+        assert [one["name"] for one in client.get("stores").json] == ["allowed/mine"]
+        for name in ("allowed/folder", "allowed/round", "allowed/files"):
+            assert client.get("stores/read", query={"store": name}).status == 404
 
 
 @pytest.mark.parametrize("path", ["/static/%2e%2e/app.py", "/static//etc/passwd", "/static/..%2fapp.py"])

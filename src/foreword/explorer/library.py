@@ -152,6 +152,7 @@ def _stores_below(root: Path) -> list[Path]:
     for depth in range(_DEPTH + 1):
         for manifest in root.glob("*/" * depth + "manifest.json"):
             folder = manifest.parent.resolve()
-            if folder.is_relative_to(root) and manifest.resolve().is_relative_to(root):
+            # A folder outside may hold links back inside, and a folder inside a file that is a link out.
+            if all(path.resolve().is_relative_to(root) for path in (folder, *folder.iterdir())):
                 found.append(folder)
     return sorted(set(found))
