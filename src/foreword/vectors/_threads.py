@@ -46,13 +46,27 @@ def split(start: int, stop: int, *, pieces: int | None = None) -> list[tuple[int
 
 
 def run(work: Callable[[P], T], parts: Sequence[P]) -> list[T]:
-    """``work`` of every part, in order; the last one in the calling thread."""
+    """``work`` of every part, in order.
+
+    The calling thread and those of the pool each take the next part that is left; the caller waits for no thread that
+    has not begun by the time that nothing is left.
+    """
     if len(parts) == 1:
         return [work(parts[0])]
+    results: dict[int, T] = {}
+    left = iter(range(len(parts)))  # one next() at a time, by the interpreter's lock
+
+    def take() -> None:
+        for i in left:
+            results[i] = work(parts[i])
+
     pool = _shared_pool()
-    futures = [pool.submit(work, part) for part in parts[:-1]]
-    last = work(parts[-1])
-    return [*(future.result() for future in futures), last]
+    futures = [pool.submit(take) for _ in range(min(count(), len(parts)) - 1)]
+    take()
+    for future in futures:
+        if not future.cancel():
+            future.result()
+    return [results[i] for i in range(len(parts))]
 
 
 _serial_users = 0

@@ -187,7 +187,7 @@ class Index:
         began = time.perf_counter()
         compiled = kernels.ready()
         scan = _scan_compiled(codes, unit, k, floor, compiled) if compiled else _scan_numpy(codes, unit, k, floor)
-        parts = _threads.split(start, stop, pieces=1 if codes.codes[start:stop].size < _SMALL else None)
+        parts = _threads.split(start, stop, pieces=1 if codes.codes[start:stop].size < _SMALL else 4 * _threads.count())
         bands = _threads.run(scan, parts)
         if not compiled:
             kernels.missed(time.perf_counter() - began)
