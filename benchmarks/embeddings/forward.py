@@ -35,7 +35,7 @@ def timed(call: Callable[[], object], calls: int) -> Callable[[], float]:
     return run
 
 
-def hugging_face(layer: InputEmbedding, T: int) -> Callable[[Tensor], Tensor] | None:  # noqa: N803
+def hugging_face(layer: InputEmbedding, T: int) -> Callable[[Tensor], Tensor] | None:
     """The lines of transformers' GPT2Model.forward that make the hidden states, on its own modules."""
     if importlib.util.find_spec("transformers") is None:
         return None
