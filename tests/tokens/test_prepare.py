@@ -23,6 +23,7 @@ from foreword.errors import ArgumentError, FileError, FormatError, StoreError, T
 from foreword.tokens import TokenStore, get_tokenizer, prepare
 from foreword.tokens import blocks as blocks_module
 from foreword.tokens import documents as documents_module
+from foreword.tokens import journal as journal_module
 from foreword.tokens import run as run_module
 from foreword.tokens.digests import RUN, Seen, SplitRule, digest
 
@@ -333,7 +334,14 @@ def interrupt(tmp_path: Path, monkeypatch, *, after: int, **options) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"split": {"val": 0.3}}, {"deduplicate": True}, {"documents": "line", "beginning": SPECIAL}]
+    "options",
+    [
+        {},
+        {"split": {"val": 0.3}},
+        {"deduplicate": True},
+        {"beginning": SPECIAL},
+        {"documents": "line", "beginning": SPECIAL},
+    ],
 )
 def test_resume_gives_the_same_bytes(tmp_path: Path, monkeypatch, options) -> None:
     write_corpus(tmp_path / "corpus", 20)
@@ -355,7 +363,29 @@ def test_an_append_that_was_killed_resumes(tmp_path: Path, monkeypatch) -> None:
     interrupt(tmp_path, monkeypatch, after=5, deduplicate=True, append=True)
     assert TokenStore.open(tmp_path / "s").documents == 2, "until it is done, the store is as it was"
     TokenStore.open(tmp_path / "s").verify()
-    prepare(tmp_path / "corpus", tmp_path / "s", deduplicate=True, append=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_module, "discard", lambda *_: pytest.fail("it started over"))
+        prepare(tmp_path / "corpus", tmp_path / "s", deduplicate=True, append=True)
+    assert content(tmp_path / "s") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("split", [None, {"val": 0.3}])
+def test_killed_between_the_manifest_and_the_end(tmp_path: Path, monkeypatch, split) -> None:
+    """The store is published, only its journal is left: the next call says complete, and takes it away."""
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    write_corpus(tmp_path / "corpus", 8)
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_module, "remove", killed)
+        patch.setattr(journal_module, "discard", lambda *_: None)  # what a kill would not do
+        with pytest.raises(Killed):
+            prepare(tmp_path / "corpus", tmp_path / "s", split=split)
+    assert (tmp_path / "s" / ".journal").exists()
+    prepare(tmp_path / "corpus", tmp_path / "s", split=split)
+    assert not (tmp_path / "s" / ".journal").exists()
+    prepare(tmp_path / "corpus", tmp_path / "whole", split=split)
     assert content(tmp_path / "s") == content(tmp_path / "whole")
 
 

@@ -283,6 +283,27 @@ def fuzz(files: list[Path], data: list[bytes], changes: list[tuple[int, int, int
         pass
 
 
+@pytest.mark.parametrize(
+    ("lengths", "marks", "words"),
+    [
+        ([5, -2, 3], [0, 3], "do not add up"),
+        ([2, 2, 1], [0, 3], "do not add up"),
+        ([2, 2, 2], [1, 3], "out of order"),
+        ([2, 2, 2], [0, 2, 1, 3], "out of order"),
+        ([2, 2, 2], [0, 9, 3], "out of order"),
+    ],
+)
+def test_megatron_indexes_that_lie(tmp_path: Path, lengths, marks, words) -> None:
+    """Damage that adds up: a count, a length, a mark that would read elsewhere."""
+    np.arange(6, dtype="<u2").tofile(tmp_path / "x.bin")
+    starts = np.cumsum([0, *lengths])[:-1] * 2
+    head = b"MMIDIDX\0\0" + np.array([1], "<u8").tobytes() + b"\x08" + np.array([3, len(marks)], "<u8").tobytes()
+    body = np.array(lengths, "<i4").tobytes() + starts.astype("<i8").tobytes() + np.array(marks, "<i8").tobytes()
+    (tmp_path / "x.idx").write_bytes(head + body)
+    with pytest.raises(StoreError, match=words):
+        TokenStore.open(tmp_path / "x.idx")
+
+
 CHANGES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5000), st.integers(0, 1 << 40)), min_size=1, max_size=4)
 
 
