@@ -65,6 +65,7 @@ def test_a_map_says_what_each_word_is():
         word_map(table("abcde"), "abcde", method="other")
 
 
+@pytest.mark.filterwarnings("ignore")  # these packages warn of what they would like to have besides
 @pytest.mark.parametrize(("method", "package"), [("tsne", "sklearn"), ("umap", "umap")])
 def test_other_ways_where_they_are_installed(method, package):
     wv = table([f"w{i}" for i in range(12)])
