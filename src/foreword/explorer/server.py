@@ -145,3 +145,6 @@ def _warm(server: uvicorn.Server) -> None:
 
         for name in library.vector_names:
             library.words(name).complete("a", 1)
+        from foreword.vectors import kernels
+
+        kernels.load()  # a server answers often enough for compiled search to pay
