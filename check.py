@@ -15,7 +15,7 @@ CHECKS = [
     ("lint", ["-m", "ruff", "check", "."]),
     ("format", ["-m", "ruff", "format", "--check", "."]),
     ("types", ["-m", "mypy"]),
-    ("tests", [*PYTEST, *(sys.argv[1:] or ["-m", "not slow"])]),
+    ("tests", [*PYTEST, *sys.argv[1:]]),
     ("coverage", ["-m", "coverage", "combine", "--quiet"]),
     ("coverage", ["-m", "coverage", "report"]),
 ]

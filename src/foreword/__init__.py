@@ -58,8 +58,7 @@ if TYPE_CHECKING:
     from foreword.embeddings import InputEmbedding
     from foreword.errors import ForewordError
     from foreword.pipeline import create_dataloader
-    from foreword.tokens import Tokenizer, TokenStore, get_tokenizer
-    from foreword.tokens.prepare import prepare
+    from foreword.tokens import Tokenizer, TokenStore, get_tokenizer, prepare
     from foreword.vectors import KeyedVectors, load
     from foreword.windows import WindowDataset, WindowLoader
 

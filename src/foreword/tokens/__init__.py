@@ -1,12 +1,12 @@
 """Tokens: text to token ids, and a corpus to a token store on disk.
 
 Read in this order: ``engines`` (byte-pair encoding of ordinary text), ``tokenizer`` (special tokens, decoding),
-``corpus`` (files to documents), ``store`` (the folder on disk), ``prepare`` (corpus to store).
+``corpus`` (files to documents), ``store`` (the folder on disk), ``preparing`` (corpus to store).
 
 Knows nothing of windows and torch.
 """
 
-from foreword.tokens.prepare import prepare
+from foreword.tokens.preparing import prepare
 from foreword.tokens.store import TokenStore
 from foreword.tokens.tokenizer import Tokenizer, get_tokenizer
 
