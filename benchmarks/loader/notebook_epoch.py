@@ -13,29 +13,13 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 import foreword as fw
 
 sys.path.append(str(Path(__file__).parents[1]))
+from loader.rivals import GPTDatasetV1
 from runner import Contender, arguments, race, report
-
-
-class GPTDatasetV1(Dataset):
-    """The notebook's dataset, from token ids on: two tensors a window, made up front."""
-
-    def __init__(self, ids: list[int], context_length: int, stride: int) -> None:
-        self.input_ids, self.target_ids = [], []
-        for i in range(0, len(ids) - context_length, stride):
-            self.input_ids.append(torch.tensor(ids[i : i + context_length]))
-            self.target_ids.append(torch.tensor(ids[i + 1 : i + context_length + 1]))
-
-    def __len__(self) -> int:
-        return len(self.input_ids)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.input_ids[index], self.target_ids[index]
 
 
 def spend(batches) -> float:

@@ -4,10 +4,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from windows_reference import GPTDatasetV1, notebook_loader, same_batches
+from windows_reference import notebook_loader, same_batches
 
 import foreword as fw
 from foreword.errors import ArgumentError, TooShortError
@@ -44,25 +43,6 @@ def test_one_call_from_text_to_the_notebooks_batches(text, stride, batch_size):
     assert same_batches(
         list(loader), list(notebook_loader(ids, batch_size=batch_size, context_length=4, stride=stride))
     )
-
-
-def test_the_notebooks_printed_batch(verdict, notebook):
-    told = notebook["batches"]
-    cut = {key: told[key] for key in ("batch_size", "context_length", "stride", "shuffle")}
-    inputs, targets = next(iter(fw.create_dataloader(verdict, **cut)))
-    assert inputs.tolist() == told["inputs"]
-    assert targets.tolist() == told["targets"]
-    assert inputs.dtype == targets.dtype == torch.int64
-
-
-def test_the_notebooks_counts(verdict, notebook):
-    told = notebook["batches"]
-    ids = fw.get_tokenizer(told["tokenizer"]).encode(verdict)
-    assert len(ids) == told["token_count"]
-    for cut, count in told["window_counts"].items():
-        context_length, stride = map(int, cut.split(","))
-        assert len(fw.WindowDataset(ids, context_length=context_length, stride=stride)) == count
-        assert len(GPTDatasetV1(ids.tolist(), context_length, stride)) == count
 
 
 def test_stride_1_takes_no_memory():

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foreword import display
 from foreword.embeddings._checks import INTEGERS, positive, within
 from foreword.embeddings.learning import ParameterGroups
 from foreword.embeddings.positions import (
@@ -378,6 +377,8 @@ class InputEmbedding(nn.Module):
             ) from None
 
     def _repr_html_(self) -> str:
+        from foreword import display
+
         return display.layer(self).html
 
     def extra_repr(self) -> str:  # noqa: D102

@@ -28,7 +28,6 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword import display
 from foreword._files import explained
 from foreword.errors import MissingFileError, StoreError
 from foreword.tokens.tokenizer import Tokenizer, get_tokenizer
@@ -225,6 +224,8 @@ class TokenStore:
         return _reopen, (self.path.absolute(), self._given_tokenizer, self.dtype.name)
 
     def _repr_html_(self) -> str:
+        from foreword import display
+
         return display.store(self).html
 
     def __repr__(self) -> str:

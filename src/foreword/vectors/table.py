@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from foreword import display
 from foreword.errors import ArgumentError, UnknownKeyError
 from foreword.vectors.codes import quantise, row_norms
 from foreword.vectors.keys import IndexToKey, KeyToIndex
@@ -376,6 +375,8 @@ class VectorTable:
         return mean / total if total > 0 else mean
 
     def _repr_html_(self) -> str:
+        from foreword import display
+
         return display.vectors(self).html
 
     def __repr__(self) -> str:

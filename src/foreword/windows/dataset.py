@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foreword import display
 from foreword.errors import ArgumentError, TooShortError
 from foreword.tokens.store import TokenStore
 from foreword.windows.arithmetic import Cut, Tail, TokenAccount, positive
@@ -226,6 +225,8 @@ class WindowDataset:
         return TooShortError("too few tokens for one window", got=got, expected=f"at least {needed:,} ({why})", fix=fix)
 
     def _repr_html_(self) -> str:
+        from foreword import display
+
         return display.windows(self).html
 
     def __repr__(self) -> str:
