@@ -24,15 +24,25 @@ class Progress:
         self._title, self._total, self._unit = title, total, unit
         self._due = time.monotonic() + QUIET_SECONDS if shown else float("inf")
         self._done = 0.0
+        self._start, self._tally, self._tally_unit = time.monotonic(), 0.0, ""
         self._bar: Any = None
 
     def advance(self, amount: float) -> None:
         """``amount`` more of the work is done: bytes where the unit is "B", else a count."""
         self._done += amount
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done)
+            self._bar.update(self._task, completed=self._done, rate=self._rate())
         elif time.monotonic() > self._due:
             self._open()
+
+    def tally(self, amount: float, unit: str) -> None:
+        """``amount`` more of something that the work gives, such as "tokens"; its speed is shown beside the bar."""
+        self._tally += amount
+        self._tally_unit = unit
+
+    def _rate(self) -> str:
+        seconds = time.monotonic() - self._start
+        return f"{self._tally / seconds:,.0f} {self._tally_unit}/s" if self._tally and seconds else ""
 
     def _open(self) -> None:
         from rich.console import Console
@@ -58,9 +68,10 @@ class Progress:
         amount: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), Speed())
         if unit == "B":
             amount = (DownloadColumn(), TransferSpeedColumn())
-        columns = (TextColumn("{task.description}"), BarColumn(), *amount, TimeRemainingColumn())
+        rate = TextColumn("{task.fields[rate]}", style="progress.data.speed")
+        columns = (TextColumn("{task.description}"), BarColumn(), *amount, rate, TimeRemainingColumn())
         self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task(self._title, total=self._total, completed=self._done)
+        self._task = self._bar.add_task(self._title, total=self._total, completed=self._done, rate=self._rate())
         self._bar.start()
 
     def close(self) -> None:

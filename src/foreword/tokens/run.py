@@ -236,6 +236,7 @@ class Run:
         for block in blocks:
             for writer, (ids, ends) in zip(self._writers, block.parts, strict=True):
                 writer.append(ids, ends)
+                self._bar.tally(len(ids), "tokens")
 
     def _checkpoint(self, encoder: BlockEncoder, source: Source) -> None:
         """Write all that has been read, make it durable, and then say so in the journal."""

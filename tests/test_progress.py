@@ -1,0 +1,55 @@
+"""Progress: quiet where nobody looks and for quick work; amount, speed and what the work gives, where somebody does."""
+
+import io
+
+import pytest
+import rich.console
+
+from foreword import _progress
+from foreword._progress import progress
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A terminal of 120 columns in place of standard error; what was written to it."""
+    out = io.StringIO()
+    console = rich.console.Console
+
+    def made(**_):
+        return console(file=out, force_terminal=True, width=120, color_system=None)
+
+    monkeypatch.setattr(rich.console, "Console", made)
+    monkeypatch.setattr(_progress, "QUIET_SECONDS", -1.0)
+    return out
+
+
+def test_where_nobody_looks_nothing_is_shown(terminal):
+    with progress("working", 10) as bar:  # under pytest, standard error is no terminal
+        bar.advance(10)
+    assert terminal.getvalue() == ""
+
+
+def test_quick_work_is_quiet(terminal, monkeypatch):
+    monkeypatch.setattr(_progress, "QUIET_SECONDS", 60.0)
+    with progress("working", 10, shown=True) as bar:
+        bar.advance(10)
+    assert terminal.getvalue() == ""
+
+
+def test_bytes_and_what_the_work_gives(terminal):
+    with progress("tokenizing", 4_000_000, shown=True) as bar:
+        bar.advance(1_000_000)
+        bar.tally(250_000, "tokens")
+        bar.advance(3_000_000)
+    shown = terminal.getvalue()
+    assert "tokenizing" in shown
+    assert "4.0/4.0 MB" in shown
+    assert "tokens/s" in shown
+
+
+def test_a_count_of_other_things(terminal):
+    with progress("an epoch", 8, unit="batches", shown=True) as bar:
+        bar.advance(4)
+        bar.advance(4)
+    assert "8/8" in terminal.getvalue()
+    assert "tokens/s" not in terminal.getvalue()
