@@ -24,6 +24,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 
+# Rest before each turn: the threads of BLAS go on spinning for some tens of ms after a product, and would take a
+# processor from whoever comes next.
+SETTLE = 0.2
+
+
 @dataclasses.dataclass(frozen=True)
 class Contender:
     """One way to do the work; ``run`` does it once and returns the seconds it took, or None to be timed whole."""
@@ -66,6 +71,7 @@ def race(
     for round_ in range(warmup + repeats):
         for contender in contenders:
             gc.collect()
+            time.sleep(SETTLE)
             start = time.perf_counter()
             own = contender.run()
             elapsed = time.perf_counter() - start if own is None else own
