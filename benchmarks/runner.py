@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-
 # Rest before each turn: the threads of BLAS go on spinning for some tens of ms after a product, and would take a
 # processor from whoever comes next.
 SETTLE = 0.2
