@@ -29,6 +29,13 @@ def test_where_nobody_looks_nothing_is_shown(terminal):
     assert terminal.getvalue() == ""
 
 
+def test_where_somebody_looks_it_is_shown(terminal, monkeypatch):
+    monkeypatch.setattr(_progress.sys, "stderr", type("Terminal", (io.StringIO,), {"isatty": lambda _: True})())
+    with progress("working", 10, unit="files") as bar:
+        bar.advance(10)
+    assert "10/10" in terminal.getvalue()
+
+
 def test_quick_work_is_quiet(terminal, monkeypatch):
     monkeypatch.setattr(_progress, "QUIET_SECONDS", 60.0)
     with progress("working", 10, shown=True) as bar:
