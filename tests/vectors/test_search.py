@@ -228,13 +228,40 @@ def test_kernel_source_run_as_python_keeps_what_the_compiled_one_keeps():
     results = []
     for scan in (compiled.scan, kernels._scan):
         ids, low, high = np.empty(600, np.int64), np.empty(600, np.float32), np.empty(600, np.float32)
-        n = scan(
-            made.codes, made.scales, made.errors, query.code, query.scale, query.error,
-            10, 590, -np.inf, np.empty(5, np.float32), ids, low, high,
-        )  # fmt: skip
+        best, kept, row = np.full(5, -np.inf, np.float32), np.zeros(1, np.int64), 10
+        for size, until in ((260, 266), (600, 590)):  # full at first: it goes on from the row it stopped before
+            row = scan(
+                made.codes, made.scales, made.errors, query.code, query.scale, query.error,
+                row, 590, -np.inf, best, kept, ids[:size], low[:size], high[:size],
+            )  # fmt: skip
+            assert row == until
+        n = kept[0]
         results.append((ids[:n], low[:n], high[:n]))
     assert np.array_equal(results[0][0], results[1][0])
     assert np.allclose(results[0][1], results[1][1], atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["ever nearer", "ever farther"])
+def test_a_scan_whose_room_is_full_makes_more(monkeypatch, order):
+    if kernels.load() is None:
+        pytest.skip("numba can't compile here")
+    monkeypatch.setattr(search, "_ROOM", kernels.STRIP)
+    rng = np.random.default_rng(4)
+    rows, query = rng.standard_normal((6000, 12)).astype(np.float32), rng.standard_normal(12)
+    rows = rows[np.argsort(order * cosines(rows, unit_query(query, 12)))]
+    made, scores = quantise(rows), cosines(rows, unit_query(query, 12))
+    for k in (1, 20, 900):
+        hits = Index(rows, made.norms, made).nearest(query, k)
+        assert np.array_equal(hits.rows, np.lexsort((np.arange(6000), -scores))[:k])
+
+
+def test_shares_cover_the_range(monkeypatch):
+    for threads in (1, 2, 5):
+        monkeypatch.setenv("FOREWORD_THREADS", str(threads))
+        for start, stop in ((0, 0), (3, 4), (0, 7), (10, 100_003)):
+            parts = _threads.shares(start, stop)
+            assert (parts[0][0], parts[-1][1]) == (start, stop)
+            assert all(a[1] == b[0] for a, b in itertools.pairwise(parts))
 
 
 @example([0, 1, 2], 0)

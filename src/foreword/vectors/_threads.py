@@ -1,6 +1,6 @@
 """The threads that searches share: one small pool a process, made when first needed.
 
-The calling thread takes a part of the work itself, and parts never wait for other parts, so any number of threads may
+The calling thread takes parts of the work itself, and parts never wait for other parts, so any number of threads may
 call at once. A forked child makes its own pool.
 
 Not for: work that holds the interpreter's lock. Costs: 20–50 µs to hand work over.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-__all__ = ["count", "run", "serial_blas", "split"]
+__all__ = ["count", "run", "serial_blas", "shares", "split"]
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -45,28 +45,40 @@ def split(start: int, stop: int, *, pieces: int | None = None) -> list[tuple[int
     return list(itertools.pairwise(edges))
 
 
-def run(work: Callable[[P], T], parts: Sequence[P]) -> list[T]:
-    """``work`` of every part, in order.
+def shares(start: int, stop: int) -> list[tuple[int, int]]:
+    """start…stop in ever smaller pieces, four a thread: a thread that is held up leaves the small ones to the others.
 
-    The calling thread and those of the pool each take the next part that is left; the caller waits for no thread that
-    has not begun by the time that nothing is left.
+    For one thread, 800 rows are taken as 400, 200, 100 and 100.
     """
-    if len(parts) == 1:
-        return [work(parts[0])]
-    results: dict[int, T] = {}
-    left = iter(range(len(parts)))  # one next() at a time, by the interpreter's lock
+    parts: list[tuple[int, int]] = []
+    for _ in range(3):
+        middle = start + (stop - start) // 2
+        parts += split(start, middle)
+        start = middle
+    return parts + split(start, stop)
 
-    def take() -> None:
-        for i in left:
-            results[i] = work(parts[i])
 
-    pool = _shared_pool()
-    futures = [pool.submit(take) for _ in range(min(count(), len(parts)) - 1)]
-    take()
+def run(work: Callable[[Iterator[P]], T], parts: Sequence[P]) -> list[T]:
+    """Have threads share the parts; what ``work`` made of those that fell to each, in no order.
+
+    ``work`` is called at most once a thread, with an iterator that gives it the next part that nobody has taken, at
+    least one; what it keeps from one part helps it with the next. The calling thread waits for no thread that has not
+    begun by the time that nothing is left.
+    """
+    left = iter(parts)  # one next() at a time, by the interpreter's lock
+
+    def take() -> list[T]:
+        for first in left:
+            return [work(itertools.chain((first,), left))]
+        return []
+
+    helpers = min(count(), len(parts)) - 1
+    futures = [_shared_pool().submit(take) for _ in range(helpers)]
+    results = take()
     for future in futures:
         if not future.cancel():
-            future.result()
-    return [results[i] for i in range(len(parts))]
+            results += future.result()
+    return results
 
 
 _serial_users = 0

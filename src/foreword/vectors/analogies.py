@@ -14,6 +14,7 @@ Not for: more than the one nearest row, or reading questions (``evaluation.py``)
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,15 +168,13 @@ def _leave_out(sums: NDArray[np.float32], which: NDArray[np.int64], start: int, 
 def _finalists(index: Index, asked: _Questions, stop: int, slack: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(question, strip) of every strip that may hold a question's answer."""
     margin = math.ceil(2 * slack * _UNIT) + 3  # each of three products is rounded by ½ at most, on both sides
-    threads = _threads.count()
-    best = np.full((threads, len(asked.pair)), _NEVER, dtype=np.int16)
     seen: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int16]]] = []
     if len(asked.pair) * stop > _WORTH_KERNELS:
         kernels.hasten()
 
-    def add_up(part: tuple[int, int]) -> None:
-        thread, offset = part
-        for first in range(offset, stop, threads * _BLOCK):
+    def add_up(blocks: Iterator[int]) -> NDArray[np.int16]:
+        best = np.full(len(asked.pair), _NEVER, dtype=np.int16)
+        for first in blocks:
             rows, block, inverse = next(iter(index.blocks(first, min(first + _BLOCK, stop), rows_at_once=_BLOCK)))
             products = _products(asked.units, block, inverse, index.rows[rows])
             for start in range(0, products.shape[1], _STRIP):
@@ -183,14 +182,15 @@ def _finalists(index: Index, asked: _Questions, stop: int, slack: float) -> tupl
                 low, high = np.searchsorted(asked.left_row, [first + start, first + start + strip.shape[1]])
                 left = asked.left_question[low:high], asked.left_row[low:high] - first - start
                 tops = _tops(strip, asked, left, kernels.ready())
-                keep = np.flatnonzero((tops >= best[thread].astype(np.int32) - margin) & (tops > _NEVER))
+                keep = np.flatnonzero((tops >= best.astype(np.int32) - margin) & (tops > _NEVER))
                 seen.append((keep, np.full(len(keep), (first + start) // _STRIP), tops[keep]))
-                np.maximum(best[thread], tops, out=best[thread])
+                np.maximum(best, tops, out=best)
+        return best
 
     with _threads.serial_blas():
-        _threads.run(add_up, [(thread, thread * _BLOCK) for thread in range(threads)])
+        best = np.max(_threads.run(add_up, range(0, stop, _BLOCK)), axis=0)
     question, strip, top = (np.concatenate(column) for column in zip(*seen, strict=True))
-    keep = top >= best.max(axis=0).astype(np.int32)[question] - margin
+    keep = top >= best.astype(np.int32)[question] - margin
     return question[keep], strip[keep]
 
 

@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Kernels", "hasten", "load", "missed", "ready"]
+__all__ = ["STRIP", "Kernels", "hasten", "load", "missed", "ready"]
 
 _PATIENCE = 0.25
-_STRIP = 256
+STRIP = 256
+"""Rows that the scan works on at once; it keeps any only where there is room for so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def _compile() -> Kernels | None:
     query = types.Array(types.int16, 1, "C", readonly=True)
     out, ids = types.Array(types.float32, 1, "C"), types.Array(types.int64, 1, "C")
     real, size = types.float64, types.int64
-    scan = size(codes, column, column, query, real, real, size, size, real, out, ids, out, out)
+    scan = size(codes, column, column, query, real, real, size, size, real, out, ids, ids, out, out)
     strip, pairs = types.Array(types.int16, 2, "C"), types.Array(types.int64, 2, "C")
     analogies = types.void(strip, pairs, ids, ids, types.Array(types.int16, 1, "C"))
     made: list[Any] = []
@@ -129,23 +130,25 @@ def _njit(function: Callable[..., Any], signature: Any) -> Any:
 
 
 def _scan(  # type: ignore[no-untyped-def]
-    codes, scales, errors, query, scale, error, start, stop, floor, best, rows, lower, upper
+    codes, scales, errors, query, scale, error, start, stop, floor, best, kept, rows, lower, upper
 ):  # pragma: no cover
-    """Keep the rows start…stop−1 whose cosine may be among the best k = len(best) of them and reach ``floor``.
+    """Keep the rows start…stop−1 whose cosine may be among the best k = len(best) seen so far and reach ``floor``.
 
-    Writes them to ``rows`` with the ends of their intervals to ``lower`` and ``upper``, returns how many. ``best`` is a
-    heap of the k largest lower ends so far, its smallest first: a row whose upper end is below that can't be among the
-    best k.
+    Adds them to the ``kept[0]`` that ``rows`` holds, with the ends of their intervals in ``lower`` and ``upper``.
+    ``best`` is a heap of the k largest lower ends so far, its smallest first, −∞ where there are fewer: a row whose
+    upper end is below that can't be among the best k. Returns the row to go on from: ``stop``, or one before it when
+    ``rows`` is full.
     """
-    k, width, n = len(best), codes.shape[1], 0
-    for i in range(k):
-        best[i] = -np.inf
-    bound = np.float32(floor)
+    k, width, n = len(best), codes.shape[1], kept[0]
+    bound = max(np.float32(floor), best[0])
     scale, error, wider = np.float32(scale), np.float32(error), np.float32(1.0 + error)
-    dots = np.empty(_STRIP, dtype=np.int32)
-    for first in range(start, stop, _STRIP):
+    dots = np.empty(STRIP, dtype=np.int32)
+    for first in range(start, stop, STRIP):
         # A strip of rows at a time: each loop without branches, so that it compiles to vector instructions.
-        m = min(_STRIP, stop - first)
+        m = min(STRIP, stop - first)
+        if n + m > len(rows):
+            kept[0] = n
+            return first
         for i in range(m):
             dot = np.int32(0)
             for j in range(width):
@@ -178,7 +181,8 @@ def _scan(  # type: ignore[no-untyped-def]
                     place = child
                 best[place] = low
                 bound = max(np.float32(floor), best[0])
-    return n
+    kept[0] = n
+    return stop
 
 
 def _analogies(strip, pairs, pair, third, tops):  # type: ignore[no-untyped-def]  # pragma: no cover

@@ -283,7 +283,7 @@ class Neighbours(VectorTable):
     def _left_out(self, exclude: Iterable[Any], asked: Iterable[Any] = ()) -> NDArray[np.int64]:
         keys = itertools.chain([exclude] if is_key(exclude) else exclude, asked)
         rows = np.fromiter((row for row in map(self._row, keys) if row >= 0), dtype=np.int64)
-        return np.unique(np.concatenate([rows, self._unused]))
+        return np.concatenate([rows, self._unused])
 
     @property
     def _unused(self) -> NDArray[np.int64]:

@@ -61,6 +61,21 @@ class _Band:
     lower: NDArray[np.floating]
     upper: NDArray[np.floating]
 
+    @classmethod
+    def room(cls, size: int) -> _Band:
+        """Room for so many rows."""
+        return cls(np.empty(size, np.int64), np.empty(size, np.float32), np.empty(size, np.float32))
+
+    def first(self, size: int) -> _Band:
+        return _Band(self.rows[:size], self.lower[:size], self.upper[:size])
+
+    @classmethod
+    def joined(cls, bands: list[_Band]) -> _Band:
+        if len(bands) == 1:
+            return bands[0]
+        rows, lower, upper = ([getattr(band, name) for band in bands] for name in ("rows", "lower", "upper"))
+        return cls(np.concatenate(rows), np.concatenate(lower), np.concatenate(upper))
+
     def cut(self, k: int, floor: float) -> _Band:
         """Only the rows that can be among the best k and reach ``floor``."""
         best = max(floor, _kth_largest(self.lower, k))
@@ -121,7 +136,7 @@ class Index:
         else:
             band = self._band(unit, reach, start, stop, among, at_least).rows
         if len(exclude):
-            band = band[~np.isin(band, exclude)]
+            band = _without(band, exclude)
         return self._best(unit, band, wanted, at_least)
 
     def nearest_batch(
@@ -152,7 +167,7 @@ class Index:
             ]
         bands = self._band_batch(units, reach, start, stop, among, at_least)
         return [
-            self._best(unit, band[~np.isin(band, left_out)], k, at_least)
+            self._best(unit, _without(band, left_out), k, at_least)
             for unit, band, left_out in zip(units, bands, excludes, strict=True)
         ]
 
@@ -187,15 +202,12 @@ class Index:
         began = time.perf_counter()
         compiled = kernels.ready()
         scan = _scan_compiled(codes, unit, k, floor, compiled) if compiled else _scan_numpy(codes, unit, k, floor)
-        parts = _threads.split(start, stop, pieces=1 if codes.codes[start:stop].size < _SMALL else 4 * _threads.count())
-        bands = _threads.run(scan, parts)
+        small = codes.codes[start:stop].size < _SMALL
+        bands = _threads.run(scan, [(start, stop)] if small else _threads.shares(start, stop))
         if not compiled:
             kernels.missed(time.perf_counter() - began)
-        rows, lower, upper = (np.concatenate([getattr(b, name) for b in bands]) for name in ("rows", "lower", "upper"))
-        band = _Band(rows, lower, upper).cut(k, floor)
-        if (
-            len(band.rows) > 4 * k + 1024
-        ):  # many near each other: a float32 product parts them at less cost than float64
+        band = _Band.joined(bands).cut(k, floor)
+        if len(band.rows) > 4 * k + 1024:  # many near each other: float32 products part them at less cost than float64
             band = self._scan_rows(unit, k, start, stop, np.sort(band.rows), floor)
         return band
 
@@ -251,21 +263,21 @@ class Index:
         queries = np.ascontiguousarray(units.T.astype(np.float32))
         slack = float_slack(units.shape[1])
 
-        def scan(part: tuple[int, int]) -> _BatchPool:
+        def scan(parts: Iterator[tuple[int, int]]) -> _BatchPool:
             pool = _BatchPool(len(units), k, floor, slack)
-            first, last = part
-            chosen = None if among is None else among[first:last]
-            for rows, block, inverse in self.blocks(first, last, chosen):
-                with np.errstate(invalid="ignore", over="ignore"):
-                    scores = block @ queries
-                    scores *= inverse[:, None]
-                self._mend(scores, rows, inverse, units)
-                pool.add(rows, scores)
+            for first, last in parts:
+                chosen = None if among is None else among[first:last]
+                for rows, block, inverse in self.blocks(first, last, chosen):
+                    with np.errstate(invalid="ignore", over="ignore"):
+                        scores = block @ queries
+                        scores *= inverse[:, None]
+                    self._mend(scores, rows, inverse, units)
+                    pool.add(rows, scores)
             return pool
 
         first, last = (start, stop) if among is None else (0, len(among))
         if (last - first) * queries.size < 64 * _SMALL:
-            return scan((first, last)).bands()
+            return scan(iter([(first, last)])).bands()
         with _threads.serial_blas():
             pools = _threads.run(scan, _threads.split(first, last))
         return pools[0].joined(pools[1:]).bands()
@@ -273,6 +285,9 @@ class Index:
 
 _MANY = 1024
 """Beyond so many wanted rows a running threshold is no longer cheap."""
+
+_ROOM = 16 * kernels.STRIP
+"""Rows that a compiled scan first has room for: few enough that the memory is at hand, not mapped and given back."""
 
 
 class _Pool:
@@ -299,9 +314,8 @@ class _Pool:
 
     def band(self) -> _Band:
         if not self._parts:
-            return _Band(np.empty(0, np.int64), np.empty(0), np.empty(0))
-        rows, lower, upper = (np.concatenate([getattr(p, n) for p in self._parts]) for n in ("rows", "lower", "upper"))
-        return _Band(rows, lower, upper).cut(self._k, self._floor)
+            return _Band.room(0)
+        return _Band.joined(self._parts).cut(self._k, self._floor)
 
 
 class _BatchPool:
@@ -357,17 +371,17 @@ def _scan_numpy(codes: Codes, unit: Float64, k: int, floor: float) -> Any:
     rounding = float_slack(dim) * 2  # |s·c| may exceed 1 by e < 1
     step = max(1, _BLOCK // len(query))
 
-    def scan(part: tuple[int, int]) -> _Band:
-        start, stop = part
+    def scan(parts: Iterator[tuple[int, int]]) -> _Band:
         pool = _Pool(k, floor)
         work = np.empty((step, len(query)), dtype=np.float32)
-        for i in range(start, stop, step):
-            rows = slice(i, min(i + step, stop))
-            block = work[: rows.stop - i]
-            np.copyto(block, codes.codes[rows])
-            scores = _products(block, query)
-            scores *= codes.scales[rows]
-            pool.add(rows, scores, codes.errors[rows] + np.float32(rounding))
+        for start, stop in parts:
+            for i in range(start, stop, step):
+                rows = slice(i, min(i + step, stop))
+                block = work[: rows.stop - i]
+                np.copyto(block, codes.codes[rows])
+                scores = _products(block, query)
+                scores *= codes.scales[rows]
+                pool.add(rows, scores, codes.errors[rows] + np.float32(rounding))
         return pool.band()
 
     return scan
@@ -383,17 +397,21 @@ def _products(block: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray
 def _scan_compiled(codes: Codes, unit: Float64, k: int, floor: float, compiled: kernels.Kernels) -> Any:
     query = quantise_query(unit)
 
-    def scan(part: tuple[int, int]) -> _Band:
-        start, stop = part
-        rows = np.empty(stop - start, dtype=np.int64)
-        lower = np.empty(stop - start, dtype=np.float32)
-        upper = np.empty(stop - start, dtype=np.float32)
-        best = np.empty(k, dtype=np.float32)
-        n = compiled.scan(
-            codes.codes, codes.scales, codes.errors, query.code, query.scale, query.error, start, stop, floor, best,
-            rows, lower, upper
-        )  # fmt: skip
-        return _Band(rows[:n], lower[:n], upper[:n])
+    def scan(parts: Iterator[tuple[int, int]]) -> _Band:
+        best, kept = np.full(k, -np.inf, dtype=np.float32), np.zeros(1, dtype=np.int64)
+        found = _Band.room(4 * k + _ROOM)
+        for start, stop in parts:
+            while (
+                start := compiled.scan(
+                    codes.codes, codes.scales, codes.errors, query.code, query.scale, query.error, start, stop, floor,
+                    best, kept, found.rows, found.lower, found.upper,
+                )
+            ) < stop:  # fmt: skip
+                # Full: what later rows have overtaken goes; the rest moves where there is room for as much again.
+                band = found.first(kept[0]).cut(k, floor)
+                kept[0] = len(band.rows)
+                found = _Band.joined([band, _Band.room(len(band.rows) + _ROOM)])
+        return found.first(kept[0])
 
     return scan
 
@@ -443,6 +461,15 @@ def _kth_largest(values: NDArray[np.floating], k: int) -> float:
     return float(np.partition(values, len(values) - k)[len(values) - k]) if len(values) >= k else -np.inf
 
 
+def _without(rows: Rows, left_out: Rows) -> Rows:
+    """``rows`` less those in ``left_out``, which is sorted."""
+    if len(left_out) == 0:
+        return rows
+    place = np.searchsorted(left_out, rows)
+    left: Rows = rows[left_out[np.minimum(place, len(left_out) - 1)] != rows]
+    return left
+
+
 def _inside(rows: Rows | None, start: int, stop: int) -> Rows:
     if rows is None:
         return np.empty(0, np.int64)
@@ -454,7 +481,7 @@ def _admitted(start: int, stop: int, exclude: Rows, among: Rows | None) -> Rows 
     """The rows to search as a list, or None where that is start…stop−1 less a few ``exclude``."""
     if among is not None:
         among = among[(among >= start) & (among < stop)]
-        return among[~np.isin(among, exclude)] if len(exclude) else among
+        return _without(among, exclude)
     if len(exclude) > _MANY // 2:
         return np.setdiff1d(np.arange(start, stop), exclude, assume_unique=True)
     return None
