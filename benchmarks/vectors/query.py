@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from runner import Contender, arguments, race, report
 from vectors.inputs import binary_file, native_file
 
-QUERIES, BATCH = 20, 64
+QUERIES, BATCH = 64, 64
 
 
 def warmed(wv, words) -> None:

@@ -87,7 +87,7 @@ def test_forked_children_search(folder):
     """The pool's threads don't survive a fork: a child makes its own."""
     wv = KeyedVectors.load(folder)
     wanted = ask(wv, 3)
-    assert _threads._pool is not None
+    assert _threads._waiting is not None
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     children = [context.Process(target=_in_child, args=(wv, 3, queue)) for _ in range(3)]
