@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import re
 import warnings
 from pathlib import Path
@@ -95,6 +96,21 @@ def test_parquet(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(FormatError, match="parquet"):
         read(path)
+
+
+def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "a.txt").write_text("a")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(FileError, match="locked"):
+        open_corpus(tmp_path)
 
 
 def test_folders_globs_and_lists_come_by_name(tmp_path: Path) -> None:

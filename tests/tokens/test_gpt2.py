@@ -67,6 +67,19 @@ def test_a_megabyte_of_real_text() -> None:
     assert GPT2.decode(expected) == text
 
 
+@pytest.mark.parametrize(
+    "sizes", [(9_000, 17_000, 12_000), (9_000, 200_000), (50_000, 8_000, 5), (20, 0, 300), ()], ids=str
+)
+def test_many_texts_at_once_are_each_alone(sizes: tuple[int, ...]) -> None:
+    """Large ones of like length in one call, others one by one, small ones in another way."""
+    texts = [real_text()[i : i + size] for i, size in enumerate(sizes)]
+    for engine in ENGINES:
+        ids, lengths = engine.encode_many([text.encode() for text in texts])
+        alone = [engine.encode(text).tolist() for text in texts]
+        assert lengths.tolist() == list(map(len, alone)), engine.name
+        assert ids.tolist() == sum(alone, []), engine.name
+
+
 def test_every_code_point_alone() -> None:
     """Each of the 1,112,064 code points, by blocks with a separator, so that every class of the pattern is met."""
     oracle = gpt2_oracle()

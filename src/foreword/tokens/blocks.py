@@ -63,16 +63,29 @@ class Workers(Protocol):
 
 
 class Threads:
-    """Threads of this process; the tokenizer lets go of the GIL."""
+    """``count`` threads of this process, the calling one among them where there are several; the tokenizer lets go of
+    the GIL.
+
+    The calling thread reads and writes, and encodes only what would wait: two threads on two processors, not three.
+    """
 
     def __init__(self, task: Task, count: int) -> None:
         self.count = count
         self._task = task
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix="foreword-encode")
+        self._others = max(1, count - 1)
+        self._pool = ThreadPoolExecutor(self._others, thread_name_prefix="foreword-encode")
+        self._given: collections.deque[Future[Encoded]] = collections.deque()
 
     def submit(self, block: Block) -> Future[Encoded]:
-        """Encode a block on a thread."""
-        return self._pool.submit(encode_block, self._task, block)
+        """Encode a block on another thread, or here where those have enough to do."""
+        while self._given and self._given[0].done():
+            self._given.popleft()
+        if self.count > 1 and len(self._given) > 2 * self.count:
+            here: Future[Encoded] = Future()
+            here.set_result(encode_block(self._task, block))
+            return here
+        self._given.append(self._pool.submit(encode_block, self._task, block))
+        return self._given[-1]
 
     def close(self) -> None:
         """Wait for the blocks that are being encoded, and end."""

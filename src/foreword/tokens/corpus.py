@@ -106,13 +106,7 @@ def _local(corpus: str, format: str | None) -> list[Source]:  # noqa: A002
     path = Path(corpus)
     if path.is_dir():
         with explained("list the corpus", path):
-            found = {
-                name: str(file)
-                for file in path.rglob("*")
-                if (format or _format(file.name))
-                and not _hidden(name := file.relative_to(path).as_posix())
-                and file.is_file()
-            }
+            found = dict(_below(os.fspath(path), format))
         if not found:
             raise FileError(
                 "the folder holds no file that can be read as text",
@@ -139,9 +133,24 @@ def _local(corpus: str, format: str | None) -> list[Source]:  # noqa: A002
     return [_file(found[name], name, format) for name in sorted(found)]
 
 
+def _below(folder: str, format: str | None) -> Iterator[tuple[str, str]]:  # noqa: A002
+    """(name, path) of every file below a folder that can be read; what begins with a dot is left out."""
+
+    def refuse(error: OSError) -> None:  # a folder that can't be listed is not passed over
+        raise error
+
+    root = os.path.join(folder, "")  # noqa: PTH118 - strings: a corpus has many files
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for file in files:
+            path = os.path.join(parent, file)  # noqa: PTH118
+            if (format or _format(file)) and not file.startswith(".") and os.path.isfile(path):  # noqa: PTH113
+                yield path[len(root) :].replace(os.sep, "/"), path
+
+
 def _file(path: str, name: str, format: str | None) -> FileSource:  # noqa: A002
     with explained("read the corpus", path):
-        size = Path(path).stat().st_size
+        size = os.stat(path).st_size  # noqa: PTH116
     return FileSource(name, path, size, format or _format(name) or "text", _compression(name))
 
 
@@ -184,10 +193,6 @@ def _remote(url: str, format: str | None) -> list[Source]:  # noqa: A002
 
 def _missing(what: str) -> MissingPackageError:
     return MissingPackageError("the URL needs a package that is not installed", got=what, fix="install it with pip")
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or "/." in name
 
 
 def _suffixes(name: str) -> tuple[str, str | None]:

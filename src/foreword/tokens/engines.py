@@ -180,23 +180,26 @@ class _Gigatoken:
 
     def encode(self, text: str) -> NDArray[np.uint32]:
         with self._encoder(len(text)) as bpe:
-            return self._large(bpe, text.encode()) if len(text) >= LARGE else bpe.encode(text)
+            return self._large(bpe, [text.encode()])[0] if len(text) >= LARGE else bpe.encode(text)
 
     def encode_many(self, texts: Sequence[bytes]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         size = sum(map(len, texts))
         with self._encoder(size) as bpe:
             if size >= LARGE * len(texts):
-                ids = [self._large(bpe, text) for text in texts]
+                # Texts of like length in one call, as the GIL is waited for after each.
+                alike = len(texts) * max(map(len, texts), default=0) <= 2 * size
+                calls = [list(texts)] if alike else [[text] for text in texts]
+                ids = [row for call in calls for row in self._large(bpe, call)]
                 return _joined(ids), np.array([len(i) for i in ids], np.int64)
             # One call for all: the GIL is let go of once. It imports awkward, which takes 0.2 s the first time.
             lists = bpe.encode_batch(list(texts), parallel=False).layout
             offsets = np.asarray(lists.offsets.data, np.int64)
             return np.asarray(lists.content.data)[offsets[0] : offsets[-1]], np.diff(offsets)
 
-    def _large(self, bpe: Any, text: bytes) -> NDArray[np.uint32]:
-        # `encode` holds the GIL; a batch of one row, which needs no padding, does not.
-        rows: NDArray[np.uint32] = bpe.encode_batch_padded(self._source([text]), self._no_padding, parallel=False)[0]
-        return rows.reshape(-1)
+    def _large(self, bpe: Any, texts: list[bytes]) -> list[NDArray[np.uint32]]:
+        # `encode` holds the GIL; a batch whose rows are padded to the longest does not.
+        rows, lengths = bpe.encode_batch_padded(self._source(texts), self._no_padding, parallel=False)
+        return [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
 
 
 class _Tiktoken:

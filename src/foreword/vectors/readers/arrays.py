@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from foreword._files import explained
 from foreword.errors import FormatError, MissingFileError
 from foreword.vectors.keys import decode, encode
-from foreword.vectors.readers.base import BLOCK_BYTES, MAX_DIM, Block, Options, Reader, check_keys, pack
+from foreword.vectors.readers.base import BLOCK_BYTES, MAX_DIM, Block, Options, Pending, Reader, check_keys, pack
 from foreword.vectors.readers.source import Source
 
 __all__ = ["is_safetensors", "read_npy", "read_safetensors", "read_words", "vocabulary_of"]
@@ -282,7 +282,7 @@ def _cut_short(source: Source, got: str, expected: str) -> FormatError:
 
 def _blocks(
     source: Source, words: list[bytes], shape: tuple[int, ...], read_rows: RowsRead, options: Options
-) -> Iterator[Callable[[], Block]]:
+) -> Iterator[Pending]:
     n, dim = shape
     if len(words) != n:
         raise FormatError(
@@ -296,7 +296,7 @@ def _blocks(
     at_once = max(1, BLOCK_BYTES // (4 * dim))
     for start in range(0, wanted, at_once):
         stop = min(start + at_once, wanted)
-        yield _maker(source.name, words[start:stop], read_rows(start, stop), start)
+        yield stop - start, _maker(source.name, words[start:stop], read_rows(start, stop), start)
 
 
 def _maker(name: str, words: list[bytes], rows: NDArray[Any], start: int) -> Callable[[], Block]:

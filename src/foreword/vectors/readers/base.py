@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from foreword.errors import TextDecodeError
 from foreword.vectors.keys import encode
 from foreword.vectors.subwords import Subwords
 
-__all__ = ["BLOCK_BYTES", "Block", "Options", "Reader", "check_keys", "pack"]
+__all__ = ["BLOCK_BYTES", "Block", "Options", "Pending", "Reader", "check_keys", "pack"]
 
 BLOCK_BYTES = 4 << 20
 """About how many bytes of a file a block is made of."""
@@ -66,20 +66,25 @@ class Block:
     counts: NDArray[np.int64] | None = None
 
 
+Pending: TypeAlias = tuple[int, Callable[[], Block]]
+"""A block to come: how many words it has, and what makes it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """A file that has been opened and understood as far as its header.
 
     Attributes:
         dim: D.
-        blocks: call it once for the blocks, in order; each is a callable that makes it, to be called in any thread.
+        blocks: call it once for the blocks, in order: of each the number of its words, and a callable that makes it,
+            to be called once, in any thread.
         describe: the format in a few words, for messages.
         subwords: fastText's n-grams, or None.
     """
 
     dim: int
     describe: str
-    blocks: Callable[[], Iterator[Callable[[], Block]]]
+    blocks: Callable[[], Iterator[Pending]]
     subwords: Subwords | None = None
 
 

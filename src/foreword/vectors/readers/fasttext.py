@@ -17,7 +17,7 @@ import functools
 import math
 import struct
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,10 +161,11 @@ def read_fasttext(source: Source, options: Options) -> Reader:
     has_subwords = maxn > 0 and len(grams) > 0
     wanted = options.most(n_words)
 
-    def blocks() -> Iterator[Callable[[], Block]]:
+    def blocks() -> Iterator[Pending]:
         at_once = max(1, BLOCK_BYTES // (4 * dim))
         for start in range(0, wanted, at_once):
-            yield functools.partial(make, start, min(start + at_once, wanted))
+            stop = min(start + at_once, wanted)
+            yield stop - start, functools.partial(make, start, stop)
 
     def make(start: int, stop: int) -> Block:
         def where(i: int) -> str:

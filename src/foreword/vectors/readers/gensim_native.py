@@ -283,7 +283,8 @@ def _blocks(
         return Block(*pack(words), rows, lambda i: f"{source.name}, row {start + i:,}", part)
 
     for start in range(0, wanted, at_once):
-        yield functools.partial(make, start, min(start + at_once, wanted))
+        stop = min(start + at_once, wanted)
+        yield stop - start, functools.partial(make, start, stop)
 
 
 def _array(value: Any, beside: Path, source: Source) -> NDArray[Any] | None:
