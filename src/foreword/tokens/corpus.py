@@ -105,8 +105,7 @@ def open_corpus(corpus: object, *, format: str | None = None) -> list[Source]:  
 def _local(corpus: str, format: str | None) -> list[Source]:  # noqa: A002
     path = Path(corpus)
     if path.is_dir():
-        with explained("list the corpus", path):
-            found = dict(_below(os.fspath(path), format))
+        found = dict(_below(os.fspath(path), format))
         if not found:
             raise FileError(
                 "the folder holds no file that can be read as text",
@@ -137,7 +136,8 @@ def _below(folder: str, format: str | None) -> Iterator[tuple[str, str]]:  # noq
     """(name, path) of every file below a folder that can be read; what begins with a dot is left out."""
 
     def refuse(error: OSError) -> None:  # a folder that can't be listed is not passed over
-        raise error
+        with explained("list the corpus", error.filename):
+            raise error
 
     root = os.path.join(folder, "")  # noqa: PTH118 - strings: a corpus has many files
     for parent, folders, files in os.walk(folder, onerror=refuse):
