@@ -18,7 +18,7 @@ MAGIC = 793712314
 def read(path, **options):
     """(keys as bytes, rows float32, counts) of a file, by its reader alone."""
     with open_vectors(path, Options(**options)) as (_, reader):
-        blocks = [make() for make in reader.blocks()]
+        blocks = [make() for _, make in reader.blocks()]
     keys = []
     for block in blocks:
         ends = np.cumsum(block.lengths).tolist()

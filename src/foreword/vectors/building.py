@@ -13,8 +13,8 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -33,6 +33,7 @@ from foreword.vectors.subwords import Subwords
 __all__ = ["StoreBuilder"]
 
 _MOVED = 1 << 16  # rows moved at a time where duplicates are dropped
+_SYNCED = 32 << 20  # bytes of rows after which the disk is asked to take them
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,13 @@ class StoreBuilder:
         self._folder, self._dim, self._dtype = folder, dim, dtype
         self._n = 0
         self._futures: list[Future[_Piece]] = []
-        self._one_writer = threading.Lock()  # two writers of one file would spin on the kernel's lock of it
+        self._unsynced = 0
+        self._syncing: Future[None] | None = None
+        self._one_writer = threading.Lock()  # of the files, which have one position each
         self._closing = contextlib.ExitStack()
-        self._vectors = self._closing.enter_context(open(folder / "vectors.npy", "w+b"))  # noqa: SIM115
-        self._codes = self._closing.enter_context(open(folder / "codes.npy", "w+b"))  # noqa: SIM115
+        self._vectors = self._closing.enter_context(open(folder / "vectors.npy", "w+b", buffering=0))  # noqa: SIM115
+        self._codes = self._closing.enter_context(open(folder / "codes.npy", "w+b", buffering=0))  # noqa: SIM115
+        self._syncer = self._closing.enter_context(ThreadPoolExecutor(1, thread_name_prefix="foreword-sync"))
 
     def __enter__(self) -> StoreBuilder:
         return self
@@ -66,17 +70,31 @@ class StoreBuilder:
     def __exit__(self, *_: object) -> None:
         self._closing.close()
 
-    def append(self, block: Block, pool: Executor) -> Future[_Piece]:
-        """Have a thread of ``pool`` write ``block``; its rows follow those of the block appended before.
+    def append(self, count: int, make: Callable[[], Block], pool: Executor) -> Future[_Piece]:
+        """Have a thread of ``pool`` make and write a block of ``count`` rows, which follow those appended before.
 
-        The result raises FormatError where a row is not finite.
+        The result raises what ``make`` raises, and FormatError where a row is not finite.
         """
-        future = pool.submit(self._write, block, self._n)
-        self._n += len(block.lengths)
+        future = pool.submit(self._write, make, self._n)
+        self._n += count
         self._futures.append(future)
+        self._unsynced += count * self._dim * self._dtype.itemsize
+        if self._unsynced >= _SYNCED and (self._syncing is None or self._syncing.done()):
+            self._wait_for_sync()
+            self._unsynced, self._syncing = 0, self._syncer.submit(self._sync)
         return future
 
-    def _write(self, block: Block, start: int) -> _Piece:
+    def _sync(self) -> None:
+        """Have the disk take what is written while more is made, so that the end waits for little."""
+        os.fsync(self._vectors.fileno())
+        os.fsync(self._codes.fileno())
+
+    def _wait_for_sync(self) -> None:
+        if self._syncing is not None:
+            self._syncing.result()  # the system tells of a failure to write once only
+
+    def _write(self, make: Callable[[], Block], start: int) -> _Piece:
+        block = make()
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(block.rows, dtype=self._dtype)
         try:
@@ -103,6 +121,7 @@ class StoreBuilder:
         """Write what is left: the small columns, the key table, the headers, the manifest. Gives N."""
         pieces = [future.result() for future in self._futures]
         self._futures.clear()
+        self._wait_for_sync()
 
         def joined(name: str, dtype: str) -> NDArray[Any]:
             return np.concatenate([np.empty(0, dtype), *(getattr(piece, name) for piece in pieces)])
@@ -144,7 +163,6 @@ class StoreBuilder:
             large.seek(0)
             large.write(npy_header(dtype, (n, width)))
             large.truncate(HEADER + n * width * dtype.itemsize)
-            large.flush()
         manifest = {
             "format": FORMAT,
             "version": VERSION,
@@ -184,7 +202,6 @@ def _repeated(
 
 def _compact(file: IO[bytes], row_bytes: int, kept: NDArray[np.int64]) -> None:
     """Move the ``kept`` rows (rising) of a file to its front. A row never moves back, so none is overwritten unread."""
-    file.flush()
     mapped = np.memmap(file, dtype=np.uint8, mode="r+", offset=HEADER)
     table = mapped.reshape(-1, row_bytes)
     for start in range(0, len(kept), _MOVED):
@@ -194,8 +211,8 @@ def _compact(file: IO[bytes], row_bytes: int, kept: NDArray[np.int64]) -> None:
 
 
 def _write_at(file: IO[bytes], array: NDArray[Any], position: int) -> None:
-    """Write a contiguous array at a byte position, from any thread."""
+    """Write a contiguous array at a byte position of an unbuffered file."""
     data = array.data.cast("B")
+    file.seek(position)
     while data:
-        written = os.pwrite(file.fileno(), data, position)
-        data, position = data[written:], position + written
+        data = data[file.write(data) :]

@@ -26,8 +26,8 @@ import numpy as np
 from foreword._files import atomic_folder, cache_folder, explained, lock
 from foreword._progress import progress
 from foreword.errors import FileError, StoreError
-from foreword.vectors._threads import count
-from foreword.vectors.readers import Block, Options
+from foreword.vectors import _threads
+from foreword.vectors.readers import Options
 from foreword.vectors.readers.source import member_of
 from foreword.vectors.store import VERSION, VectorStore
 
@@ -65,7 +65,7 @@ def convert(path: Path, folder: Path, options: Options, dtype: np.dtype[Any], *,
     from foreword.vectors.building import StoreBuilder
     from foreword.vectors.readers import open_vectors
 
-    workers = count()
+    workers = _threads.count()
     with (
         atomic_folder(folder) as partial,
         open_vectors(path, options) as (file, reader),
@@ -73,24 +73,15 @@ def convert(path: Path, folder: Path, options: Options, dtype: np.dtype[Any], *,
         ThreadPoolExecutor(workers, thread_name_prefix="foreword-convert") as pool,
         StoreBuilder(partial, reader.dim, dtype) as builder,
     ):
-        reading: deque[Future[Block]] = deque()
         writing: deque[Future[Any]] = deque()
-
-        def write_next() -> None:
-            writing.append(builder.append(reading.popleft().result(), pool))
-            if len(writing) > workers:
-                writing.popleft().result()
-
         try:
             at = 0
-            for make in reader.blocks():
-                reading.append(pool.submit(make))
-                if len(reading) > workers:
-                    write_next()
+            for count, make in reader.blocks():
+                writing.append(builder.append(count, make, pool))
+                if len(writing) > workers:
+                    writing.popleft().result()
                 bar.advance(file.position - at)
                 at = file.position
-            while reading:
-                write_next()
             builder.finish(subwords=reader.subwords, source=source)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)

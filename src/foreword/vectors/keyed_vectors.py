@@ -277,7 +277,7 @@ def _read_blocks(
             raise FormatError(
                 "the file's vectors have another size", got=reader.dim, expected=dim, where=os.fspath(fname)
             )
-        for make in reader.blocks():
+        for _, make in reader.blocks():
             block = make()
             ends = list(itertools.accumulate(block.lengths.tolist(), initial=0))
             yield [decode(block.blob[a:b]) for a, b in itertools.pairwise(ends)], block.rows

@@ -8,6 +8,7 @@ Not for: other formats (``writers.py``). Costs: a pass over the table for its co
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -79,7 +80,8 @@ def save_store(
         ):
             step = max(1, BLOCK_BYTES // (4 * rows.shape[1]))
             for i in range(0, len(keys), step):
-                builder.append(_block(keys, rows, attributes.get("count"), i, min(i + step, len(keys))), pool)
+                stop = min(i + step, len(keys))
+                builder.append(stop - i, functools.partial(_block, keys, rows, attributes.get("count"), i, stop), pool)
             builder.finish(subwords=subwords, source={"saved": True})
         if kept is not None:
             (partial / ATTRIBUTES).write_bytes(kept)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from foreword._files import explained
 from foreword.errors import FormatError
-from foreword.vectors.readers.base import BLOCK_BYTES, MAX_DIM, Block, Options, Reader, check_keys, pack
+from foreword.vectors.readers.base import BLOCK_BYTES, MAX_DIM, Block, Options, Pending, Reader, check_keys, pack
 from foreword.vectors.readers.source import Source
 from foreword.vectors.subwords import Subwords, add_subwords
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from foreword._files import explained
 from foreword.errors import ForewordError, FormatError
 from foreword.vectors.keys import encode
-from foreword.vectors.readers.base import BLOCK_BYTES, MAX_DIM, Block, Options, Reader, pack
+from foreword.vectors.readers.base import BLOCK_BYTES, MAX_DIM, Block, Options, Pending, Reader, pack
 from foreword.vectors.readers.source import Source
 from foreword.vectors.subwords import Subwords, add_subwords
 
@@ -269,7 +269,7 @@ def _blocks(
     counts: NDArray[np.int64] | None,
     subwords: Subwords | None,
     options: Options,
-) -> Iterator[Callable[[], Block]]:
+) -> Iterator[Pending]:
     wanted = options.most(len(keys))
     at_once = max(1, BLOCK_BYTES // vectors[:1].nbytes)
 

@@ -68,6 +68,17 @@ class Source:
         data, self._ahead = self._ahead[:n], self._ahead[n:]
         return data + self._read(n - len(data)) if len(data) < n else data
 
+    def readinto(self, room: memoryview) -> int:
+        """Put the next bytes into ``room``; how many, fewer than it holds only at the end. Raises as ``read``."""
+        ahead, self._ahead = self._ahead[: len(room)], self._ahead[len(room) :]
+        done = len(ahead)
+        room[:done] = ahead
+        with _undamaged(self.name), explained("read the vectors", self.path):
+            while done < len(room) and (got := self._data.readinto(room[done:])):
+                done += got
+        self._tally(done - len(ahead))
+        return done
+
     def skip(self, n: int) -> None:
         """Pass over ``n`` bytes."""
         while n > 0:
@@ -83,7 +94,11 @@ class Source:
                 pieces.append(piece)
                 n -= len(piece)
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._given += len(data)
+        self._tally(len(data))
+        return data
+
+    def _tally(self, n: int) -> None:
+        self._given += n
         if self._given > BOMB and self._given > _BOMB_RATIO * self.packed:
             raise FormatError(
                 "the compressed file unpacks to far more than vectors can",
@@ -91,7 +106,6 @@ class Source:
                 where=self.name,
                 fix="if it is right nevertheless, unpack it, and load what comes out",
             )
-        return data
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword.errors import FormatError
-from foreword.vectors.readers.base import BLOCK_BYTES, MAX_DIM, Block, Options, Reader, check_keys, pack
+from foreword.vectors.readers.base import BLOCK_BYTES, MAX_DIM, Block, Options, Pending, Reader, check_keys, pack
 from foreword.vectors.readers.source import HEAD, Source
 from foreword.vectors.readers.word2vec import check_header, parse_header
 
@@ -110,7 +110,7 @@ def read_text_vectors(source: Source, options: Options) -> Reader:
     return Reader(dim, "GloVe text", lambda: _blocks(source, None, dim, options))
 
 
-def _blocks(source: Source, count: int | None, dim: int, options: Options) -> Iterator[Callable[[], Block]]:
+def _blocks(source: Source, count: int | None, dim: int, options: Options) -> Iterator[Pending]:
     wanted = options.limit if count is None else options.most(count)
     parse = _compiled_parse() if (source.size or source.packed) >= _COMPILED else _parse
     first_line = 1 if count is None else 2
@@ -135,7 +135,7 @@ def _blocks(source: Source, count: int | None, dim: int, options: Options) -> It
         if wanted is not None and len(ends) > wanted - done:
             carry = data[ends[wanted - done - 1] + 1 :] + carry
             ends = ends[: wanted - done]
-        yield _maker(source.name, data, ends, dim, done + first_line, options, parse)
+        yield len(ends), _maker(source.name, data, ends, dim, done + first_line, options, parse)
         done += len(ends)
     if count is None or wanted != count:
         if not done:

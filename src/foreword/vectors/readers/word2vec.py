@@ -3,7 +3,7 @@
 Most writers end each vector with a newline, some don't; as in gensim, newlines before a word are not part of it.
 Words may hold bytes that aren't UTF-8. Source of the format: the C program word2vec, 2013.
 
-Not for: the text format (``text``). Costs: words are found one by one, some 0.2 µs each; vectors are copied in bulk.
+Not for: the text format (``text``). Costs: words are found one by one, some 0.15 µs each; vectors are copied in bulk.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from foreword.errors import FormatError
-from foreword.vectors.readers.base import BLOCK_BYTES, MAX_DIM, Block, Options, Reader, check_keys, pack
+from foreword.vectors.readers.base import BLOCK_BYTES, MAX_DIM, Block, Options, Pending, Reader, check_keys
 from foreword.vectors.readers.source import Source
 
 __all__ = ["parse_header", "read_word2vec_binary"]
@@ -72,25 +72,24 @@ def read_word2vec_binary(source: Source, options: Options) -> Reader:
     return Reader(dim, "word2vec binary", lambda: _blocks(source, count, dim, options))
 
 
-def _blocks(source: Source, count: int, dim: int, options: Options) -> Iterator[Callable[[], Block]]:
+def _blocks(source: Source, count: int, dim: int, options: Options) -> Iterator[Pending]:
     wanted = options.most(count)
     size = 4 * dim
-    data, done = b"", 0
+    at_once = max(BLOCK_BYTES, 2 * size)
+    spare: list[bytearray] = []  # buffers whose words have been taken out
+    carry, done = bytearray(), 0
     while done < wanted:
-        more = source.read(max(BLOCK_BYTES, 2 * size))
-        data += more
-        words: list[bytes] = []
-        starts: list[int] = []
-        position, last = 0, len(data) - size
+        data = spare.pop() if spare else bytearray(_MAX_WORD + size + at_once)
+        held = len(carry)
+        data[:held] = carry
+        end = held + source.readinto(memoryview(data)[held : held + at_once])
+        spaces: list[int] = []
+        position, last = 0, max(0, end - size)
         room = wanted - done
-        while len(words) < room:
-            space = data.find(b" ", position)
-            if space < 0 or space >= last:
-                break
-            words.append(data[position:space])
-            starts.append(space + 1)
+        while len(spaces) < room and (space := data.find(b" ", position, last)) >= 0:
+            spaces.append(space)
             position = space + 1 + size
-        if not more and not words:
+        if end == held and not spaces:
             raise FormatError(
                 "the file is cut short, or its header has a wrong count",
                 got=f"{done:,} words",
@@ -98,18 +97,18 @@ def _blocks(source: Source, count: int, dim: int, options: Options) -> Iterator[
                 where=source.name,
                 fix="get the file again, or correct its first line",
             )
-        if len(data) - position > _MAX_WORD + size and data.find(b" ", position, position + _MAX_WORD) < 0:
+        carry = data[position:end]
+        if len(carry) > _MAX_WORD + size and carry.find(b" ", 0, _MAX_WORD) < 0:
             raise FormatError(
                 "no end of a word was found",
                 got=f"{_MAX_WORD:,} bytes without a space",
-                where=f"{source.name}, word {done + len(words) + 1:,}",
+                where=f"{source.name}, word {done + len(spaces) + 1:,}",
                 fix="the file may be of another format or dimension",
             )
-        if words:
-            yield _maker(source.name, data, words, starts, dim, done, options)
-        done += len(words)
-        data = data[position:]
-    if wanted == count and (data.strip(b"\n\r ") or source.read(1)):
+        if spaces:
+            yield len(spaces), _maker(source.name, data, spaces, dim, done, options, spare)
+        done += len(spaces)
+    if wanted == count and (carry.strip(b"\n\r ") or source.read(1)):
         raise FormatError(
             "the file goes on after its last word",
             got="more bytes",
@@ -120,15 +119,25 @@ def _blocks(source: Source, count: int, dim: int, options: Options) -> Iterator[
 
 
 def _maker(
-    name: str, data: bytes, words: list[bytes], starts: list[int], dim: int, done: int, options: Options
+    name: str, data: bytearray, spaces: list[int], dim: int, done: int, options: Options, spare: list[bytearray]
 ) -> Callable[[], Block]:
+    """Makes the block of the words that end at ``spaces``; then gives ``data`` back to ``spare``."""
+
     def where(i: int) -> str:
         return f"{name}, word {done + i + 1:,}"
 
     def make() -> Block:
-        blob, lengths = check_keys(*pack([word.lstrip(b"\n") for word in words]), options, where)
         flat = np.frombuffer(data, dtype=np.uint8)
+        ends = np.array(spaces)
+        starts = np.concatenate([[0], ends[:-1] + (1 + 4 * dim)])
+        while (newline := flat[starts] == ord("\n")).any():
+            starts += newline
+        lengths = ends - starts
+        after = np.cumsum(lengths)
+        blob = flat[np.repeat(ends - after, lengths) + np.arange(after[-1])].tobytes()
         at_each_byte = as_strided(flat, shape=(len(flat) - 4 * dim + 1, 4 * dim), strides=(1, 1), writeable=False)
-        return Block(blob, lengths, at_each_byte[starts].view("<f4"), where)
+        rows = at_each_byte[ends + 1].view("<f4")
+        spare.append(data)
+        return Block(*check_keys(blob, lengths, options, where), rows, where)
 
     return make
