@@ -71,10 +71,12 @@ def cache_folder(*parts: str) -> Path:
     Raises:
         FileError: the folder can't be made.
     """
-    import platformdirs
-
     home = os.environ.get("FOREWORD_HOME")
-    folder = Path(home) if home else Path(platformdirs.user_cache_dir("foreword", appauthor=False))
+    if not home:
+        import platformdirs
+
+        home = platformdirs.user_cache_dir("foreword", appauthor=False)
+    folder = Path(home)
     folder = folder.joinpath(*parts)
     with explained("make the cache folder", folder, fix="set FOREWORD_HOME to a folder that you can write to"):
         folder.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ from foreword._files import atomic_folder, cache_folder, explained, lock
 from foreword._progress import progress
 from foreword.errors import FileError, StoreError
 from foreword.vectors import _threads
-from foreword.vectors.readers import Options
+from foreword.vectors.readers.base import Options, vocabulary_of
 from foreword.vectors.readers.source import member_of
 from foreword.vectors.store import VERSION, VectorStore
 
@@ -93,8 +93,6 @@ def _describe(path: Path, options: Options, dtype: np.dtype[Any], identity: str 
     archive, member = member_of(path)
     with explained("read the vectors", path):
         if identity is None:
-            from foreword.vectors.readers.arrays import vocabulary_of
-
             place, state = str(archive.resolve()), [_state(archive)]
             words = vocabulary_of(archive, options)
             state += [_state(words)] if words is not None and words.exists() else []

@@ -28,10 +28,20 @@ from numpy.typing import NDArray
 from foreword._files import explained
 from foreword.errors import FormatError, MissingFileError
 from foreword.vectors.keys import decode, encode
-from foreword.vectors.readers.base import BLOCK_BYTES, MAX_DIM, Block, Options, Pending, Reader, check_keys, pack
+from foreword.vectors.readers.base import (
+    BLOCK_BYTES,
+    MAX_DIM,
+    Block,
+    Options,
+    Pending,
+    Reader,
+    check_keys,
+    pack,
+    vocabulary_of,
+)
 from foreword.vectors.readers.source import Source
 
-__all__ = ["is_safetensors", "read_npy", "read_safetensors", "read_words", "vocabulary_of"]
+__all__ = ["is_safetensors", "read_npy", "read_safetensors", "read_words"]
 
 KEYS, KEY_OFFSETS, VECTORS = "keys", "key_offsets", "vectors"
 """The tensors of a safetensors file that Foreword writes: uint8 [bytes], int64 [N + 1], float [N, D]."""
@@ -40,14 +50,6 @@ _LONGEST_HEADER = 1 << 26
 _LONGEST_NPY_HEADER = 1 << 13
 _SAFETENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "U8": "|u1", "I64": "<i8"}
 _FLOATS = ("F64", "F32", "F16", "BF16")
-
-
-def vocabulary_of(path: Path, options: Options) -> Path | None:
-    """The file of words that belongs to the array file ``path``: as ``options`` name it, else found beside it."""
-    if options.vocabulary is not None:
-        return Path(options.vocabulary)
-    names = (f"{path.stem}.vocab", f"{path.stem}.txt", f"{path.stem}.json", "vocab.txt", "vocab.json", "words.txt")
-    return next((file for name in names if (file := path.with_name(name)).is_file()), None)
 
 
 def read_words(path: Path, options: Options) -> list[bytes]:

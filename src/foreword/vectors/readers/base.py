@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ from foreword.errors import TextDecodeError
 from foreword.vectors.keys import encode
 from foreword.vectors.subwords import Subwords
 
-__all__ = ["BLOCK_BYTES", "Block", "Options", "Pending", "Reader", "check_keys", "pack"]
+__all__ = ["BLOCK_BYTES", "Block", "Options", "Pending", "Reader", "check_keys", "pack", "vocabulary_of"]
 
 BLOCK_BYTES = 4 << 20
 """About how many bytes of a file a block is made of."""
@@ -45,6 +46,14 @@ class Options:
     def most(self, count: int) -> int:
         """How many of ``count`` words to read."""
         return count if self.limit is None else min(count, self.limit)
+
+
+def vocabulary_of(path: Path, options: Options) -> Path | None:
+    """The file of words that belongs to the array file ``path``: as ``options`` name it, else found beside it."""
+    if options.vocabulary is not None:
+        return Path(options.vocabulary)
+    names = (f"{path.stem}.vocab", f"{path.stem}.txt", f"{path.stem}.json", "vocab.txt", "vocab.json", "words.txt")
+    return next((file for name in names if (file := path.with_name(name)).is_file()), None)
 
 
 @dataclass(frozen=True, slots=True)
