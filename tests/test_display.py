@@ -1,5 +1,7 @@
 """Displays: what a notebook and a terminal show is what there is, whatever is in it; pictures are whole files."""
 
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -109,17 +111,46 @@ def test_pictures_are_written_whole(tmp_path, suffix):
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
 
 
-def test_every_picture_is_drawn(tmp_path):
+def test_every_picture_is_drawn(tokenizer, tmp_path):
     pytest.importorskip("matplotlib")
     store = fw.prepare(["one two three"] * 5, tmp_path / "store")
     data = fw.WindowDataset(store, context_length=4)
     for thing in (display.store(store), display.windows(data), display.embedding(np.eye(4))):
         assert thing.plot().axes[0].has_data()
+    chips = display.tokens(tokenizer, "A 🙂 costs $x$\nand " + "goes on " * 40)
+    places = [text.get_position() for text in chips.plot(tmp_path / "tokens.png").axes[0].texts]
+    assert len(set(places)) == len(places) > 2 * 80
+    assert {line for _, line in places} >= {0, 1, 2, 3, 4}
+    ids = np.arange(8).reshape(2, 4)
+    for named in (None, tokenizer):
+        drawn = display.batch(ids, ids + 1, tokenizer=named).plot().axes[0]
+        assert drawn.get_title() == "inputs [2, 4]   targets [2, 4]"
+        assert len({text.get_position()[0] for text in drawn.texts}) == 8
+
+
+def test_commands_draw_what_they_print(tmp_path):
+    pytest.importorskip("matplotlib")
+    fw.prepare(["one two three"] * 5, tmp_path / "store")
+    store = str(tmp_path / "store")
+    for i, words in enumerate(
+        (
+            ["similar", "king", "--minus", "man"],
+            ["tokens", "show", "Every effort moves you", "--json"],
+            ["inspect", store],
+            ["inspect", store, "--windows", "--context-length", "4"],
+        )
+    ):
+        path = tmp_path / f"{i}.svg"
+        done = subprocess.run(
+            [sys.executable, "-m", "foreword", *words, "--plot", path], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert path.read_text().startswith("<?xml")
 
 
 def test_what_has_no_picture_says_so(tokenizer, tmp_path, monkeypatch):
     with pytest.raises(ArgumentError, match="no picture"):
-        display.tokens(tokenizer, "a").plot()
+        display.vectors(fw.KeyedVectors(3)).plot()
     bars = display.neighbours([("a", 1.0)])
     with pytest.raises(ArgumentError, match="kind of picture"):
         bars.plot(tmp_path / "out.exe")

@@ -20,6 +20,7 @@ import dataclasses
 import html
 import io
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,8 @@ class Display:
         figure = Figure(figsize=size, layout="constrained")
         self.draw(figure.add_subplot())
         if path is not None:
-            with atomic_write(path) as file:
+            with atomic_write(path) as file, warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*missing from font.*")  # drawn as a box
                 figure.savefig(file, format=Path(path).suffix.lower()[1:], dpi=150)
         return figure
 
@@ -128,7 +130,11 @@ def tokens(tokenizer: Any, text_or_ids: str | ArrayLike, *, allowed_special: Any
                 coloured.append("\n")
         return Group(coloured, Text(" ".join(map(str, shown)), style="dim"), Text(count + more))
 
-    return Display(_page(f"<div style='line-height:2.4'>{chips}</div>", count + more), text)
+    return Display(
+        _page(f"<div style='line-height:2.4'>{chips}</div>", count + more),
+        text,
+        lambda axes: _draw_chips(axes, _wrapped(list(zip(words, shown, strict=True))), title=count + more),
+    )
 
 
 def batch(inputs: ArrayLike, targets: ArrayLike | None = None, *, tokenizer: Any = None) -> Display:
@@ -170,7 +176,17 @@ def batch(inputs: ArrayLike, targets: ArrayLike | None = None, *, tokenizer: Any
             table.add_row(*(Text(" ".join(word(id_) for id_ in ids)) for ids in row))
         return table
 
-    return Display(_page(f"<table><tr>{cells}</tr></table>", ""), text)
+    def draw(axes: Axes) -> None:
+        corners = [ids[:SHOWN_ROWS, :SHOWN_COLUMNS].tolist() for ids in named.values()]
+        cells = [[[(word(id_), id_) for id_ in ids] for ids in corner] for corner in corners]
+        size = max((len(text) for corner in cells for row in corner for text, _ in row), default=1)
+        rows = [
+            [(text.center(size), id_) for part in parts for text, id_ in [*part, ("", -1)]]
+            for parts in zip(*cells, strict=True)
+        ]
+        _draw_chips(axes, rows, title="   ".join(f"{name} {list(ids.shape)}" for name, ids in named.items()))
+
+    return Display(_page(f"<table><tr>{cells}</tr></table>", ""), text, draw)
 
 
 def windows(data: Any, *, count: int = 6, tokenizer: Any = None) -> Display:
@@ -438,6 +454,38 @@ def _numbers(values: Any) -> NDArray[np.float64]:
     if array.ndim not in (1, 2, 3):
         raise ArgumentError("a heat map is of vectors [T, D] or [B, T, D]", got=f"shape {list(array.shape)}")
     return array
+
+
+_LINE = 80  # characters
+
+
+def _wrapped(chips: list[tuple[str, int]]) -> list[list[tuple[str, int]]]:
+    """Chips in lines of a picture's width, a new one after each line end."""
+    lines: list[list[tuple[str, int]]] = [[]]
+    for chip in chips:
+        if lines[-1] and (_width([*lines[-1], chip]) > _LINE or "↵" in lines[-1][-1][0]):
+            lines.append([])
+        lines[-1].append(chip)
+    return lines
+
+
+def _width(chips: list[tuple[str, int]]) -> float:
+    return sum(max(len(word), 0.7 * len(str(id_))) + 1 for word, id_ in chips)
+
+
+def _draw_chips(axes: Axes, rows: list[list[tuple[str, int]]], *, title: str) -> None:
+    """Coloured tokens above their ids, a line a row; a chip whose id is below 0 is a gap."""
+    widest = max(_LINE, *map(_width, rows))
+    size = min(9.0, 9.0 * _LINE / widest)
+    for line, row in enumerate(rows):
+        for i, (word, id_) in enumerate(row):
+            if id_ >= 0:
+                box = {"boxstyle": "square,pad=0.2", "facecolor": _terminal_colour(id_), "edgecolor": "none"}
+                axes.text(_width(row[:i]), line, word, family="monospace", fontsize=size, parse_math=False, bbox=box)
+                if word.strip() != str(id_):
+                    axes.text(_width(row[:i]), line + 0.42, str(id_), fontsize=0.6 * size, color="#6b645a")
+    axes.set(xlim=(-1, widest), ylim=(max(8, len(rows)), -1), title=title)
+    axes.axis("off")
 
 
 def _draw_heat(axes: Axes, values: NDArray[Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from foreword.cli import windows as window_options
+from foreword.cli._plot import Plot
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the same as data.")]
 TokenizerName = Annotated[
@@ -148,6 +149,7 @@ def inspect(
     within: window_options.Within = "stream",
     tail: window_options.Tail = None,
     packing: window_options.Packing = None,
+    plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what is in a token store: its account, its first tokens, its documents' lengths, its top tokens.
@@ -156,7 +158,8 @@ def inspect(
 
     Example: foreword inspect store/ --verify
 
-    With --windows it tells what an epoch trains on: tokens seen, repeated, padded, dropped, the first and last batch.
+    With --windows it tells what an epoch trains on: tokens seen, repeated, padded, dropped, the first and last batch;
+    --plot then draws the windows, and without it the documents by length.
 
     Example: foreword inspect store/ --windows --context-length 1024 --within document --packing best-fit
     """
@@ -168,7 +171,12 @@ def inspect(
         opened.verify()
     found = look(opened, first=first, top=top)
     cut = {"context_length": context_length, "stride": stride, "within": within, "tail": tail, "packing": packing}
-    epoch = window_options.report(opened, batch_size=batch_size, **cut) if windows else None  # type: ignore[arg-type]
+    data = window_options.dataset(opened, **cut) if windows else None  # type: ignore[arg-type]
+    epoch = None if data is None else window_options.report(data, opened, batch_size=batch_size)
+    if plot is not None:
+        from foreword import display
+
+        (display.store(opened) if data is None else display.windows(data)).plot(plot)
     if as_json:
         told = {**dataclasses.asdict(found), "verified": verify}
         if epoch is not None:
@@ -242,6 +250,7 @@ def show(
     text: Annotated[str, typer.Argument(help="A text; - reads standard input.", show_default=False)],
     tokenizer: TokenizerName = "gpt2",
     special: Annotated[bool, typer.Option("--special", help="Let special tokens in the text be special.")] = False,
+    plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the tokens of a text, with their ids.
@@ -253,6 +262,10 @@ def show(
     made = get_tokenizer(tokenizer)
     words = sys.stdin.read() if text == "-" else text
     ids = made.encode(words, allowed_special="all" if special else (), disallowed_special=()).tolist()
+    if plot is not None:
+        from foreword import display
+
+        display.tokens(made, ids).plot(plot)
     if as_json:
         told = [{"id": id_, "text": made.decode([id_])} for id_ in ids]
         print(json.dumps({"tokenizer": made.name, "count": len(ids), "tokens": told}, indent=1, ensure_ascii=False))

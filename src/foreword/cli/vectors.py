@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from foreword.cli._plot import Plot
+
 Name = Annotated[str, typer.Argument(help="A catalogue name, a path, a URL, or hf://OWNER/REPO.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the same as data.")]
 
@@ -33,6 +35,7 @@ def similar(
     ] = None,
     method: Annotated[Literal["pca", "tsne", "umap"], typer.Option(help="How the map is made.")] = "pca",
     dark: Annotated[bool, typer.Option("--dark", help="Draw the map on a dark ground.")] = False,
+    plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the words nearest to a sum of words.
@@ -55,6 +58,10 @@ def similar(
         print(f"{title}, in {vectors}\n")
         for word, score in found:
             print(f"  {score:7.4f}  {word}")
+    if plot is not None:
+        from foreword import display
+
+        display.neighbours(found).plot(plot)
     if map_ is not None:
         from foreword.vectors.word_map import draw, word_map
 

@@ -9,9 +9,9 @@ import typer
 
 if TYPE_CHECKING:
     from foreword.tokens import TokenStore
-    from foreword.windows import EpochReport
+    from foreword.windows import EpochReport, WindowDataset
 
-__all__ = ["as_data", "report"]
+__all__ = ["as_data", "dataset", "report"]
 
 Windows = Annotated[bool, typer.Option("--windows", help="Print also what an epoch of windows trains on.")]
 ContextLength = Annotated[int, typer.Option(help="With --windows: tokens a window.")]
@@ -24,21 +24,20 @@ Tail = Annotated[str | None, typer.Option(help="With --windows: drop, pad or kee
 Packing = Annotated[str | None, typer.Option(help="With --windows: best-fit, of whole documents.", show_default=False)]
 
 
-def report(
-    store: TokenStore,
-    *,
-    context_length: int,
-    stride: int | None,
-    batch_size: int,
-    within: str,
-    tail: str | None,
-    packing: str | None,
-) -> EpochReport:
-    """What an epoch over the store trains on, in order."""
-    from foreword.windows import WindowDataset, WindowLoader
+def dataset(
+    store: TokenStore, *, context_length: int, stride: int | None, within: str, tail: str | None, packing: str | None
+) -> WindowDataset:
+    """The windows of a store."""
+    from foreword.windows import WindowDataset
 
     cut: dict[str, Any] = {"within": within, "tail": tail, "packing": packing}
-    data = WindowDataset(store, context_length=context_length, stride=stride, **cut)
+    return WindowDataset(store, context_length=context_length, stride=stride, **cut)
+
+
+def report(data: WindowDataset, store: TokenStore, *, batch_size: int) -> EpochReport:
+    """What an epoch over the store trains on, in order."""
+    from foreword.windows import WindowLoader
+
     # A store may not say which tokenizer made it: then the first and last batch are shown as ids.
     named = store.manifest["tokenizer"].get("name") is not None
     ids = None if named else lambda ids: " ".join(map(str, ids.tolist()))
