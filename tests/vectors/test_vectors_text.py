@@ -1,6 +1,9 @@
 """Text files: the compiled parser against the one in Python, and both against float."""
 
 import gzip
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -171,3 +174,18 @@ def test_parse_line_and_guess_dim():
     assert guess_dim([b"2010 0.1 0.2"]) == 2
     assert guess_dim([b"a b c"]) == 0
     assert guess_dim([]) == 0
+
+
+def test_compiling_loads_no_other_packages_extensions_of_numba():
+    code = """
+        from importlib import metadata
+        real, asked = metadata.entry_points, []
+        metadata.entry_points = lambda **named: asked.append(1) or real(**named)
+        from foreword.vectors.readers.text_kernel import parse_lines
+        ours = len(asked)
+        import numba
+        numba.njit("int64(int64)")(lambda x: x)
+        print(ours, len(asked) > 0)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "True"]

@@ -6,8 +6,9 @@ machine.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 __all__ = ["compiled"]
@@ -24,9 +25,26 @@ def compiled(signature: Any, function: Callable[..., Any]) -> Callable[..., Any]
     import numba
 
     try:
-        try:
-            return numba.njit([signature], nogil=True, cache=True)(function)  # type: ignore[no-any-return]
-        except RuntimeError:  # no folder takes the cache
-            return numba.njit([signature], nogil=True)(function)  # type: ignore[no-any-return]
+        with _without_extensions():
+            try:
+                return numba.njit([signature], nogil=True, cache=True)(function)  # type: ignore[no-any-return]
+            except RuntimeError:  # no folder takes the cache
+                return numba.njit([signature], nogil=True)(function)  # type: ignore[no-any-return]
     except numba.core.errors.NumbaError as cause:
         raise ImportError(f"numba can't compile here: {cause}") from cause
+
+
+@contextlib.contextmanager
+def _without_extensions() -> Iterator[None]:
+    """Have numba not load what other packages teach it of their types: ours need none, and awkward's take 0.1 s.
+
+    Whoever else compiles something in this process has them loaded then.
+    """
+    from numba.core import entrypoints
+
+    loaded = getattr(entrypoints, "_already_initialized", True)
+    entrypoints._already_initialized = True
+    try:
+        yield
+    finally:
+        entrypoints._already_initialized = loaded
