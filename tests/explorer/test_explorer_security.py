@@ -2,8 +2,11 @@
 
 import contextlib
 import json
+import re
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -238,6 +241,47 @@ def test_two_hundred_clients_at_once_are_all_answered(client):
     for thread in threads:
         thread.join()
     assert statuses == [200] * 200
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_is_bounded_under_two_hundred_connections():
+    """A server of its own, 200 clients at once with bodies of 0.9 MB, again and again: it comes to rest."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "foreword", "serve", "--port", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        port = next(int(found[1]) for line in server.stdout if (found := re.search(r"localhost:(\d+)", line)))
+        body = json.dumps({"text": "every effort " * 4_000, "tokenizer": "gpt2", "more": "x" * 850_000}).encode()
+        head = b"POST /api/v1/tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        head += b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+        def clients():
+            held = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(200)]
+            for connection in held:  # all but the end of every body, so that all are held at once
+                connection.sendall(head + body[:-1])
+            for connection in held:
+                connection.sendall(body[-1:])
+            answers = [connection.recv(100).split()[1] for connection in held]
+            for connection in held:
+                connection.close()
+            return answers
+
+        peaks = []
+        for _ in range(12):
+            assert set(clients()) <= {b"200", b"422"}
+            peaks.append(_peak(server.pid))
+        assert peaks[-1] < 1_000_000  # kB
+        assert peaks[-1] < 1.25 * peaks[7]  # and no longer grows
+    finally:
+        server.terminate()
+        server.communicate(timeout=20)
+
+
+def _peak(pid):
+    """The largest resident memory that a process has had, in kB."""
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
 
 
 def test_more_connections_than_the_limit_are_told_so():
