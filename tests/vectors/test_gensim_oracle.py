@@ -104,6 +104,14 @@ def test_word_movers_distance(pair):
     close(*(wv.wmdistance(one, ["unknown"]) for wv in pair))
 
 
+@pytest.mark.parametrize("kinds", ["ff", "fd", "df", "dd"])
+def test_cosine_similarities_have_the_wider_dtype(pair, kinds):
+    one, several = np.ones(D, kinds[0]), np.arange(3 * D, dtype=kinds[1]).reshape(3, D)
+    ours, theirs = (table.cosine_similarities(one, several) for table in pair)
+    assert ours.dtype == theirs.dtype
+    close(ours, theirs)
+
+
 def test_the_whole_interface_is_there():
     """Every public name of gensim's class, with its parameters in their order and with their defaults."""
     for name in dir(Theirs):

@@ -72,6 +72,11 @@ def test_the_views_behave_like_what_they_stand_for():
             bad()
     with pytest.raises(ValueError, match="not among"):
         to_key.index("the", 1)
+    assert to_key.copy() + ["it"] == to_key + ["it"] == ["the", "of", "and", "it"]  # noqa: RUF005
+    assert ["it"] + to_key == ["it", "the", "of", "and"]  # noqa: RUF005
+    assert to_index.copy() == to_index | {} == {} | to_index == {"the": 0, "of": 1, "and": 2}
+    assert (to_index | {"of": 9})["of"] == 9
+    assert ({"of": 9} | to_index)["of"] == 1
     assert repr(to_key) == "['the', 'of', 'and']"
     assert "3 keys" in repr(to_index)
     assert table.find(7) == -1

@@ -80,6 +80,7 @@ def test_options_reach_the_reader(tmp_path):
         {"limit": 1.5},
         {"limit": True},
         {"dtype": "float64"},
+        {"dtype": np.float64},
         {"dtype": "x"},
         {"encoding": "x"},
         {"unicode_errors": "x"},

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vectors_formats import read, store_of, text
 
+from foreword import KeyedVectors
 from foreword.errors import ArgumentError, FileError
 from foreword.vectors.keys import encode
+from foreword.vectors.readers import Options, open_vectors
 from foreword.vectors.writers import write_npy, write_safetensors, write_word2vec
 
 KEYS = ["the", "naïve", ". . .", "", "2010"]
@@ -111,6 +113,36 @@ def test_what_can_not_be_written(tmp_path):
     with pytest.raises(FileError):
         write_word2vec(tmp_path / "none" / "v", ["a"], ROWS[:1])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "told"),
+    [
+        ("v.bin", None, "word2vec-binary"),
+        ("v.vec", None, "word2vec-text"),
+        ("v.txt", "glove", "glove"),
+        ("v.safetensors", None, "safetensors"),
+        ("v.npy", None, "npy"),
+        ("v", "safetensors", "safetensors"),
+    ],
+)
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_table_is_exported_and_loaded_again(tmp_path, monkeypatch, name, chosen, told, stored):
+    monkeypatch.setenv("FOREWORD_HOME", str(tmp_path / "cache"))
+    table = KeyedVectors(4)
+    table.add_vectors(["the", "naïve", "2010"], ROWS[:3])
+    if stored:
+        table.save(tmp_path / "store")
+        table = KeyedVectors.load(tmp_path / "store")
+    assert table.export(tmp_path / name, format=chosen) == told
+    again = KeyedVectors.load(tmp_path / name)
+    assert again.index_to_key == ["the", "naïve", "2010"]
+    assert again.vectors.tobytes() == ROWS[:3].tobytes()
+    with open_vectors(tmp_path / name, Options()) as (_, reader):
+        kinds = {"word2vec-binary": "word2vec binary", "word2vec-text": "word2vec text", "glove": "GloVe text"}
+        assert reader.describe == kinds.get(told, name[1:] if told == "npy" else told)
+    with pytest.raises(ArgumentError, match="unknown format"):
+        table.export(tmp_path / name, format="parquet")
 
 
 @pytest.mark.slow

@@ -190,21 +190,11 @@ def export(
 
     Example: foreword vectors export glove-wiki-gigaword-50 glove.bin
     """
-    from foreword.vectors import load, writers
+    from foreword.vectors import load
 
     table = load(name)
-    chosen = format_ or _FORMATS.get(out.suffix, "word2vec-text")
-    if chosen == "safetensors":
-        writers.write_safetensors(out, table.index_to_key, table.vectors)
-    elif chosen == "npy":
-        writers.write_npy(out, table.index_to_key, table.vectors)
-    else:
-        binary, header = chosen == "word2vec-binary", chosen != "glove"
-        writers.write_word2vec(out, table.index_to_key, table.vectors, binary=binary, header=header)
+    chosen = table.export(out, format=format_)
     print(f"{out}: {len(table):,} words of {table.vector_size} dimensions, {chosen}")
-
-
-_FORMATS = {".bin": "word2vec-binary", ".safetensors": "safetensors", ".npy": "npy"}
 
 
 @app.command()

@@ -13,7 +13,7 @@ import itertools
 import os
 import warnings
 from collections.abc import Iterator
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -22,6 +22,9 @@ from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.editing import Editing
 from foreword.vectors.evaluation import Evaluation
 from foreword.vectors.keys import decode
+
+if TYPE_CHECKING:
+    from foreword.vectors.writers import Format
 
 __all__ = ["KeyedVectors"]
 
@@ -119,6 +122,25 @@ class KeyedVectors(Editing, Evaluation):
 
         self.allocate_vecattrs()
         save_store(fname_or_handle, self._written_keys(), self._rows, self.expandos, self._subwords)
+
+    def export(self, path: str | os.PathLike[str], *, format: Format | None = None) -> Format:  # noqa: A002
+        """Write one file that other programs read, and ``load``: word2vec, GloVe, safetensors or ``.npy``.
+
+        Args:
+            path: the file. A ``.npy`` file gets its words, one a line, in NAME.vocab beside it.
+            format: "word2vec-binary", "word2vec-text", "glove", "safetensors" or "npy"; None goes by the suffix: .bin
+                word2vec-binary, .safetensors, .npy, else word2vec-text.
+
+        Returns:
+            The format.
+
+        Raises:
+            FileError: the file can't be written.
+            ArgumentError: the format can't hold a key, or there is no such format.
+        """
+        from foreword.vectors.writers import write
+
+        return write(path, self._written_keys(), self._rows, format=format)
 
     def save_word2vec_format(
         self,

@@ -196,6 +196,16 @@ class KeyToIndex(Mapping[str, int]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._table)
 
+    def copy(self) -> dict[str, int]:
+        """The same as a dict."""
+        return {key: row for row, key in enumerate(self._table)}
+
+    def __or__(self, other: Mapping[str, int]) -> dict[str, int]:
+        return self.copy() | dict(other)
+
+    def __ror__(self, other: Mapping[str, int]) -> dict[str, int]:
+        return dict(other) | self.copy()
+
     def __repr__(self) -> str:
         return f"<{len(self):,} keys → rows>"
 
@@ -232,6 +242,16 @@ class IndexToKey(Sequence[str]):
         if row < 0 or row not in range(*slice(start, stop).indices(len(self))):
             raise ValueError(f"{value!r} is not among the keys")
         return row
+
+    def copy(self) -> list[str]:
+        """The same as a list."""
+        return list(self)
+
+    def __add__(self, other: list[str]) -> list[str]:
+        return [*self, *other]
+
+    def __radd__(self, other: list[str]) -> list[str]:
+        return [*other, *self]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str):

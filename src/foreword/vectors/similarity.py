@@ -42,12 +42,15 @@ class Similarities(VectorTable):
         return float(cosines(a[None], unit_query(b, self.vector_size))[0])
 
     @staticmethod
-    def cosine_similarities(vector_1: NDArray[Any], vectors_all: NDArray[Any]) -> NDArray[np.float32]:
-        """The cosines of one vector [D] with each of several [n, D]: float32 [n]; 0 where a vector is zero."""
+    def cosine_similarities(vector_1: NDArray[Any], vectors_all: NDArray[Any]) -> NDArray[np.floating[Any]]:
+        """The cosines of one vector [D] with each of several [n, D]: [n], float64 where one of them is, else float32;
+        0 where a vector is zero.
+        """
         rows = np.asarray(vectors_all)
         if rows.ndim != 2:
             raise ArgumentError("expected a matrix of vectors", got=f"shape {rows.shape}", expected="shape (n, D)")
-        return cosines(rows, unit_query(vector_1, rows.shape[1])).astype(np.float32)
+        scores = cosines(rows, unit_query(vector_1, rows.shape[1]))
+        return scores if np.float64 in (rows.dtype, np.asarray(vector_1).dtype) else scores.astype(np.float32)
 
     def distances(self, word_or_vector: Any, other_words: Iterable[Any] | None = ()) -> NDArray[np.float32]:
         """1 − cosine of a word or vector with each of ``other_words``, or, if there are none, with every key: float32.
@@ -62,7 +65,7 @@ class Similarities(VectorTable):
         others = [other_words] if is_key(other_words) else list(other_words or ())
         if not others:
             return 1 - self._search().scores(vector)
-        return 1 - self.cosine_similarities(vector, self._vectors(others))
+        return 1 - cosines(self._vectors(others), unit_query(vector, self.vector_size)).astype(np.float32)
 
     def n_similarity(self, ws1: Sequence[Any], ws2: Sequence[Any]) -> np.float32:
         """The cosine between the mean vectors of two lists of words; words that aren't there are left out.

@@ -57,7 +57,8 @@ def vector_dtype(dtype: DTypeLike | None) -> np.dtype[Any]:
     except TypeError:
         chosen = None
     if chosen not in (np.dtype(np.float32), np.dtype(np.float16)):
-        raise ArgumentError("vectors can't be kept in this dtype", got=dtype, expected="float32 or float16")
+        got = dtype if chosen is None else chosen
+        raise ArgumentError("vectors can't be kept in this dtype", got=got, expected="float32 or float16")
     return chosen
 
 

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,41 @@ from foreword.errors import ArgumentError
 from foreword.vectors.keys import encode
 from foreword.vectors.readers.arrays import KEY_OFFSETS, KEYS, VECTORS
 
-__all__ = ["write_npy", "write_safetensors", "write_word2vec"]
+__all__ = ["Format", "write", "write_npy", "write_safetensors", "write_word2vec"]
 
 _AT_ONCE = 1 << 12  # rows
 _SAFETENSORS = {"float16": "F16", "float32": "F32", "float64": "F64"}
 
 PathLike = str | os.PathLike[str]
+
+Format = Literal["word2vec-binary", "word2vec-text", "glove", "safetensors", "npy"]
+_BY_SUFFIX: dict[str, Format] = {".bin": "word2vec-binary", ".safetensors": "safetensors", ".npy": "npy"}
+
+
+def write(
+    path: PathLike,
+    keys: Sequence[str],
+    vectors: NDArray[np.floating[Any]],
+    *,
+    format: Format | None = None,  # noqa: A002
+) -> Format:
+    """Write keys and vectors in the format named, or that of the suffix: .bin word2vec-binary, .safetensors, .npy,
+    else word2vec-text. Gives the format.
+
+    Raises:
+        ArgumentError: there is no such format, or it can't hold a key.
+        FileError: the file can't be written.
+    """
+    chosen: Format = format or _BY_SUFFIX.get(Path(path).suffix, "word2vec-text")
+    if chosen not in get_args(Format):
+        raise ArgumentError("unknown format", got=repr(chosen), expected=", ".join(get_args(Format)))
+    if chosen == "safetensors":
+        write_safetensors(path, keys, vectors)
+    elif chosen == "npy":
+        write_npy(path, keys, vectors)
+    else:
+        write_word2vec(path, keys, vectors, binary=chosen == "word2vec-binary", header=chosen != "glove")
+    return chosen
 
 
 def write_word2vec(
