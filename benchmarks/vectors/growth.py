@@ -8,6 +8,7 @@ are made by the benchmark (3·10⁶ × 300 takes 3.6 GB and as much again for it
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import statistics
@@ -20,6 +21,8 @@ import foreword
 from runner import arguments, machine
 from vectors.inputs import binary_file, warm
 
+GROUND, FAINT, GRID = "#fdfdfd", "#5f6871", "#e3e6e9"
+DARK = {"ground": "#14171b", "faint": "#98a1ab", "grid": "#2a2f36"}
 SIZES = [10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000]
 CODE = """
 import json, statistics, sys, time
@@ -52,7 +55,6 @@ def main() -> None:
         path = binary_file(n, options.dim)
         store = foreword.load(path)._store
         assert store is not None
-        warm(store.path / "x")
         for file in store.path.iterdir():
             warm(file)
         runs = []
@@ -75,20 +77,49 @@ def main() -> None:
 
 
 def draw(rows: list[list[float]], path: Path, dim: int) -> None:
+    """The table as a picture, on its own ground, dark where the reader's system is."""
     import matplotlib as mpl
 
     mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "foreword"
+    mpl.rcParams |= {"svg.hashsalt": "foreword", "svg.fonttype": "path", "font.size": 10}
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7.2, 4.0), layout="constrained", facecolor=GROUND)
+    axes.set_facecolor(GROUND)
     ns = [row[0] for row in rows]
-    for column, (label, marker) in enumerate((("open", "o"), ("first query", "s"), ("warm query", "^")), 1):
-        axes.plot(ns, [row[column] for row in rows], marker=marker, label=label)
-    axes.set(xscale="log", yscale="log", xlabel=f"rows of {dim} elements", ylabel="milliseconds")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, metadata={"Date": None})
+    lines = (("first query", 2, "#d9762b", "s"), ("warm query", 3, "#3f8f5f", "^"), ("open", 1, "#4a7fd0", "o"))
+    for label, column, colour, marker in lines:
+        times = [row[column] for row in rows]
+        axes.plot(ns, times, marker=marker, markersize=5, linewidth=2, color=colour)
+        told = f"{label}\n{times[-1]:,.3g} ms"
+        axes.annotate(told, (ns[-1], times[-1]), (10, 0), textcoords="offset points", va="center", color=colour)
+    axes.set(xscale="log", yscale="log", xlim=(ns[0] / 1.3, ns[-1] * 3.2))
+    axes.set_xticks(ns, [f"{n / 1e6:g} M" if n >= 1e6 else f"{n // 1000} k" for n in ns])
+    axes.set_yticks(ticks := [0.1, 0.3, 1, 3, 10, 30, 100, 300], [f"{tick:g}" for tick in ticks])
+    lowest, highest = (pick(min(row[1:]) if pick is min else max(row[1:]) for row in rows) for pick in (min, max))
+    axes.set_ylim(lowest / 1.6, highest * 1.6)
+    axes.minorticks_off()
+    axes.tick_params(colors=FAINT, length=0)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xlabel(f"rows of {dim} elements", color=FAINT)
+    axes.set_title("milliseconds", loc="left", color=FAINT, fontsize=10)
+    told = io.StringIO()
+    figure.savefig(told, format="svg", facecolor=GROUND, metadata={"Date": None})
+    path.write_text(_with_both_grounds(told.getvalue()))
+
+
+def _with_both_grounds(svg: str) -> str:
+    """The colours of ground, text and grid as variables, which dark systems get others of."""
+    names = dict(zip((GROUND, FAINT, GRID), ("ground", "faint", "grid"), strict=True))
+    for colour, name in names.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    light = ";".join(f"--{name}:{colour}" for colour, name in names.items())
+    dark = ";".join(f"--{name}:{colour}" for name, colour in DARK.items())
+    style = f"<style>:root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
+    return svg.replace("<defs>", style + "<defs>", 1)
 
 
 if __name__ == "__main__":
