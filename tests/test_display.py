@@ -138,6 +138,8 @@ def test_commands_draw_what_they_print(tmp_path):
             ["tokens", "show", "Every effort moves you", "--json"],
             ["inspect", store],
             ["inspect", store, "--windows", "--context-length", "4"],
+            ["embed", store, str(tmp_path / "rows.safetensors")],
+            ["embed", store, str(tmp_path / "rows")],
         )
     ):
         path = tmp_path / f"{i}.svg"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+
+from foreword.cli._plot import Plot
 
 
 def embed(
@@ -29,6 +31,7 @@ def embed(
         Literal["file", "line", "blank-line"], typer.Option(help="How documents are told apart in text files.")
     ] = "file",
     field: Annotated[str, typer.Option(help="What holds the text in jsonl, parquet and csv.")] = "text",
+    plot: Plot = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as data.")] = False,
 ) -> None:
     """Write the embeddings of a corpus to a file: by word vectors, or by an input layer's token table.
@@ -48,9 +51,25 @@ def embed(
         documents=documents,
         field=field,
     )
+    if plot is not None:
+        from foreword import display
+
+        display.embedding(_beginning(done.path, min(done.rows, 64))).plot(plot)
     if as_json:
         print(json.dumps(dataclasses.asdict(done), default=str))
         return
     kind = "tokens" if layer else "words"
     print(f"{done.path}: {done.rows:,} × {done.dim} float32")
     print(f"{done.documents:,} documents, {done.tokens:,} {kind}, {done.unknown:,} of them without a vector")
+
+
+def _beginning(path: Path, rows: int) -> Any:
+    """The first rows of what was written: float32 [rows, D]."""
+    if path.is_dir():
+        import numpy as np
+
+        return np.load(path / "embeddings.npy", mmap_mode="r")[:rows]
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy") as file:
+        return file.get_slice("embeddings")[:rows]
