@@ -18,7 +18,8 @@ import pytest
 
 from faulty_server import change, cut, fail, manners, running, stall
 from foreword import _download
-from foreword._download import Patience, fetch, mirrored
+from foreword._download import Patience, fetch
+from foreword._urls import mirrored
 from foreword.errors import ArgumentError, DownloadError, FileError, MissingFileError
 
 DATA = bytes(range(256)) * 12_000  # 3 MB

@@ -7,14 +7,10 @@
 
 A broken transfer goes on where it broke (``Range``), where the server can tell that the file is still the same
 (``If-Range`` with the ETag or the date), or a checksum can. What may pass is tried again, after the time the server
-asks for (``Retry-After``), else after twice the last pause. The standard library's urllib talks to http and https
-servers, through the proxies of the environment; certificates are always checked.
+asks for (``Retry-After``), else after twice the last pause.
 
-    FOREWORD_MIRROR    where to take every file from: MIRROR/HOST/PATH for https://HOST/PATH (wget -x makes such)
-    FOREWORD_OFFLINE   set to 1: nothing is fetched; what is missing is an error
-
-Not for: unpacking, or knowing what the bytes mean. Nothing that was downloaded is ever run. Costs: one connection; the
-checksum reads the file once more, 0.5–2 GB/s.
+Not for: which URLs are fetched, and by what (``_urls``); unpacking, or knowing what the bytes mean. Nothing that was
+downloaded is ever run. Costs: one connection; the checksum reads the file once more, 0.5–2 GB/s.
 """
 
 from __future__ import annotations
@@ -37,13 +33,14 @@ from dataclasses import asdict, dataclass
 from email.message import Message
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from foreword._files import atomic_write, explained, lock
 from foreword._progress import progress
+from foreword._urls import checked, mirrored, offline, opener, shown
 from foreword.errors import ArgumentError, DownloadError, FileError, ForewordError
 
-__all__ = ["PATIENCE", "Patience", "fetch", "is_url", "mirrored", "offline"]
+__all__ = ["PATIENCE", "Patience", "fetch"]
 
 _PIECE = 1 << 20
 _PROGRESS = 1 << 20  # a try that brought this much that was not there before does not count as a failure
@@ -68,38 +65,6 @@ class Patience:
 
 
 PATIENCE = Patience()
-
-
-def is_url(name: str) -> bool:
-    """Whether ``name`` is a URL of a kind that can be fetched.
-
-    >>> is_url("https://example.org/a.txt"), is_url("file:///a.txt"), is_url("a.txt"), is_url("C:/a.txt")
-    (True, True, False, False)
-    """
-    return name.partition("://")[0].lower() in ("http", "https", "file") and "://" in name
-
-
-def offline() -> bool:
-    """Whether the user wants nothing fetched: FOREWORD_OFFLINE is set, to something else than 0."""
-    return os.environ.get("FOREWORD_OFFLINE", "0") not in ("", "0")
-
-
-def mirrored(url: str) -> str:
-    """Where ``url`` is taken from: FOREWORD_MIRROR/HOST/PATH where that is set, else ``url`` itself.
-
-    Raises:
-        ArgumentError: FOREWORD_MIRROR is no URL.
-    """
-    mirror = os.environ.get("FOREWORD_MIRROR")
-    if not mirror or url.lower().startswith("file:"):
-        return url
-    if not is_url(mirror):
-        raise ArgumentError(
-            "FOREWORD_MIRROR must be a URL", got=repr(mirror), expected="https://…, http://… or file:///…"
-        )
-    parts = urlsplit(url)
-    query = f"?{parts.query}" if parts.query else ""
-    return f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}{query}"
 
 
 def fetch(
@@ -127,7 +92,7 @@ def fetch(
         FileError: it can't be written. What has come so far stays, and the next call goes on from there.
     """
     target = Path(path)
-    url = _checked(url)
+    url = checked(url)
     if target.is_file():
         return target
     with explained("make the folder", target.parent):
@@ -136,19 +101,6 @@ def fetch(
         if not target.is_file():
             _Download(mirrored(url), target, checksum, size).run(patience)
     return target
-
-
-def _checked(url: str) -> str:
-    """A URL that can be fetched, its spaces and letters beyond ASCII quoted."""
-    try:
-        parts = urlsplit(url) if is_url(url) else None
-    except ValueError:
-        parts = None
-    if parts is None or (parts.scheme != "file" and not parts.hostname):
-        raise ArgumentError("not a URL that can be fetched", got=repr(url), expected="https://…, http://… or file:///…")
-    if "@" in parts.netloc:
-        raise ArgumentError("a URL with a name or password in it is not fetched", got=f"a URL of {parts.hostname}")
-    return quote(url, safe="%/:=&?~#+!$,;'@()*[]")
 
 
 class _TemporaryError(Exception):
@@ -190,7 +142,7 @@ class _Download:
 
     def __init__(self, url: str, target: Path, checksum: str | None, size: int | None) -> None:
         self.url, self.target, self.checksum, self.size = url, target, checksum, size
-        self.shown = _shown(url)
+        self.shown = shown(url)
         self.partial = target.with_name(f".{target.name}.download")
         self.notes = target.with_name(f".{target.name}.download.json")
         self.pieced = False  # whether the bytes came by more than one connection
@@ -300,7 +252,7 @@ class _Download:
             if noted.validator:
                 headers["If-Range"] = noted.validator
         request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 (the opener knows http and https only)
-        with self._told(), _opener().open(request, timeout=silence) as answer:
+        with self._told(), opener().open(request, timeout=silence) as answer:
             if answer.status == 206 and noted is not None:
                 self._write(answer.read1, self._part(answer.headers, noted))
             else:
@@ -454,39 +406,6 @@ _REFUSALS = {
     404: ("there is no such file on the server", "check the URL"),
     410: ("the file is no longer on the server", "look for it elsewhere"),
 }
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow redirects to http and https only, and never from https to http."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        old, new = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
-        if new not in ("http", "https") or (old, new) == ("https", "http"):
-            fp.close()
-            raise DownloadError(
-                "the server points to a place that is not safe", got=_shown(newurl), where=_shown(req.full_url)
-            )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """What opens http and https URLs, and nothing else."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        _Redirects(),
-    ):
-        opener.add_handler(handler)
-    return opener
-
-
-def _shown(url: str) -> str:
-    """A URL for messages: without its query, which may hold a secret."""
-    return urlsplit(url)._replace(query="", fragment="").geturl()
 
 
 def _hashed(url: str) -> str:

@@ -23,8 +23,9 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
-from foreword._download import fetch, is_url
+from foreword._download import fetch
 from foreword._files import atomic_write, cache_folder, explained, lock
+from foreword._urls import is_url
 from foreword.errors import ArgumentError, DownloadError, FormatError, UnknownNameError
 
 __all__ = ["is_remote", "obtain"]
