@@ -150,6 +150,15 @@ def test_commands_draw_what_they_print(tmp_path):
         assert path.read_text().startswith("<?xml")
 
 
+def test_a_picture_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    (tmp_path / "corpus.txt").write_text("one two three")
+    words = ["embed", tmp_path / "corpus.txt", tmp_path / "rows", "--plot", tmp_path / "out.gif"]
+    done = subprocess.run([sys.executable, "-m", "foreword", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "unknown kind of picture" in done.stderr
+    assert not (tmp_path / "rows").exists()
+
+
 def test_what_has_no_picture_says_so(tokenizer, tmp_path, monkeypatch):
     with pytest.raises(ArgumentError, match="no picture"):
         display.vectors(fw.KeyedVectors(3)).plot()

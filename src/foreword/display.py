@@ -84,8 +84,8 @@ class Display:
         """
         if self.draw is None:
             raise ArgumentError("this display has no picture", fix="print it, or show it in a notebook")
-        if path is not None and Path(path).suffix.lower() not in _FORMATS:
-            raise ArgumentError("unknown kind of picture", got=os.fspath(path), expected=" or ".join(_FORMATS))
+        if path is not None:
+            check_picture(path)
         try:
             from matplotlib.figure import Figure
         except ImportError:
@@ -97,6 +97,12 @@ class Display:
                 warnings.filterwarnings("ignore", message=".*missing from font.*")  # drawn as a box
                 figure.savefig(file, format=Path(path).suffix.lower()[1:], dpi=150)
         return figure
+
+
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """Raise ArgumentError where a picture can't be written to a file of this name."""
+    if Path(path).suffix.lower() not in _FORMATS:
+        raise ArgumentError("unknown kind of picture", got=os.fspath(path), expected=", ".join(_FORMATS))
 
 
 # ---------------------------------------------------------------- tokens and batches
@@ -470,6 +476,7 @@ def _wrapped(chips: list[tuple[str, int]]) -> list[list[tuple[str, int]]]:
 
 
 def _width(chips: list[tuple[str, int]]) -> float:
+    """In characters of a word's type; ids are set smaller."""
     return sum(max(len(word), 0.7 * len(str(id_))) + 1 for word, id_ in chips)
 
 
@@ -478,12 +485,14 @@ def _draw_chips(axes: Axes, rows: list[list[tuple[str, int]]], *, title: str) ->
     widest = max(_LINE, *map(_width, rows))
     size = min(9.0, 9.0 * _LINE / widest)
     for line, row in enumerate(rows):
-        for i, (word, id_) in enumerate(row):
+        place = 0.0
+        for word, id_ in row:
             if id_ >= 0:
                 box = {"boxstyle": "square,pad=0.2", "facecolor": _terminal_colour(id_), "edgecolor": "none"}
-                axes.text(_width(row[:i]), line, word, family="monospace", fontsize=size, parse_math=False, bbox=box)
+                axes.text(place, line, word, family="monospace", fontsize=size, parse_math=False, bbox=box)
                 if word.strip() != str(id_):
-                    axes.text(_width(row[:i]), line + 0.42, str(id_), fontsize=0.6 * size, color="#6b645a")
+                    axes.text(place, line + 0.42, str(id_), fontsize=0.6 * size, color="#6b645a")
+            place += _width([(word, id_)])
     axes.set(xlim=(-1, widest), ylim=(max(8, len(rows)), -1), title=title)
     axes.axis("off")
 

@@ -78,6 +78,25 @@ def test_against_the_obvious_way(tmp_path_factory, documents, end, shard_tokens,
     store.verify()
 
 
+def test_the_calling_thread_encodes_what_would_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{i} bottles of beer on the wall " * 50 for i in range(200)]
+    alone = content(prepare(texts, tmp_path / "w1", workers=1).path)
+    encode, here = blocks_module.encode_block, []
+
+    def slow(task: blocks_module.Task, block: blocks_module.Block) -> blocks_module.Encoded:
+        here.append(threading.current_thread() is threading.main_thread())
+        time.sleep(0 if here[-1] else 0.005)
+        return encode(task, block)
+
+    monkeypatch.setattr(blocks_module, "encode_block", slow)
+    monkeypatch.setattr(blocks_module, "BLOCK_BYTES", 2_000)
+    for patience, wanted in ((0.01, {True, False}), (60, {False})):
+        monkeypatch.setattr(blocks_module, "PATIENCE", patience)
+        here.clear()
+        assert content(prepare(texts, tmp_path / f"p{patience}", workers=2).path) == alone
+        assert set(here) == wanted
+
+
 def test_the_same_bytes_at_any_number_of_workers(tmp_path: Path) -> None:
     documents = write_corpus(tmp_path / "corpus")
     first = prepare(tmp_path / "corpus", tmp_path / "w1", workers=1, shard_tokens=50_000)

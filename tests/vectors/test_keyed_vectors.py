@@ -244,6 +244,12 @@ def test_an_indexer_is_asked(wv):
         lambda wv: wv.most_similar([3.5]),
         lambda wv: wv.most_similar([("king", "much")]),
         lambda wv: wv.most_similar([None]),
+        lambda wv: wv.most_similar(b"king"),
+        lambda wv: wv.most_similar([b"king"]),
+        lambda wv: wv.most_similar([b"ab"]),  # not the word 97 of weight 98
+        lambda wv: wv.most_similar(3.5),
+        lambda wv: wv.most_similar_batch(b"king"),
+        lambda wv: wv.doesnt_match(b"king"),
         lambda wv: wv.most_similar(np.ones(5)),
         lambda wv: wv.most_similar([np.array([np.nan] * 12)]),
         lambda wv: wv.most_similar("king", restrict_vocab=-1),

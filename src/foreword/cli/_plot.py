@@ -9,4 +9,16 @@ import typer
 
 __all__ = ["Plot"]
 
-Plot = Annotated[Path | None, typer.Option("--plot", help="Draw it to a file: .png, .svg or .pdf.", show_default=False)]
+
+def _checked(path: Path | None) -> Path | None:
+    if path is not None:  # before the work is done, not after it
+        from foreword import display
+
+        display.check_picture(path)
+    return path
+
+
+Plot = Annotated[
+    Path | None,
+    typer.Option("--plot", help="Draw it to a file: .png, .svg or .pdf.", show_default=False, callback=_checked),
+]

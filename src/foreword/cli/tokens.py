@@ -170,9 +170,13 @@ def inspect(
     if verify:
         opened.verify()
     found = look(opened, first=first, top=top)
-    cut = {"context_length": context_length, "stride": stride, "within": within, "tail": tail, "packing": packing}
-    data = window_options.dataset(opened, **cut) if windows else None  # type: ignore[arg-type]
-    epoch = None if data is None else window_options.report(data, opened, batch_size=batch_size)
+    data = epoch = None
+    if windows:
+        from foreword.windows import WindowDataset
+
+        cut: dict[str, Any] = {"stride": stride, "within": within, "tail": tail, "packing": packing}
+        data = WindowDataset(opened, context_length=context_length, **cut)
+        epoch = window_options.report(data, opened, batch_size=batch_size)
     if plot is not None:
         from foreword import display
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from foreword.tokens import TokenStore
     from foreword.windows import EpochReport, WindowDataset
 
-__all__ = ["as_data", "dataset", "report"]
+__all__ = ["as_data", "report"]
 
 Windows = Annotated[bool, typer.Option("--windows", help="Print also what an epoch of windows trains on.")]
 ContextLength = Annotated[int, typer.Option(help="With --windows: tokens a window.")]
@@ -22,16 +22,6 @@ BatchSize = Annotated[int, typer.Option(help="With --windows: windows a batch.")
 Within = Annotated[str, typer.Option(help="With --windows: stream, or document.")]
 Tail = Annotated[str | None, typer.Option(help="With --windows: drop, pad or keep.", show_default="drop")]
 Packing = Annotated[str | None, typer.Option(help="With --windows: best-fit, of whole documents.", show_default=False)]
-
-
-def dataset(
-    store: TokenStore, *, context_length: int, stride: int | None, within: str, tail: str | None, packing: str | None
-) -> WindowDataset:
-    """The windows of a store."""
-    from foreword.windows import WindowDataset
-
-    cut: dict[str, Any] = {"within": within, "tail": tail, "packing": packing}
-    return WindowDataset(store, context_length=context_length, stride=stride, **cut)
 
 
 def report(data: WindowDataset, store: TokenStore, *, batch_size: int) -> EpochReport:

@@ -4,15 +4,16 @@
 
 What a block holds changes no bytes of a store, so neither does the number of workers.
 
-Not for: reading or writing. Costs: 2 · workers + 2 blocks in memory.
+Not for: reading or writing. Costs: 4 · workers + 2 blocks in memory.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +24,11 @@ from foreword.tokens.tokenizer import Tokenizer
 __all__ = ["Block", "BlockEncoder", "Encoded", "Framing", "Task", "Threads", "Workers", "encode_block"]
 
 BLOCK_BYTES = 1 << 20
+# Blocks that may wait, for each worker.
+AHEAD = 4
+# Seconds that a run's calling thread waits, in all, before it encodes too: what an encoder of its own takes to build
+# and warm. So a short run that is held up only while the first encoder is built does not pay for a second.
+PATIENCE = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,17 +81,25 @@ class Threads:
         self._others = max(1, count - 1)
         self._pool = ThreadPoolExecutor(self._others, thread_name_prefix="foreword-encode")
         self._given: collections.deque[Future[Encoded]] = collections.deque()
+        self._patience = PATIENCE
 
     def submit(self, block: Block) -> Future[Encoded]:
         """Encode a block on another thread, or here where those have enough to do."""
         while self._given and self._given[0].done():
             self._given.popleft()
-        if self.count > 1 and len(self._given) > 2 * self.count:
+        if self.count > 1 and len(self._given) > AHEAD * self.count and not self._waited_for(self._given[0]):
             here: Future[Encoded] = Future()
             here.set_result(encode_block(self._task, block))
             return here
         self._given.append(self._pool.submit(encode_block, self._task, block))
         return self._given[-1]
+
+    def _waited_for(self, due: Future[Encoded]) -> bool:
+        """Whether a block is done within what is left of the calling thread's patience."""
+        began = time.monotonic()
+        done = wait([due], max(0.0, self._patience)).done
+        self._patience -= time.monotonic() - began
+        return bool(done)
 
     def close(self) -> None:
         """Wait for the blocks that are being encoded, and end."""
@@ -108,7 +122,7 @@ class BlockEncoder:
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self._limit = 2 * workers.count + 1
+        self._limit = AHEAD * workers.count + 1
         self._pending: collections.deque[Future[Encoded]] = collections.deque()
         self._block = Block()
         self.begins = True  # whether the next piece begins a document

@@ -14,8 +14,8 @@ from typing import Any
 __all__ = ["compiled"]
 
 
-def compiled(signature: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` compiled for ``signature``; it releases the interpreter's lock.
+def compiled(signature: Any, function: Callable[..., Any], *, fastmath: bool | set[str] = False) -> Callable[..., Any]:
+    """``function`` compiled for ``signature``; it releases the interpreter's lock. ``fastmath`` as numba takes it.
 
     Raises:
         ImportError: numba is not there, can't compile here, or is unwanted (``FOREWORD_KERNELS=0``).
@@ -27,9 +27,9 @@ def compiled(signature: Any, function: Callable[..., Any]) -> Callable[..., Any]
     try:
         with _without_extensions():
             try:
-                return numba.njit([signature], nogil=True, cache=True)(function)  # type: ignore[no-any-return]
-            except RuntimeError:  # no folder takes the cache
-                return numba.njit([signature], nogil=True)(function)  # type: ignore[no-any-return]
+                return numba.njit([signature], nogil=True, fastmath=fastmath, cache=True)(function)  # type: ignore[no-any-return]
+            except Exception:  # no folder takes the cache, or it is damaged
+                return numba.njit([signature], nogil=True, fastmath=fastmath)(function)  # type: ignore[no-any-return]
     except numba.core.errors.NumbaError as cause:
         raise ImportError(f"numba can't compile here: {cause}") from cause
 
@@ -38,7 +38,8 @@ def compiled(signature: Any, function: Callable[..., Any]) -> Callable[..., Any]
 def _without_extensions() -> Iterator[None]:
     """Have numba not load what other packages teach it of their types: ours need none, and awkward's take 0.1 s.
 
-    Whoever else compiles something in this process has them loaded then.
+    Whoever compiles something in this process later has them loaded then; a first compilation in another thread, in
+    this very moment, does without.
     """
     from numba.core import entrypoints
 

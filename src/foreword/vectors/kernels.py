@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from foreword.vectors._compiling import compiled
+
 __all__ = ["STRIP", "Kernels", "hasten", "load", "missed", "ready"]
 
 _PATIENCE = 0.25
@@ -107,23 +109,14 @@ def _compile() -> Kernels | None:
     scan = size(codes, column, column, query, real, real, size, size, real, out, ids, ids, out, out)
     strip, pairs = types.Array(types.int16, 2, "C"), types.Array(types.int64, 2, "C")
     analogies = types.void(strip, pairs, ids, ids, types.Array(types.int16, 1, "C"))
+    # Sums may be taken in any order and a·b + c fused: the bounds allow for both. No NaN: all input is finite.
+    fast = {"reassoc", "nsz", "contract", "nnan"}
     made: list[Any] = []
     for function, signature in ((_scan, scan), (_analogies, analogies)):
         if _leaving.is_set():
             return None
-        made.append(_njit(function, signature))
+        made.append(compiled(signature, function, fastmath=fast))
     return Kernels(*made)
-
-
-def _njit(function: Callable[..., Any], signature: Any) -> Any:
-    import numba
-
-    # Sums may be taken in any order and a·b + c fused: the bounds allow for both. No NaN: all input is finite.
-    fast = {"reassoc", "nsz", "contract", "nnan"}
-    try:
-        return numba.njit([signature], nogil=True, cache=True, fastmath=fast)(function)
-    except Exception:  # no folder to keep the compiled code in, or a damaged one
-        return numba.njit([signature], nogil=True, fastmath=fast)(function)
 
 
 # Below: Python that numba compiles. It runs as Python too, slowly, and the tests compare both.

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword.errors import ArgumentError
-from foreword.vectors.search import Hits, unit_query
+from foreword.vectors.search import Hits, rising, unit_query
 from foreword.vectors.table import VectorTable, _checked_vector, is_key
 
 __all__ = ["Neighbours"]
@@ -118,7 +118,7 @@ class Neighbours(VectorTable):
         Returns:
             One list of (key, cosine) a query, equal to what ``most_similar`` gives.
         """
-        if is_key(queries):
+        if is_key(queries) or isinstance(queries, bytes):
             raise ArgumentError("a batch is a list of queries", got=repr(queries), fix=f"give [{queries!r}]")
         _whole(topn, "topn")
         means, asked = [], []
@@ -278,7 +278,7 @@ class Neighbours(VectorTable):
     def _chosen(self, keys: Iterable[Any]) -> NDArray[np.int64]:
         if is_key(keys):
             keys = [keys]
-        return np.unique(self._indices(keys))
+        return rising(self._indices(keys))
 
     def _left_out(self, exclude: Iterable[Any], asked: Iterable[Any] = ()) -> NDArray[np.int64]:
         keys = itertools.chain([exclude] if is_key(exclude) else exclude, asked)
@@ -341,7 +341,18 @@ def _listed(items: Any) -> list[Any]:
         return []
     if is_key(items) or (isinstance(items, np.ndarray) and items.ndim == 1 and items.dtype.kind == "f"):
         return [items]
-    return list(items)
+    if isinstance(items, bytes):  # its bytes would be taken for rows
+        raise _unusable(items)
+    try:
+        return list(items)
+    except TypeError:
+        raise _unusable(items) from None
+
+
+def _unusable(item: object) -> ArgumentError:
+    return ArgumentError(
+        "can't search for this", got=repr(item), expected="a word, an index, a vector, or (one of them, weight)"
+    )
 
 
 def _weighted(positive: Any, negative: Any) -> tuple[list[Any], list[float]]:
@@ -355,12 +366,9 @@ def _weighted(positive: Any, negative: Any) -> tuple[list[Any], list[float]]:
                     key, weight = item
                 except (TypeError, ValueError):
                     key = None
-                if not (is_key(key) or isinstance(key, np.ndarray)) or not isinstance(weight, Real):
-                    raise ArgumentError(
-                        "can't search for this",
-                        got=repr(item),
-                        expected="a word, an index, a vector, or (one of them, weight)",
-                    )
+                named = is_key(key) or isinstance(key, np.ndarray)
+                if isinstance(item, bytes) or not named or not isinstance(weight, Real):
+                    raise _unusable(item)
             keys.append(key)
             weights.append(float(weight))
     if not keys:

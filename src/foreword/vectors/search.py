@@ -29,7 +29,7 @@ from foreword.errors import ArgumentError
 from foreword.vectors import _threads, kernels
 from foreword.vectors.codes import Codes, quantise_query
 
-__all__ = ["Hits", "Index", "cosines", "float_slack", "unit_query"]
+__all__ = ["Hits", "Index", "cosines", "float_slack", "rising", "unit_query"]
 
 Float64 = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -461,6 +461,14 @@ def _kth_largest(values: NDArray[np.floating], k: int) -> float:
     return float(np.partition(values, len(values) - k)[len(values) - k]) if len(values) >= k else -np.inf
 
 
+def rising(rows: Rows) -> Rows:
+    """``rows`` sorted, each once; as numpy's ``unique``, which loads numpy.ma, 5 ms of a first query."""
+    rows = np.sort(rows)
+    new = np.ones(len(rows), np.bool_)
+    new[1:] = rows[1:] != rows[:-1]
+    return rows[new]
+
+
 def _without(rows: Rows, left_out: Rows) -> Rows:
     """``rows`` less those in ``left_out``, which is sorted."""
     if len(left_out) == 0:
@@ -473,7 +481,7 @@ def _without(rows: Rows, left_out: Rows) -> Rows:
 def _inside(rows: Rows | None, start: int, stop: int) -> Rows:
     if rows is None:
         return np.empty(0, np.int64)
-    rows = np.unique(np.asarray(rows, dtype=np.int64))
+    rows = rising(np.asarray(rows, dtype=np.int64))
     return rows[(rows >= start) & (rows < stop)]
 
 

@@ -155,8 +155,10 @@ class Similarities(VectorTable):
 
 
 def _words(words: Iterable[Any]) -> list[Any]:
-    if isinstance(words, str):  # its characters are never what was meant
-        raise ArgumentError("expected a list of words", got=f"the string {words!r}", fix="split it into words")
+    if isinstance(words, (str, bytes)):  # its characters are never what was meant
+        raise ArgumentError(
+            "expected a list of words", got=f"{type(words).__name__} {words!r}", fix="split it into words"
+        )
     return list(words)
 
 
