@@ -5,7 +5,7 @@
 - Its Origin, where it has one, must be the very host that it asks, or any page in the same browser could ask.
 - Where a token is set, it must carry the token, as ``Authorization: Bearer``, or as the cookie that a first visit
   with ``?token=`` leaves.
-- Its body must not be larger, nor slower, than the limits say.
+- Its body must not be larger, nor slower, than the limits say, and all that are held at once not larger than theirs.
 
 Answers forbid inline scripts, eval, foreign requests and framing.
 
@@ -15,14 +15,14 @@ Not for: slow heads and idle connections, which are the server's (``server.Conne
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -36,6 +36,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_PIECE = 1 << 16
 _HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -45,13 +46,29 @@ _HEADERS = {
 }
 
 
+class _Refused(Exception):
+    def __init__(self, answer: Response) -> None:
+        self.answer = answer
+
+
+class _Gone(Exception):
+    """The client hung up before its body had come."""
+
+
 class Guard:
-    """Around the whole application, plain ASGI, so that nothing is parsed before it has looked."""
+    """Around the whole application, plain ASGI, so that nothing is parsed before it has looked.
+
+    The body is read first, then one of ``limits.working`` turns is taken, in which the application parses the body
+    and writes its answer, and which is given back before the answer is sent: neither a slow body nor a slow reader
+    keeps others waiting. Bodies and answers together hold no more than ``limits.held_bytes``.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._settings = settings
         self._limits = settings.limits
+        self._turns = asyncio.Semaphore(settings.limits.working)
+        self._held = 0  # bytes of bodies and answers
 
     async def __call__(  # noqa: D102
         self, scope: Scope, receive: Receive, send: Send
@@ -60,7 +77,6 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
         started = False
 
         async def send_guarded(message: Message) -> None:
@@ -74,18 +90,107 @@ class Guard:
                     out["Cache-Control"] = "no-store"
             await send(message)
 
-        refusal = self._refused(scope, headers)
+        refusal = self._refused(scope, Headers(scope=scope))
+        if refusal is None:
+            try:
+                async with asyncio.timeout(self._limits.request_seconds):
+                    await self._serve(scope, receive, send_guarded)
+            except _Gone:
+                return
+            except _Refused as refused:
+                refusal = refused.answer
+            except TimeoutError:
+                if started:  # the client reads too slowly: there is no way to tell it but to hang up
+                    raise
+                refusal = problem(503, "the answer took too long", expected=f"{self._limits.request_seconds:g} seconds")
         if refusal is not None:
             await refusal(scope, receive, send_guarded)
-            return
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._holding() as hold:
+            body = await self._read(receive, hold)
+            async with self._turns:
+                messages, fault = await self._answer(scope, b"".join(body), receive)
+            body.clear()
+            start, answer = messages[0], b"".join(message.get("body", b"") for message in messages[1:])
+            messages.clear()
+            hold(len(answer))
+            await send(start)
+            for at in range(0, max(1, len(answer)), _PIECE):  # each waits until the client has taken those before
+                more = at + _PIECE < len(answer)
+                await send({"type": "http.response.body", "body": answer[at : at + _PIECE], "more_body": more})
+        if fault is not None:
+            raise fault
+
+    async def _read(self, receive: Receive, hold: Callable[[int], None]) -> list[bytes]:
+        """The body, in pieces.
+
+        Raises:
+            _Refused: it is too large or too slow, or there is no room for it.
+            _Gone: the client is.
+        """
+        body: list[bytes] = []
+        size = 0
         try:
-            async with asyncio.timeout(self._limits.request_seconds):
-                await self._app(scope, self._bounded(receive), send_guarded)
+            async with asyncio.timeout(self._limits.body_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _Gone
+                    piece = message.get("body", b"")
+                    hold(len(piece))
+                    size += len(piece)
+                    if size > self._limits.body_bytes:
+                        raise _Refused(problem(413, "the body is too large"))
+                    body.append(piece)
+                    if not message.get("more_body", False):
+                        return body
         except TimeoutError:
-            if started:  # the client reads too slowly: there is no way to tell it but to hang up
+            raise _Refused(problem(408, "the body took too long")) from None
+
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive) -> tuple[list[Message], Exception | None]:
+        """The application's whole answer; and its fault, where it answered one, for the server's log."""
+        messages: list[Message] = []
+        read = False
+
+        async def replay() -> Message:
+            nonlocal read
+            if read:  # what comes now is the disconnect, whenever it likes
+                return await receive()
+            read = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def collect(message: Message) -> None:
+            messages.append(message)
+
+        try:
+            await self._app(scope, replay, collect)
+        except Exception as fault:
+            if not messages:
                 raise
-            answer = problem(503, "the answer took too long", expected=f"{self._limits.request_seconds:g} seconds")
-            await answer(scope, receive, send_guarded)
+            return messages, fault
+        return messages, None
+
+    @contextlib.contextmanager
+    def _holding(self) -> Iterator[Callable[[int], None]]:
+        """A function that counts bytes as held, until the end of the block.
+
+        Raises:
+            _Refused: from the function, where there is no room for them.
+        """
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            if size and self._held + size > self._limits.held_bytes:
+                raise _Refused(problem(503, "the server is busy", fix="ask again in a moment"))
+            held += size
+            self._held += size
+
+        try:
+            yield hold
+        finally:
+            self._held -= held
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
         """The answer to a request that may not pass; None to let it."""
@@ -126,31 +231,6 @@ class Guard:
         return problem(
             401, "the token is missing or wrong", fix="open the address with ?token= that the server printed"
         )
-
-    def _bounded(self, receive: Receive) -> Receive:
-        """``receive`` that counts the body's bytes and seconds."""
-        size = 0
-        deadline: float | None = None
-        complete = False
-
-        async def bounded() -> Message:
-            nonlocal size, deadline, complete
-            if complete:  # what comes now is the disconnect, whenever it likes
-                return await receive()
-            loop = asyncio.get_running_loop()
-            deadline = loop.time() + self._limits.body_seconds if deadline is None else deadline
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError:
-                raise HTTPException(408, "the body took too long") from None
-            size += len(message.get("body", b""))
-            if size > self._limits.body_bytes:
-                raise HTTPException(413, "the body is too large")
-            complete = not message.get("more_body", False)
-            return message
-
-        return bounded
 
 
 def host_name(host: str) -> str:

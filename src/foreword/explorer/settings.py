@@ -23,6 +23,8 @@ class Limits:
         request_seconds: the longest that a request may take, its answer read included.
         head_seconds, head_bytes: the same for a request's head, which the server reads before the application sees it.
         connections: more than these at once are answered 503.
+        held_bytes: the bodies and answers of all requests under way; one for which there is no room is answered 503.
+        working: how many requests are worked on at once; others wait for their turn.
         text_characters: the longest text.
         answer_floats: the largest array of an answer, in elements.
         table_floats: the largest embedding table that a request may draw, in elements.
@@ -37,6 +39,8 @@ class Limits:
     head_seconds: float = 10
     head_bytes: int = 32_768
     connections: int = 1_000
+    held_bytes: int = 1 << 28
+    working: int = 8
     text_characters: int = 100_000
     answer_floats: int = 1 << 19
     table_floats: int = 1 << 26
