@@ -46,12 +46,12 @@ _HEADERS = {
 }
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     def __init__(self, answer: Response) -> None:
         self.answer = answer
 
 
-class _Gone(Exception):
+class _GoneError(Exception):
     """The client hung up before its body had come."""
 
 
@@ -95,9 +95,9 @@ class Guard:
             try:
                 async with asyncio.timeout(self._limits.request_seconds):
                     await self._serve(scope, receive, send_guarded)
-            except _Gone:
+            except _GoneError:
                 return
-            except _Refused as refused:
+            except _RefusedError as refused:
                 refusal = refused.answer
             except TimeoutError:
                 if started:  # the client reads too slowly: there is no way to tell it but to hang up
@@ -126,8 +126,8 @@ class Guard:
         """The body, in pieces.
 
         Raises:
-            _Refused: it is too large or too slow, or there is no room for it.
-            _Gone: the client is.
+            _RefusedError: it is too large or too slow, or there is no room for it.
+            _GoneError: the client is.
         """
         body: list[bytes] = []
         size = 0
@@ -136,17 +136,17 @@ class Guard:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise _Gone
+                        raise _GoneError
                     piece = message.get("body", b"")
                     hold(len(piece))
                     size += len(piece)
                     if size > self._limits.body_bytes:
-                        raise _Refused(problem(413, "the body is too large"))
+                        raise _RefusedError(problem(413, "the body is too large"))
                     body.append(piece)
                     if not message.get("more_body", False):
                         return body
         except TimeoutError:
-            raise _Refused(problem(408, "the body took too long")) from None
+            raise _RefusedError(problem(408, "the body took too long")) from None
 
     async def _answer(self, scope: Scope, body: bytes, receive: Receive) -> tuple[list[Message], Exception | None]:
         """The application's whole answer; and its fault, where it answered one, for the server's log."""
@@ -176,14 +176,14 @@ class Guard:
         """A function that counts bytes as held, until the end of the block.
 
         Raises:
-            _Refused: from the function, where there is no room for them.
+            _RefusedError: from the function, where there is no room for them.
         """
         held = 0
 
         def hold(size: int) -> None:
             nonlocal held
             if size and self._held + size > self._limits.held_bytes:
-                raise _Refused(problem(503, "the server is busy", fix="ask again in a moment"))
+                raise _RefusedError(problem(503, "the server is busy", fix="ask again in a moment"))
             held += size
             self._held += size
 
