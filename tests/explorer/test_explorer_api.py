@@ -207,18 +207,6 @@ def test_find_gives_every_place_and_goes_on(client, monkeypatch):
     assert whole["next"] is None
 
 
-def test_find_crosses_the_slices_it_reads(client, stores, monkeypatch):
-    from foreword.explorer.api import stores as module
-
-    store = fw.TokenStore.open(stores / "corpus" / "train")
-    for at in range(len(store) - 3):
-        wanted = [int(id_) for id_ in store[at : at + 3]]
-        expected = [i for i in range(len(store) - 2) if store[i : i + 3].tolist() == wanted]
-        for step in (1, 2, 5):
-            monkeypatch.setattr(module, "_SLICE", step)
-            assert client.post("stores/find", {"store": "corpus/train", "ids": wanted}).json["places"] == expected
-
-
 def test_the_openapi_document_names_every_operation(client):
     document = client.get("openapi.json").json
     operations = {f"{method} {path}" for path, item in document["paths"].items() for method in item}

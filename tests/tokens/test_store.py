@@ -35,6 +35,36 @@ def copy(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
+@settings(deadline=None)
+@given(data=st.data())
+def test_find_is_a_plain_search(data, tmp_path_factory) -> None:
+    """Against comparing at every place, over shards and slices; few different ids, so that much is found."""
+    texts = data.draw(st.lists(st.text("ab", min_size=1, max_size=12), min_size=1, max_size=6))
+    store = prepare(texts, tmp_path_factory.mktemp("find") / "store", tokenizer="bytes", shard_tokens=8)
+    tokens = store[:].tolist()
+    at = data.draw(st.integers(0, len(tokens) - 1))
+    wanted = tokens[at : at + data.draw(st.integers(1, 5))]
+    start, stop = data.draw(st.integers(0, len(tokens) + 2)), data.draw(st.none() | st.integers(0, len(tokens) + 2))
+    naive = [i for i in range(len(tokens) - len(wanted) + 1) if tokens[i : i + len(wanted)] == wanted]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("foreword.tokens.store._SLICE", data.draw(st.integers(1, 9)))
+        found = list(store.find(wanted, start=start, stop=stop))
+    assert found == [i for i in naive if start <= i and (stop is None or i < stop)]
+
+
+def test_find_refuses_what_is_no_sequence(made: Path) -> None:
+    store = TokenStore.open(made)
+    for wrong in ([], [[1]], [1.5], ["a"]):
+        with pytest.raises(ArgumentError, match="integers"):
+            store.find(wrong)
+    for places in ({"start": -1}, {"stop": -1}):
+        with pytest.raises(ArgumentError, match="not negative"):
+            store.find([1], **places)
+    assert list(store.find([1 << 31])) == []
+    assert list(store.find([1] * (len(store) + 1))) == []
+    assert next(store.find(store.document(3))) == store.offsets[3]
+
+
 def test_slices_documents_and_pickle(made: Path) -> None:
     store = TokenStore.open(made)
     assert len(store.shards) > 2

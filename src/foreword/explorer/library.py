@@ -14,7 +14,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,18 @@ from foreword.vectors.word_map import pca
 if TYPE_CHECKING:
     from foreword import KeyedVectors, Tokenizer, TokenStore
 
-__all__ = ["Library", "Words"]
+__all__ = ["Library", "StorePlace", "Words"]
 
 T = TypeVar("T")
 _DEPTH = 3  # folders below an allowed one that are searched for stores
 _CLUSTERS = 10
+
+
+class StorePlace(NamedTuple):
+    """Where a store is, and the same as it was given at start."""
+
+    path: Path
+    source: str
 
 
 class Words:
@@ -71,47 +78,42 @@ class Words:
 
 
 class Library:
-    """Everything by name."""
+    """Everything by name.
+
+    Attributes:
+        vectors, tokenizers: for each name what it stands for, as it was given at start; the default first.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._locks = {kind: threading.Lock() for kind in ("vectors", "tokenizer", "store")}
         self._opened: dict[tuple[str, str], Any] = {}
-        self._vectors = _named(settings.vectors)
-        self._tokenizers = _named(settings.tokenizers)
-        self._stores = tuple(Path(path).resolve() for path in settings.stores)
-
-    @property
-    def vector_names(self) -> list[str]:
-        """Of word vectors, the default first."""
-        return list(self._vectors)
-
-    @property
-    def tokenizer_names(self) -> list[str]:
-        """Of tokenizers, the default first."""
-        return list(self._tokenizers)
+        self.vectors = _named(settings.vectors)
+        self.tokenizers = _named(settings.tokenizers)
+        self._stores = tuple((path, Path(path).resolve()) for path in settings.stores)
 
     def words(self, name: str) -> Words:
         """Word vectors by name; the first time, they are loaded."""
-        source = _known("word vectors", name, self._vectors)
+        source = _known("word vectors", name, self.vectors)
         return self._open("vectors", name, lambda: Words(name, foreword.load(source)))
 
     def tokenizer(self, name: str) -> Tokenizer:
         """A tokenizer by name."""
-        source = _known("tokenizer", name, self._tokenizers)
+        source = _known("tokenizer", name, self.tokenizers)
         return self._open("tokenizer", name, lambda: foreword.get_tokenizer(source))
 
-    def store_paths(self) -> dict[str, Path]:
+    def stores(self) -> dict[str, StorePlace]:
         """The stores below the allowed folders, by name."""
-        found: dict[str, Path] = {}
-        for root in self._stores:
+        found: dict[str, StorePlace] = {}
+        for given, root in self._stores:
             for path in _stores_below(root):
-                inner = path.relative_to(root).as_posix()
-                found.setdefault(root.name if inner == "." else f"{root.name}/{inner}", path)
+                inner = path.relative_to(root)
+                name = Path(root.name, inner).as_posix()
+                found.setdefault(name, StorePlace(path, os.fspath(Path(given, inner))))
         return found
 
     def store(self, name: str) -> TokenStore:
         """A store by name, opened anew where its manifest changed."""
-        path = _known("store", name, self.store_paths())
+        path = _known("store", name, self.stores()).path
         stamp = (path / "manifest.json").stat().st_mtime_ns
         return self._open("store", f"{name} {stamp}", lambda: foreword.TokenStore.open(path))
 

@@ -139,11 +139,11 @@ def _warm(server: uvicorn.Server) -> None:
     """Open what the page asks for first, so that nobody waits for it."""
     library = server.config.app.state.library  # type: ignore[union-attr]
     with contextlib.suppress(ForewordError, ImportError):  # told to whom asks for it
-        for name in library.tokenizer_names:
+        for name in library.tokenizers:
             library.tokenizer(name).encode("a")
         import foreword.embeddings  # noqa: F401
 
-        for name in library.vector_names:
+        for name in library.vectors:
             library.words(name).complete("a", 1)
         from foreword.vectors import kernels
 

@@ -21,15 +21,15 @@ import hashlib
 import json
 import mmap
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from foreword._files import explained
-from foreword.errors import MissingFileError, StoreError
+from foreword.errors import ArgumentError, MissingFileError, StoreError
 from foreword.tokens.tokenizer import Tokenizer, get_tokenizer
 
 __all__ = ["TokenStore", "token_dtype"]
@@ -38,6 +38,7 @@ FORMAT = "foreword token store"
 VERSION = 2
 # Bytes that one checksum of a shard covers.
 BLOCK = 1 << 20
+_SLICE = 1 << 22  # tokens that ``find`` compares at a time
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -209,6 +210,39 @@ class TokenStore:
         offsets = self._load_offsets[shard]()
         local = index - int(self._document_starts[shard])
         return self.shards[shard][int(offsets[local]) : int(offsets[local + 1])]
+
+    def find(self, ids: ArrayLike, *, start: int = 0, stop: int | None = None) -> Iterator[int]:
+        """The places of a token sequence in the stream, in order, overlapping ones too; also across documents.
+
+        They are found as they are asked for: ``next(store.find(ids), None)`` reads up to the first. A text stands where
+        it was cut into these very tokens: the ids of "cat" are not those of " cat".
+
+        Args:
+            ids: token ids [n], n ≥ 1.
+            start: where to begin.
+            stop: places from here on are not given; None for the end of the store.
+
+        Raises:
+            ArgumentError: ``ids`` is empty, or not a sequence of integers; ``start`` or ``stop`` is negative.
+        """
+        wanted = np.asarray(ids)
+        if wanted.ndim != 1 or not len(wanted) or wanted.dtype.kind not in "ui":
+            raise ArgumentError(
+                "a token sequence to find is integers [n]", got=f"{wanted.dtype}, shape {list(wanted.shape)}"
+            )
+        if start < 0 or (stop is not None and stop < 0):
+            raise ArgumentError("a place in a store is not negative", got=f"start={start}, stop={stop}")
+        end = len(self) - len(wanted) + 1
+        return self._find(wanted.tolist(), start, end if stop is None else min(stop, end))
+
+    def _find(self, wanted: list[int], start: int, stop: int) -> Iterator[int]:
+        for low in range(start, stop, _SLICE):
+            high = min(low + _SLICE, stop)
+            tokens = self.read(low, high + len(wanted) - 1)
+            places = np.flatnonzero(tokens[: high - low] == wanted[0])
+            for i, id_ in enumerate(wanted[1:], start=1):
+                places = places[tokens[places + i] == id_]
+            yield from (places + low).tolist()
 
     def verify(self) -> None:
         """Read every byte and compare it with the checksums; see ``foreword.tokens.checks.verify``.

@@ -43,6 +43,7 @@ class TokenizerInfo(BaseModel):
     """A tokenizer that may be named."""
 
     name: str
+    source: str = Field(description="what ``fw.get_tokenizer`` takes, where the server was started")
     vocab_size: int
     special_tokens: dict[str, int]
 
@@ -50,11 +51,16 @@ class TokenizerInfo(BaseModel):
 @router.get("/tokenizers", response_model=list[TokenizerInfo], summary="The tokenizers that may be named")
 def tokenizers(library: InLibrary) -> Response:
     """Their names, vocabulary sizes and special tokens; the first is the default."""
-    every = ((name, library.tokenizer(name)) for name in library.tokenizer_names)
+    every = ((name, source, library.tokenizer(name)) for name, source in library.tokenizers.items())
     return answer(
         [
-            {"name": name, "vocab_size": tokenizer.vocab_size, "special_tokens": tokenizer.special_tokens}
-            for name, tokenizer in every
+            {
+                "name": name,
+                "source": source,
+                "vocab_size": tokenizer.vocab_size,
+                "special_tokens": tokenizer.special_tokens,
+            }
+            for name, source, tokenizer in every
         ]
     )
 
@@ -93,7 +99,7 @@ class Tokens(BaseModel):
 def tokenize(request: TokenizeRequest, library: InLibrary, limits: WithinLimits) -> Response:
     """``tokenizer.encode(text)``, and the bytes of each token."""
     check_size("characters of text", len(request.text), limits.text_characters)
-    tokenizer = library.tokenizer(request.tokenizer or library.tokenizer_names[0])
+    tokenizer = library.tokenizer(request.tokenizer or next(iter(library.tokenizers)))
     ids = tokenizer.encode(
         request.text, allowed_special="all" if request.special else (), disallowed_special=()
     ).tolist()

@@ -6,6 +6,7 @@ SEARCH_TOKENS with the place to go on from, so that no request takes longer than
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,13 +15,13 @@ from pydantic import BaseModel, Field
 
 from foreword.errors import ArgumentError
 from foreword.explorer.api.common import Body, InLibrary, WithinLimits, answer, check_size
+from foreword.explorer.library import Library
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/stores", tags=["stores"])
 
 SEARCH_TOKENS = 200_000_000
-_SLICE = 4_000_000
 _MOST_DOCUMENTS = 5_000_000  # documents that a histogram reads the lengths of
 _FIRST_CHARACTERS = 120
 
@@ -31,6 +32,7 @@ class StoreInfo(BaseModel):
     """A store in a line."""
 
     name: str
+    source: str = Field(description="what ``fw.TokenStore.open`` takes, where the server was started")
     tokens: int
     documents: int
     dtype: str
@@ -105,7 +107,7 @@ class Found(BaseModel):
 @router.get("", response_model=list[StoreInfo], summary="The stores that may be named")
 def stores(library: InLibrary) -> Response:
     """Those in the folders that were allowed at start."""
-    return answer([_info(name, library.store(name)) for name in library.store_paths()])
+    return answer([_info(name, library) for name in library.stores()])
 
 
 @router.get("/account", response_model=StoreAccount, summary="What a store holds")
@@ -125,7 +127,7 @@ def account(store: StoreName, library: InLibrary) -> Response:
     while bins and not bins[0]["documents"]:
         bins.pop(0)
     return answer(
-        _info(store, opened)
+        _info(store, library)
         | {
             "vocab_size": opened.vocab_size,
             "bytes": len(opened) * opened.dtype.itemsize,
@@ -187,36 +189,23 @@ def read(
 
 @router.post("/find", response_model=Found, summary="Where a token sequence stands")
 def find(request: FindRequest, library: InLibrary) -> Response:
-    """The first ``limit`` places, from ``start`` on, of a text's tokens or of ids."""
+    """``store.find(ids)``: the first ``limit`` places, from ``start`` on, of ids or of a text's tokens."""
     opened = library.store(request.store)
     wanted = request.ids or opened.tokenizer.encode(request.text, disallowed_special=()).tolist()
     if not wanted:
         raise ArgumentError("nothing to find", expected="text or ids")
-    places: list[int] = []
-    here, end = request.start, len(opened) - len(wanted) + 1
+    end = len(opened) - len(wanted) + 1
     stop = min(end, request.start + SEARCH_TOKENS)
-    while here < stop and len(places) < request.limit:
-        until = min(here + _SLICE, stop)
-        places += (here + _places(opened[here : until + len(wanted) - 1], wanted)).tolist()
-        here = until
-    if len(places) > request.limit:
-        here = places[request.limit]
-        places = places[: request.limit]
+    places = list(itertools.islice(opened.find(wanted, start=request.start, stop=max(0, stop)), request.limit + 1))
+    here = places.pop() if len(places) > request.limit else max(stop, request.start)
     return answer({"ids": wanted, "places": places, "next": here if here < end else None})
 
 
-def _places(tokens: Any, wanted: list[int]) -> Any:
-    """Where ``wanted`` stands in ``tokens``, int64 [n]."""
-    last = len(tokens) - len(wanted) + 1
-    places = np.flatnonzero(tokens[:last] == wanted[0])
-    for i, id_ in enumerate(wanted[1:], start=1):
-        places = places[tokens[places + i] == id_]
-    return places
-
-
-def _info(name: str, store: Any) -> dict[str, Any]:
+def _info(name: str, library: Library) -> dict[str, Any]:
+    store = library.store(name)
     return {
         "name": name,
+        "source": library.stores()[name].source,
         "tokens": len(store),
         "documents": store.documents,
         "dtype": str(store.dtype),

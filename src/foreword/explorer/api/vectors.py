@@ -42,6 +42,7 @@ class VectorsInfo(BaseModel):
     """Word vectors that may be named."""
 
     name: str
+    source: str = Field(description="what ``fw.load`` takes, where the server was started")
     keys: int
     dim: int
 
@@ -116,8 +117,10 @@ class Map(BaseModel):
 @router.get("", response_model=list[VectorsInfo], summary="The word vectors that may be named")
 def vectors(library: InLibrary) -> Response:
     """Their names and sizes; the first is the default."""
-    every = ((name, library.words(name).kv) for name in library.vector_names)
-    return answer([{"name": name, "keys": len(kv), "dim": kv.vector_size} for name, kv in every])
+    every = ((name, source, library.words(name).kv) for name, source in library.vectors.items())
+    return answer(
+        [{"name": name, "source": source, "keys": len(kv), "dim": kv.vector_size} for name, source, kv in every]
+    )
 
 
 @router.get("/{name}/lookup", response_model=Lookup, summary="A word's vector")

@@ -1,7 +1,7 @@
 // The Flow view: text → tokens → windows → input embeddings, one stage asking the API after another; and the link
 // between them. A token in hand is a place in the text; every stage lights up what comes of that place.
 
-import { $, ask, code, debounce, draw, hue, latest, literal, make, number, plural, remembered, themeSwitch, visible } from "./lib.js";
+import { $, ask, brief, code, debounce, draw, hue, latest, make, number, plural, py, python, remembered, telling, themeSwitch, visible } from "./lib.js";
 import { HeatMap, array, legend } from "./heat.js";
 
 const OPENING =
@@ -12,9 +12,10 @@ const LONGEST = 100_000; // characters; the API refuses more
 const SHOWN = 600; // tokens drawn; all are used
 const DIM = 256;
 const SEED = 123;
+const HEADS = 8;
 
 const [state, remember] = remembered(
-  { text: OPENING, tokenizer: "", special: false, T: 4, S: 4, B: 8, last: true, batch: 0, position: "learned", at: 0, side: false },
+  { text: OPENING, tokenizer: "", special: false, bytes: false, T: 4, S: 4, B: 8, last: true, batch: 0, position: "learned", at: 0, side: false },
   () => { controlsFromState(); start(); },
 );
 
@@ -46,13 +47,38 @@ function showTokens() {
     `A model reads pieces of text by number. vocab_size counts the different pieces there are, ${number(vocab_size)}; ` +
     `it is not the number of tokens in your text, ${number(tokens.length)}. A longer text has more tokens and the same vocabulary.`;
   facts("#facts-tokens", [[number(tokens.length), tokens.length === 1 ? "token" : "tokens"], [number(distinct), "distinct"], [number(characters), "characters"], [number(utf8_bytes), "bytes"], [number(vocab_size), "vocab_size"]]);
-  const allowed = state.special ? ', allowed_special="all"' : ", disallowed_special=()";
-  code($("#code-tokens"), `import foreword as fw\n\ntok = fw.get_tokenizer(‹"${state.tokenizer}"›)\nids = tok.encode(\n    ‹${literal(state.text, 24)}›${allowed})`);
+  code($("#code-tokens"), reads());
   const shown = tokens.slice(0, SHOWN);
   $("#tokens").replaceChildren(...withBreaks(shown, (token, place) => chip(token, place)));
   $("#more-tokens").textContent = tokens.length > SHOWN ? `… and ${plural(tokens.length - SHOWN, "more token")}, not drawn here but cut into windows below.` : "";
   $("#shape-ids").textContent = `[${tokens.length}] token ids`;
 }
+
+/** The Python of each stage, which goes on from the one before. */
+const reads = () => py`import foreword as fw
+
+text = ${brief(python(state.text), 30)}
+tok = fw.get_tokenizer(${python(tokenizer().source)})
+ids = tok.encode(text, ${state.special ? 'allowed_special="all"' : "disallowed_special=()"})
+`;
+const cuts = () => py`data = fw.WindowDataset(
+    ids, context_length=${state.T}, stride=${state.S})
+loader = fw.WindowLoader(
+    data, batch_size=${state.B},
+    drop_last=${state.last ? "True" : "False"})
+inputs, targets = ${state.batch ? `list(loader)[${state.batch}]` : "next(iter(loader))"}
+`;
+const sumsUp = () => py`import torch
+
+torch.manual_seed(${SEED})
+layer = fw.InputEmbedding(
+    vocab_size=${reading.vocab_size},
+    embedding_dim=${DIM},
+    context_length=${state.T},
+    position=${python(state.position)}${hasHeads() ? `,\n    num_heads=${HEADS}` : ""})
+x = layer(inputs)
+`;
+const hasHeads = () => state.position === "rotary" || state.position === "alibi";
 
 function withBreaks(tokens, element) {
   const items = [];
@@ -69,6 +95,7 @@ function chip(token, place) {
     { class: `token${token.special ? " special" : ""}`, type: "button", "--h": hue(token.id), "data-place": place, tabindex: -1, title: `id ${token.id}, bytes ${token.bytes}` },
     make("span", { class: "text" }, ...visible(token)),
     make("span", { class: "id" }, String(token.id)),
+    make("span", { class: "hex" }, token.bytes),
   );
   return make("li", {}, button);
 }
@@ -102,7 +129,7 @@ async function cutWindows() {
   $("#out-T").textContent = state.T;
   $("#out-S").textContent = state.S;
   $("#out-B").textContent = state.B;
-  code($("#code-windows"), `data = fw.WindowDataset(\n    ids, context_length=‹${state.T}›, stride=‹${state.S}›)\nloader = fw.WindowLoader(\n    data, batch_size=‹${state.B}›,\n    drop_last=‹${state.last ? "True" : "False"}›)\ninputs, targets = next(iter(loader))`);
+  code($("#code-windows"), cuts(), reads());
   batch = null;
   const done = await inStage("windows", askWindows, async (signal) => {
     const body = { ids: ids(), context_length: state.T, stride: state.S, batch_size: state.B, drop_last: state.last, batch: state.batch };
@@ -221,12 +248,9 @@ const askEmbed = latest();
 const LIMIT = 3; // standard deviations of the learned tables: colours are full there
 
 async function embed() {
-  const V = reading.vocab_size;
-  const [B, T] = [batch.starts.length, state.T];
-  const heads = state.position === "rotary" || state.position === "alibi" ? ",\n    num_heads=8" : "";
-  code($("#code-embeddings"), `torch.manual_seed(${SEED})\nlayer = fw.InputEmbedding(\n    vocab_size=‹${V}›,\n    embedding_dim=${DIM},\n    context_length=‹${T}›,\n    position=‹"${state.position}"›${heads})\nx = layer(inputs)   # [${B}, ${T}, ${DIM}]`);
+  code($("#code-embeddings"), sumsUp(), [...reads(), ...cuts()]);
   await inStage("embeddings", askEmbed, async (signal) => {
-    const answer = await ask("embed", { signal, query: { encoding: "base64" }, body: { ids: batch.inputs, vocab_size: V, embedding_dim: DIM, position: state.position, num_heads: 8, seed: SEED } });
+    const answer = await ask("embed", { signal, query: { encoding: "base64" }, body: { ids: batch.inputs, vocab_size: reading.vocab_size, embedding_dim: DIM, position: state.position, num_heads: HEADS, seed: SEED } });
     sums = { token: array(answer.token), position: answer.position && array(answer.position), sum: array(answer.sum) };
     $("#embeddings").hidden = false;
     showEmbeddings();
@@ -302,11 +326,25 @@ function showStrips(place) {
 
 // ---------------------------------------------------------------- 4 positions
 
+const SIDE = 64; // positions, and dimensions, of the pictures
 const SCHEMES = {
-  learned: ["Learned", "A row for each place, learnt like the words. GPT-2 and the notebook."],
-  sinusoidal: ["Sinusoidal", "Waves of many lengths, fixed: every place has its own chord."],
-  rotary: ["Rotary", "Turns queries and keys; a score depends on the distance alone."],
-  alibi: ["ALiBi", "Takes from a score what the distance costs; no table at all."],
+  learned: [
+    "Learned", "A row for each place, learnt like the words. GPT-2 and the notebook.",
+    () => py`import torch\nfrom foreword.embeddings import LearnedPositions\n\ntorch.manual_seed(${SEED})\nLearnedPositions(${SIDE}, ${SIDE})()`,
+  ],
+  sinusoidal: [
+    "Sinusoidal", "Waves of many lengths, fixed: every place has its own chord.",
+    () => py`from foreword.embeddings import SinusoidalPositions\n\nSinusoidalPositions(${SIDE}, ${SIDE})()`,
+  ],
+  rotary: [
+    "Rotary", "Turns queries and keys; a score depends on the distance alone.",
+    () => py`from foreword.embeddings import RotaryPositions\n\ncos, sin = RotaryPositions(${SIDE}, ${2 * SIDE})()\ncos`,
+  ],
+  alibi: [
+    "ALiBi", "Takes from a score what the distance costs; no table at all.",
+    () => py`from foreword.embeddings import AlibiBias\n\nbias = AlibiBias(${HEADS})(${SIDE})  # [${HEADS}, ${SIDE}, ${SIDE}]\nbias[0]`,
+  ],
+  none: ["None", "Nothing is added: dog bites man is man bites dog.", () => py`import torch\n\ntorch.zeros(${SIDE}, ${SIDE})`],
 };
 const pictures = {};
 
@@ -323,10 +361,10 @@ async function showSchemes() {
   await inStage("positions", latest(), async (signal) => {
     await Promise.all(
       Object.entries(pictures).map(async ([name, { map, axes }]) => {
-        // A head of 64 dimensions for rotary; 64 places for all.
-        const answer = await ask("positions", { signal, query: { scheme: name, context_length: 64, embedding_dim: name === "rotary" ? 1024 : 64, num_heads: 8, encoding: "base64" } });
+        // Rotary turns pairs of a head's dimensions, the others have a value a dimension.
+        const answer = await ask("positions", { signal, query: { scheme: name, context_length: SIDE, embedding_dim: name === "rotary" ? 2 * SIDE * HEADS : SIDE, num_heads: HEADS, encoding: "base64" } });
         const { shape, data } = array(answer.values);
-        const limit = name === "learned" ? LIMIT : Math.max(...data.map(Math.abs));
+        const limit = name === "learned" ? LIMIT : Math.max(...data.map(Math.abs)) || 1;
         map.show({ data, rows: shape[0], columns: shape[1], limit, height: map.canvas.clientWidth / shape[0] });
         axes.textContent = `${answer.rows} ↓  ${answer.columns.replace("pair of a head's dimensions", "pair of dimensions")} →`;
       }),
@@ -405,19 +443,7 @@ function inspect(place, token, rows) {
 
 // ---------------------------------------------------------------- events
 
-async function inStage(stage, asker, work) {
-  const problem = $(`#problem-${stage}`);
-  try {
-    await asker(async (signal) => {
-      await work(signal);
-      problem.textContent = "";
-    });
-    return true;
-  } catch (error) {
-    problem.textContent = error.message;
-    return false;
-  }
-}
+const inStage = (stage, asker, work) => telling($(`#problem-${stage}`), () => asker(work));
 
 function facts(selector, pairs) {
   $(selector).replaceChildren(...pairs.map(([value, name]) => make("li", {}, make("b", {}, value), ` ${name}`)));
@@ -428,15 +454,17 @@ function controlsFromState() {
   for (const [name, low, high] of [["T", 1, 32], ["S", 1, 32], ["B", 1, 8]]) state[name] = Math.max(low, Math.min(high, Math.round(state[name])));
   state.batch = Math.max(0, Math.round(state.batch));
   state.at = Math.max(0, Math.round(state.at));
-  if (!(state.position in SCHEMES) && state.position !== "none") state.position = "learned";
+  if (!Object.hasOwn(SCHEMES, state.position)) state.position = "learned";
   if ($("#text-input").value !== state.text) $("#text-input").value = state.text;
   $("#tokenizer").value = state.tokenizer;
   $("#special").checked = state.special;
+  $("#bytes").checked = state.bytes;
+  $("#tokens").classList.toggle("with-bytes", state.bytes);
   for (const name of ["T", "S", "B"]) $(`#${name}`).value = state[name];
   $("#last").checked = state.last;
   $("#side-by-side").open = state.side;
   for (const radio of document.querySelectorAll("[name=position]")) radio.checked = radio.value === state.position;
-  code($("#code-positions"), `layer = fw.InputEmbedding(\n    50257, 256, context_length=1024,\n    position=‹"${state.position}"›,\n    num_heads=8)`);
+  code($("#code-positions"), SCHEMES[state.position][2]());
 }
 
 /** The windows and what follows, again. */
@@ -450,6 +478,7 @@ const typed = debounce(start, 60);
 
 $("#text-input").addEventListener("input", (event) => { state.text = event.target.value; state.batch = 0; remember(); typed(); });
 $("#tokenizer").addEventListener("change", (event) => { state.tokenizer = event.target.value; remember(); start(); });
+$("#bytes").addEventListener("change", (event) => { state.bytes = event.target.checked; remember(); controlsFromState(); });
 $("#special").addEventListener("change", (event) => { state.special = event.target.checked; remember(); start(); });
 for (const name of ["T", "S", "B"]) $(`#${name}`).addEventListener("input", (event) => { state[name] = Number(event.target.value); state.batch = 0; changed(); });
 $("#last").addEventListener("change", (event) => { state.last = event.target.checked; changed(); });

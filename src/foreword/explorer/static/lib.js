@@ -155,15 +155,26 @@ export function visible(token) {
   return nodes;
 }
 
-/** Show Python in a block with a button that copies it; [parts] are lines, what changes between ‹ and ›. */
-export function code(place, text) {
+/** Python in which what changes stands apart: py`wv[${python(word)}]`. A value may be { shown, whole }. */
+export function py(strings, ...values) {
+  const apart = (value) => (typeof value === "object" ? value : { shown: String(value), whole: String(value) });
+  return strings.flatMap((text, i) => (i < values.length ? [text, apart(values[i])] : [text]));
+}
+
+/** A Python literal that is shown cut short, and copied whole. */
+export function brief(literal, longest) {
+  return { shown: literal.length > longest ? `${literal.slice(0, longest - 1)}…` : literal, whole: literal };
+}
+
+/** Show Python in a block, with a button that copies it: after what it needs of the blocks before, so that it runs. */
+export function code(place, shown, needed = []) {
   let pre = $("pre", place);
   if (!pre) {
     pre = make("pre");
     const button = make("button", { class: "plain", type: "button" }, "Copy");
     button.addEventListener("click", async () => {
       try {
-        await navigator.clipboard.writeText(pre.textContent);
+        await navigator.clipboard.writeText(place.whole);
         button.textContent = "Copied";
       } catch {
         button.textContent = "Press Ctrl-C";
@@ -173,11 +184,21 @@ export function code(place, text) {
     });
     place.append(pre, button);
   }
-  pre.replaceChildren(...text.split(/(‹[^›]*›)/).map((part) => (part.startsWith("‹") ? make("b", {}, part.slice(1, -1)) : part)));
+  place.whole = [...needed, ...shown].map((part) => part.whole ?? part).join("").trim() + "\n";
+  pre.replaceChildren(...shown.map((part) => (part.shown === undefined ? part : make("b", {}, part.shown))));
 }
 
-/** A text as a Python literal, shortened in the middle of nothing: long ones are named. */
-export const literal = (text, longest = 60) => (text.length <= longest ? python(text) : "text");
+/** Do the work of a section; what goes wrong is told in its place. True when it went well. */
+export async function telling(problem, work) {
+  try {
+    await work();
+    problem.textContent = "";
+    return true;
+  } catch (error) {
+    problem.textContent = error.message;
+    return false;
+  }
+}
 
 export const debounce = (work, wait) => {
   let timer;

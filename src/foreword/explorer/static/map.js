@@ -2,11 +2,14 @@
 
 import { isDark } from "./lib.js";
 
+const FURTHEST = 400; // times as near as all of it
 const HUES = [25, 250, 145, 85, 310, 200, 55, 280, 165, 0];
 
 export class WordMap {
-  constructor(canvas, { chosen }) {
+  /** chosen(word) when one is clicked; looked(view) when one looks elsewhere, view being what show() takes. */
+  constructor(canvas, { chosen, looked }) {
     this.canvas = canvas;
+    this.looked = looked;
     this.words = null;
     this.hover = -1;
     this.wanted = "";
@@ -54,20 +57,38 @@ export class WordMap {
     new ResizeObserver(() => this.paint()).observe(canvas);
   }
 
-  show(words) {
+  /** Show words, from a view "x,y,zoom" that was looked at before, or all of them. */
+  show(words, view = "") {
     this.words = words;
     this.hover = -1;
-    this.all();
+    this.fit();
+    const [x, y, zoom] = view.split(",").map(Number);
+    if (view && [x, y, zoom].every(Number.isFinite) && zoom > 0) {
+      this.centre = [x, y];
+      this.scale *= Math.min(zoom, FURTHEST);
+    }
+    this.paint();
   }
 
   /** Everything in sight. */
   all() {
     if (!this.words) return;
+    this.fit();
+    this.look();
+  }
+
+  fit() {
     const { x, y } = this.words;
     const [x0, x1, y0, y1] = [min(x), max(x), min(y), max(y)];
     const [width, height] = this.size();
-    this.scale = 0.86 * Math.min(width / (x1 - x0 || 1), height / (y1 - y0 || 1));
-    this.centre = [(x0 + x1) / 2, (y0 + y1) / 2];
+    this.scale = this.whole = 0.86 * Math.min(width / (x1 - x0 || 1), height / (y1 - y0 || 1));
+    this.middle = this.centre = [(x0 + x1) / 2, (y0 + y1) / 2];
+  }
+
+  /** After a move: paint, and tell. */
+  look() {
+    const changed = this.scale !== this.whole || this.centre !== this.middle;
+    this.looked(changed ? [...this.centre.map((place) => place.toFixed(4)), (this.scale / this.whole).toFixed(2)].join(",") : "");
     this.paint();
   }
 
@@ -76,15 +97,15 @@ export class WordMap {
     const [width, height] = this.size();
     const [cx, cy] = [px ?? width / 2, py ?? height / 2];
     const fixed = [this.centre[0] + (cx - width / 2) / this.scale, this.centre[1] - (cy - height / 2) / this.scale];
-    this.scale *= factor;
+    this.scale = Math.max(this.whole / 4, Math.min(this.whole * FURTHEST, this.scale * factor));
     this.centre = [fixed[0] - (cx - width / 2) / this.scale, fixed[1] + (cy - height / 2) / this.scale];
-    this.paint();
+    this.look();
   }
 
   move(dx, dy) {
     if (!this.words) return;
     this.centre = [this.centre[0] - dx / this.scale, this.centre[1] + dy / this.scale];
-    this.paint();
+    this.look();
   }
 
   /** Mark a word, and bring it to the middle. */
@@ -92,7 +113,8 @@ export class WordMap {
     this.wanted = word;
     const at = this.words?.keys.indexOf(word) ?? -1;
     if (at >= 0) this.centre = [this.words.x[at], this.words.y[at]];
-    this.paint();
+    if (at >= 0) this.look();
+    else this.paint();
   }
 
   size() {

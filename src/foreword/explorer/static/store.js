@@ -1,6 +1,6 @@
 // The Store view: what a prepared store holds, its documents, any place of it, and where a token sequence stands.
 
-import { $, ask, code, debounce, draw, hue, latest, make, number, plural, python, remembered, themeSwitch, visible } from "./lib.js";
+import { $, ask, code, debounce, draw, hue, latest, make, number, plural, py, python, remembered, telling, themeSwitch, visible } from "./lib.js";
 
 const PAGE = 12; // documents
 const PIECE = 256; // tokens
@@ -11,23 +11,15 @@ let total = 0;
 let documents = 0;
 let found = null; // the sequence last found, to mark it
 
-async function inSection(name, work) {
-  const problem = $(`#problem-${name}`);
-  try {
-    await work();
-    problem.textContent = "";
-  } catch (error) {
-    problem.textContent = error.message;
-  }
-}
+const opening = () => py`import foreword as fw\n\nstore = fw.TokenStore.open(${python(stores.find((one) => one.name === state.store).source)})\n`;
 
 // ---------------------------------------------------------------- account
 
 const askAccount = latest();
 
 async function account() {
-  code($("#code-account"), `import foreword as fw\n\nstore = fw.TokenStore.open(‹${python(state.store)}›)\nlen(store), store.documents, store.dtype`);
-  await inSection("account", () =>
+  code($("#code-account"), [...opening(), "len(store), store.documents, store.dtype"]);
+  await telling($("#problem-account"), () =>
     askAccount(async (signal) => {
       const told = await ask("stores/account", { signal, query: { store: state.store } });
       total = told.tokens;
@@ -71,8 +63,8 @@ function histogram(bins) {
 const askDocuments = latest();
 
 async function listDocuments() {
-  code($("#code-documents"), `store.document(‹${state.documents}›)   # token ids\nstore.offsets        # where each starts`);
-  await inSection("documents", () =>
+  code($("#code-documents"), py`ids = store.document(${state.documents})\nstore.tokenizer.decode(ids)\nstore.offsets  # where each starts`, opening());
+  await telling($("#problem-documents"), () =>
     askDocuments(async (signal) => {
       const { page } = await ask("stores/documents", { signal, query: { store: state.store, start: state.documents, limit: PAGE } });
       const head = make("tr", {}, ...[["document", "n"], ["starts at", "n"], ["tokens", "n"], ["begins", ""]].map(([name, kind]) => make("th", { scope: "col", class: kind }, name)));
@@ -92,8 +84,8 @@ async function listDocuments() {
 const askRead = latest();
 
 async function read() {
-  code($("#code-read"), `ids = store[‹${state.place}› : ‹${state.place}› + ${PIECE}]\nstore.tokenizer.decode(ids)`);
-  await inSection("read", () =>
+  code($("#code-read"), py`ids = store[${state.place} : ${state.place} + ${PIECE}]\nstore.tokenizer.decode(ids)`, opening());
+  await telling($("#problem-read"), () =>
     askRead(async (signal) => {
       const piece = await ask("stores/read", { signal, query: { store: state.store, start: state.place, count: PIECE } });
       const starts = new Set(piece.starts);
@@ -128,13 +120,14 @@ function go(place) {
 const askFind = latest();
 
 async function find(from = 0) {
+  code($("#code-find"), py`ids = store.tokenizer.encode(${python(state.find)}, disallowed_special=())\nlist(store.find(ids))`, opening());
   if (!state.find) {
     found = null;
     $("#places").replaceChildren();
     $("#about-found").textContent = "";
     return;
   }
-  await inSection("find", () =>
+  await telling($("#problem-find"), () =>
     askFind(async (signal) => {
       const answer = await ask("stores/find", { signal, body: { store: state.store, text: state.find, start: from, limit: 20 } });
       found = from && found ? { ...answer, places: [...found.places, ...answer.places] } : answer;
@@ -182,7 +175,7 @@ try {
   $("#views").hidden = !stores.length;
   $("#empty").hidden = stores.length > 0;
   if (stores.length) await start();
-  else code($("#code-empty"), "foreword prepare CORPUS STORE\nforeword explore --store STORE");
+  else code($("#code-empty"), ["foreword prepare CORPUS STORE\nforeword explore --store STORE"]);
 } catch (error) {
   $("#problem-stores").textContent = error.message;
 }

@@ -1,6 +1,6 @@
 // The Words view: neighbours as bars, analogies as parallelograms, a map.
 
-import { $, ask, code, debounce, draw, latest, make, number, plural, python, remembered, themeSwitch } from "./lib.js";
+import { $, ask, brief, code, debounce, draw, latest, make, number, plural, py, python, remembered, telling, themeSwitch } from "./lib.js";
 import { WordMap } from "./map.js";
 
 const LIST =
@@ -10,20 +10,12 @@ const LIST =
   "monday tuesday friday january march october red green blue yellow one two three seven";
 
 const [state, remember] = remembered(
-  { vectors: "", word: "language", topn: 10, a: "king", b: "man", c: "woman", map: "list", list: LIST },
+  { vectors: "", word: "language", topn: 10, a: "king", b: "man", c: "woman", map: "list", list: LIST, find: "", view: "" },
   () => start(),
 );
+let every = []; // the word vectors that there are
+const loading = () => py`import foreword as fw\n\nwv = fw.load(${python(every.find((one) => one.name === state.vectors)?.source ?? "")})\n`;
 const path = (what) => `vectors/${encodeURIComponent(state.vectors)}/${what}`;
-
-async function inSection(name, work) {
-  const problem = $(`#problem-${name}`);
-  try {
-    await work();
-    problem.textContent = "";
-  } catch (error) {
-    problem.textContent = error.message;
-  }
-}
 
 // ---------------------------------------------------------------- completion
 
@@ -57,18 +49,20 @@ function complete(input, chosen) {
       list.children[at].scrollIntoView({ block: "nearest" });
     } else input.removeAttribute("aria-activedescendant");
   };
-  input.addEventListener("input", () =>
-    asker(async (signal) => {
-      const prefix = input.value;
-      if (!prefix) return close();
-      options = await ask(path("complete"), { signal, query: { prefix, limit: 12 } });
-      if (document.activeElement !== input || !options.length) return close();
-      at = -1;
-      list.replaceChildren(...options.map((word, i) => make("li", { role: "option", id: `${list.id}-${i}`, "aria-selected": "false", onpointerdown: (event) => { event.preventDefault(); choose(word); } }, word)));
-      list.hidden = false;
-      input.setAttribute("aria-expanded", "true");
-    }).catch(close),
-  );
+  const offer = (words) => {
+    if (document.activeElement !== input || !words.length) return close();
+    options = words;
+    at = -1;
+    list.replaceChildren(...options.map((word, i) => make("li", { role: "option", id: `${list.id}-${i}`, "aria-selected": "false", onpointerdown: (event) => { event.preventDefault(); choose(word); } }, word)));
+    list.hidden = false;
+    input.setAttribute("aria-expanded", "true");
+    input.removeAttribute("aria-activedescendant");
+  };
+  input.addEventListener("input", () => {
+    const prefix = input.value;
+    if (!list.hidden) offer(options.filter((word) => word.startsWith(prefix))); // until the answer is here
+    asker(async (signal) => offer(prefix ? await ask(path("complete"), { signal, query: { prefix, limit: 12 } }) : [])).catch(close);
+  });
   input.addEventListener("keydown", (event) => {
     if (event.key === "Enter") choose(at >= 0 ? options[at] : input.value);
     else if (event.key === "Escape") close();
@@ -99,8 +93,8 @@ const askNear = latest();
 
 async function near() {
   $("#out-topn").textContent = state.topn;
-  code($("#code-near"), `import foreword as fw\n\nwv = fw.load(‹${python(state.vectors)}›)\nwv.most_similar(‹${python(state.word)}›, topn=‹${state.topn}›)`);
-  await inSection("near", () =>
+  code($("#code-near"), [...loading(), ...py`wv.most_similar(${python(state.word)}, topn=${state.topn})`]);
+  await telling($("#problem-near"), () =>
     askNear(async (signal) => {
       const [found, own] = await Promise.all([
         ask(path("similar"), { signal, query: { key: state.word, topn: state.topn } }),
@@ -130,8 +124,8 @@ const askAnalogy = latest();
 
 async function analogy() {
   const { a, b, c } = state;
-  code($("#code-analogy"), `wv.most_similar(\n    positive=[‹${python(a)}›, ‹${python(c)}›],\n    negative=[‹${python(b)}›])`);
-  await inSection("analogy", () =>
+  code($("#code-analogy"), py`wv.most_similar(\n    positive=[${python(a)}, ${python(c)}],\n    negative=[${python(b)}])`, loading());
+  await telling($("#problem-analogy"), () =>
     askAnalogy(async (signal) => {
       const answer = await ask(path("analogy"), { signal, body: { a, b, c, topn: 10 } });
       bars($("#answers"), answer.neighbours);
@@ -159,7 +153,8 @@ function parallelogram({ corners, points }) {
     const wing = (turn) => `${tip[0] - 9 * Math.cos(angle + turn)},${tip[1] - 9 * Math.sin(angle + turn)}`;
     return [line("step", p, q), draw("polygon", { class: "head", points: `${tip.join(",")} ${wing(0.42)} ${wing(-0.42)}` })];
   };
-  const label = (p, text, kind, dy = -12) => draw("text", { class: kind, x: x(p), y: y(p) + dy, "text-anchor": "middle" }, text);
+  const label = (p, text, kind, dx, dy) => draw("text", { class: kind, x: x(p) + dx, y: y(p) + dy, "text-anchor": "middle" }, text);
+  const told = [b, a, c, { ...sum, key: "A − B + C" }];
   const svg = $("#plane");
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.replaceChildren(
@@ -167,44 +162,43 @@ function parallelogram({ corners, points }) {
     ...near.map((p) => draw("circle", { class: "near", cx: x(p), cy: y(p), r: 3.5 })),
     ...[b, a, c].map((p) => draw("circle", { cx: x(p), cy: y(p), r: 5 })),
     draw("circle", { class: "sum", cx: x(sum), cy: y(sum), r: 6 }),
-    ...spread(near, x, y).map(([p, dy]) => label(p, p.key, p === near[0] ? "" : "near", dy)),
-    ...[b, a, c].map((p) => label(p, p.key, "", y(p) > height / 2 ? 24 : -12)),
-    label(sum, "A − B + C", "near", y(sum) > height / 2 ? 24 : -14),
+    ...spread([...told, ...near], every, x, y).map(([p, dx, dy]) => label(p, p.key, p === near[0] || corners.includes(p) ? "" : "near", dx, dy)),
   );
   svg.setAttribute("aria-label", `${state.b} to ${state.a} is as ${state.c} to ${near[0]?.key ?? "nothing"}`);
 }
 
-/** Labels moved up or down where they would lie over each other. */
-function spread(points, x, y) {
-  const taken = [];
+/** For each point a place for its label, the first of several around it that covers no label and no point. */
+function spread(points, every, x, y) {
+  const taken = every.map((p) => [x(p) - 5, x(p) + 5, y(p) - 5, y(p) + 5]);
   return points.map((point) => {
-    for (const dy of [-9, 17, -23, 31, -37, 45]) {
-      const here = [x(point), y(point) + dy];
-      if (taken.every(([tx, ty]) => Math.abs(tx - here[0]) > 70 || Math.abs(ty - here[1]) > 13)) {
-        taken.push(here);
-        return [point, dy];
-      }
-    }
-    return [point, -9];
+    const half = 4 * point.key.length + 4;
+    const choices = [[0, -9], [0, 21], [half + 8, 5], [-half - 8, 5], [0, -27], [0, 39], [half + 8, -13], [-half - 8, -13]];
+    const boxes = choices.map(([dx, dy]) => [x(point) + dx - half, x(point) + dx + half, y(point) + dy - 13, y(point) + dy + 4]);
+    const free = boxes.findIndex((box) => taken.every((other) => box[1] < other[0] || other[1] < box[0] || box[3] < other[2] || other[3] < box[2]));
+    const at = Math.max(0, free);
+    taken.push(boxes[at]);
+    return [point, ...choices[at]];
   });
 }
 
 // ---------------------------------------------------------------- map
 
-const map = new WordMap($("#map"), { chosen: look });
+const map = new WordMap($("#map"), { chosen: look, looked: (view) => { state.view = view; remember(); } });
 const askMap = latest();
 
 async function showMap() {
   const isList = state.map === "list";
   $("#list-box").hidden = !isList;
-  code($("#code-map"), `from foreword.vectors import word_map\n\nwords = ‹${isList ? '["…"]' : `wv.index_to_key[:${state.map}]`}›\nword_map.word_map(wv, words).places`);
-  await inSection("map", () =>
+  const words = state.list.split(/[\s,;]+/).filter(Boolean).slice(0, 1000);
+  const source = isList ? brief(`[word for word in ${python(words.join(" "))}.split() if word in wv]`, 60) : `wv.index_to_key[:${state.map}]`;
+  code($("#code-map"), py`from foreword.vectors import word_map\n\nwords = ${source}\nword_map.word_map(wv, words).places`, loading());
+  await telling($("#problem-map"), () =>
     askMap(async (signal) => {
-      const words = state.list.split(/[\s,;]+/).filter(Boolean);
       const answer = isList
-        ? await ask(path("map"), { signal, body: { keys: words.slice(0, 1000) } })
+        ? await ask(path("map"), { signal, body: { keys: words } })
         : await ask(path("map"), { signal, query: { count: state.map } });
-      map.show(answer);
+      map.wanted = state.find;
+      map.show(answer, state.view);
       const missing = answer.missing.length ? ` Without a vector: ${answer.missing.slice(0, 12).join(", ")}${answer.missing.length > 12 ? " …" : ""}.` : "";
       $("#about-map").textContent = `${plural(answer.keys.length, "word")} in ${plural(answer.clusters, "cluster")}; the plane keeps ${(answer.kept * 100).toFixed(0)} % of the variance.${missing}`;
     }),
@@ -214,11 +208,11 @@ async function showMap() {
 // ---------------------------------------------------------------- start
 
 function start() {
-  if (!names.includes(state.vectors)) state.vectors = names[0] ?? "";
+  if (!every.some(({ name }) => name === state.vectors)) state.vectors = every[0]?.name ?? "";
   state.topn = Math.max(1, Math.min(40, Math.round(state.topn)));
   if (!["list", "1000", "10000"].includes(state.map)) state.map = "list";
   $("#vectors").value = state.vectors;
-  for (const name of ["word", "a", "b", "c", "list", "topn"]) $(`#${name}`).value = state[name];
+  for (const name of ["word", "a", "b", "c", "list", "topn", "find"]) $(`#${name}`).value = state[name];
   $("#which").value = state.map;
   return Promise.all([near(), analogy(), showMap()]);
 }
@@ -226,21 +220,20 @@ function start() {
 complete($("#word"), (word) => { if (word !== state.word) look(word); });
 for (const name of ["a", "b", "c"]) complete($(`#${name}`), (word) => { if (word !== state[name]) { state[name] = word; remember(); analogy(); } });
 $("#topn").addEventListener("input", (event) => { state.topn = Number(event.target.value); remember(); near(); });
-$("#vectors").addEventListener("change", (event) => { state.vectors = event.target.value; remember(); start(); });
-$("#which").addEventListener("change", (event) => { state.map = event.target.value; remember(); showMap(); });
-$("#list").addEventListener("input", debounce((event) => { state.list = event.target.value; remember(); showMap(); }, 300));
-$("#find").addEventListener("input", (event) => map.find(event.target.value.trim()));
+$("#vectors").addEventListener("change", (event) => { Object.assign(state, { vectors: event.target.value, view: "" }); remember(); start(); });
+$("#which").addEventListener("change", (event) => { Object.assign(state, { map: event.target.value, view: "" }); remember(); showMap(); });
+$("#list").addEventListener("input", debounce((event) => { Object.assign(state, { list: event.target.value, view: "" }); remember(); showMap(); }, 300));
+$("#find").addEventListener("input", (event) => { state.find = event.target.value.trim(); remember(); map.find(state.find); });
 $("#zoom-in").addEventListener("click", () => map.zoom(1.5));
 $("#zoom-out").addEventListener("click", () => map.zoom(1 / 1.5));
 $("#zoom-all").addEventListener("click", () => map.all());
 themeSwitch(() => map.paint());
 
-let names = [];
 try {
-  names = (await ask("vectors")).map(({ name }) => name);
+  every = await ask("vectors");
 } catch (error) {
   $("#problem-vectors").textContent = error.message;
 }
-$("#vectors").replaceChildren(...names.map((name) => make("option", { value: name }, name)));
-if (names.length) await start();
+$("#vectors").replaceChildren(...every.map(({ name }) => make("option", { value: name }, name)));
+if (every.length) await start();
 document.documentElement.dataset.ready = "yes";
