@@ -3,6 +3,8 @@
 import doctest
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,17 @@ def test_every_page_is_in_the_navigation_and_every_link_leads_somewhere():
     for page in PAGES:
         for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
             assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_site_builds_without_a_warning_and_asks_nobody_else(tmp_path):
+    """Links, anchors and the reference's names are checked by the build."""
+    pytest.importorskip("material", reason="mkdocs-material is not installed (the extra docs)")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > len(PAGES)
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"<(script|img|iframe)[^>]*src=\"(https?:)?//", text), page.name
+        assert not re.search(r"<link[^>]*rel=\"(stylesheet|preconnect)\"[^>]*href=\"(https?:)?//", text), page.name
