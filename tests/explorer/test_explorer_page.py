@@ -170,8 +170,10 @@ def test_the_python_of_the_flow_gives_what_the_flow_shows(visit, client, positio
     for name in ("inputs", "targets"):
         assert names[name].flatten().tolist() == shown_ids(page, f"#{name}")
     x = run_copied(page, "#code-embeddings")["x"].detach().numpy()
-    told = page.text_content("#strip-sum-name")
-    b, t = map(int, re.search(r"\[(\d+), (\d+)\]", told).groups())
+    assert "Show batch 1" in page.text_content("#elsewhere")  # the first token of the text is not in batch 3
+    page.click("#inputs [data-window='1'][data-position='2']")
+    b, t = 1, 2
+    until(page, "document.querySelector('#strip-sum-name').textContent.endsWith('[1, 2]')")
     values = page.text_content("#strip-sum-values").replace("−", "-").split()[:5]
     np.testing.assert_allclose([float(value) for value in values], x[b, t, :5], atol=6e-5)
     picture = run_copied(page, "#code-positions")["_"]
@@ -249,6 +251,103 @@ def test_the_keyboard_alone_walks_the_tokens_and_moves_the_sliders(visit):
     page.focus("#T")
     page.keyboard.press("ArrowRight")
     until(page, "document.querySelector('#shape-inputs').textContent === '[8, 5]'")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_tab_reaches_every_control_and_shows_where_it_is(visit, view):
+    """Every control in order, once round, each with an outline; the tokens are one stop, as are the schemes."""
+    page = visit(VIEWS[view])
+    page.evaluate("document.activeElement.blur()")
+    reached = []
+    while True:
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement === document.body"):
+            break
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+        reached.append(page.evaluate(NAME))
+        assert len(reached) < 200, "a trap"
+    controls = "a, button:not([tabindex='-1']), input:not([type=radio]), select, textarea, summary, [tabindex='0']"
+    every = page.evaluate(
+        f"[...document.querySelectorAll({controls!r})].filter((one) => one.checkVisibility() && !one.disabled)"
+        f".map((one) => ({{ activeElement: one }})).map((document) => {NAME})"
+    )
+    assert sorted(set(every) - set(reached)) == []
+
+
+NAME = "`${document.activeElement.tagName} ${document.activeElement.id || document.activeElement.textContent}`"
+
+
+def press(page, selector, *keys):
+    """Keys on a control that has the focus, as Tab gives it."""
+    page.focus(selector)
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def test_the_flow_by_keyboard_alone(visit):
+    page = visit("/")
+    press(page, "#text-input", "Control+A", *"one two three four ", "Control+A", "Control+C", *["Control+V"] * 6)
+    until(page, "document.querySelectorAll('#tokens button').length > 20")
+    press(page, "#tokenizer", "ArrowDown")
+    until(page, "document.querySelector('#code-tokens').textContent.includes('bytes')")
+    press(page, "#tokenizer", "ArrowUp")
+    press(page, "#bytes", "Space")
+    assert page.locator("#tokens .hex").first.is_visible()
+    press(page, "#side-by-side summary", "Enter")
+    page.wait_for_selector("#side figure")
+    for slider in ("#T", "#S", "#B"):
+        press(page, slider, "Home", "ArrowRight")
+    until(page, "document.querySelector('#shape-out').textContent === '[2, 2] → [2, 2, 256]'")
+    press(page, "#next", "Enter")
+    until(page, "document.querySelector('#which-batch').textContent.startsWith('batch 2 of')")
+    press(page, "#last", "Space")
+    until(page, "document.querySelector('#code-windows').textContent.includes('drop_last=False')")
+    press(page, "input[value=learned]", "ArrowRight", "ArrowRight")
+    until(page, "document.querySelector('#no-position').textContent.includes('rotary')")
+    press(page, "#theme", "Enter")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_the_words_by_keyboard_alone(visit):
+    page = visit("/words")
+    press(page, "#topn", "Home", "ArrowRight")
+    until(page, "document.querySelectorAll('#near li').length === 2")
+    press(page, "#near .word-link", "Enter")
+    until(page, "document.querySelector('#word').value === 'languages'")
+    for field, word in (("#a", "paris"), ("#b", "france"), ("#c", "italy")):
+        press(page, field, "Control+A", *word, "Enter")
+    until(page, "document.querySelector('#answers .word-link').textContent === 'rome'")
+    press(page, "#which", "ArrowDown")
+    until(page, "document.querySelector('#about-map').textContent.startsWith('1,000')")
+    press(page, "#zoom-in", "Enter")
+    press(page, "#map", "ArrowLeft")
+    until(page, "/view=/.test(location.hash)")
+
+
+def test_the_store_by_keyboard_alone(visit):
+    page = visit("/store")
+    press(page, "#documents tbody tr:nth-child(2) button", "Enter")
+    until(page, "document.querySelector('#reading .document').textContent === 'document 1'")
+    press(page, "#place", "Control+A", "3", "Enter")
+    until(page, "document.querySelector('#about-reading').textContent.startsWith('tokens 3 ')")
+    press(page, "#read-back", "Enter")
+    until(page, "document.querySelector('#about-reading').textContent.startsWith('tokens 0 ')")
+    press(page, "#wanted", *"Every", "Enter")
+    until(page, "document.querySelectorAll('#places button').length === 2")
+    press(page, "#places li:nth-child(2) button", "Enter")
+    until(page, "document.querySelectorAll('#reading .token.on').length > 0")
+
+
+def test_the_map_is_restored_as_it_was_looked_at(visit):
+    page = visit("/words#map=1000")
+    press(page, "#map", "+", "+", "ArrowLeft", "ArrowUp")
+    page.fill("#find", "music")
+    until(page, "/view=[^&]+/.test(location.hash) && location.hash.includes('find=music')")
+    page.focus("#word")
+    picture = page.evaluate("document.querySelector('#map').toDataURL()")
+    again = visit(page.evaluate("location.pathname + location.hash"))
+    assert again.input_value("#find") == "music"
+    assert again.evaluate("document.querySelector('#map').toDataURL()") == picture
 
 
 def test_the_address_brings_the_view_back(visit):

@@ -59,10 +59,12 @@ class Words:
             return [keys[row] for row in order], np.array(order, np.int64)
 
     def complete(self, prefix: str, limit: int) -> list[str]:
-        """The keys that start with ``prefix``, the most frequent (lowest row) first."""
+        """The keys that start with ``prefix``, or where none does, in lower case; the most frequent (lowest row) first."""
         keys, rows = self._sorted
         low = bisect_left(keys, prefix)
         high = bisect_left(keys, prefix + "\U0010ffff", low)
+        if low == high and prefix != prefix.lower():
+            return self.complete(prefix.lower(), limit)
         found = rows[low:high]
         if len(found) > limit:
             found = np.partition(found, limit - 1)[:limit]

@@ -13,7 +13,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from foreword.errors import ArgumentError
+from foreword.errors import ArgumentError, ForewordError
 from foreword.explorer.api.common import Body, InLibrary, WithinLimits, answer, check_size
 from foreword.explorer.library import Library
 
@@ -28,11 +28,17 @@ _FIRST_CHARACTERS = 120
 StoreName = Annotated[str, Query(max_length=1_000, description="the name of a store, as the list gives it")]
 
 
-class StoreInfo(BaseModel):
-    """A store in a line."""
+class ListedStore(BaseModel):
+    """A store that may be named; where it can't be opened, why."""
 
     name: str
     source: str = Field(description="what ``fw.TokenStore.open`` takes, where the server was started")
+    problem: str | None = None
+
+
+class StoreInfo(ListedStore):
+    """A store in a line."""
+
     tokens: int
     documents: int
     dtype: str
@@ -82,7 +88,8 @@ class Piece(BaseModel):
     tokens: int
     document: int = Field(description="the document that the first token belongs to; −1 in an empty store")
     ids: list[int]
-    texts: list[str]
+    texts: list[str] = Field(description="each token by itself, U+FFFD where it ends inside a character")
+    bytes: list[str] = Field(description="each token's bytes in hexadecimal")
     starts: list[int] = Field(description="where documents start in this piece, counted from its first token")
 
 
@@ -104,10 +111,16 @@ class Found(BaseModel):
     next: int | None = Field(description="where to go on; null at the end of the store")
 
 
-@router.get("", response_model=list[StoreInfo], summary="The stores that may be named")
+@router.get("", response_model=list[StoreInfo | ListedStore], summary="The stores that may be named")
 def stores(library: InLibrary) -> Response:
     """Those in the folders that were allowed at start."""
-    return answer([_info(name, library) for name in library.stores()])
+    told: list[dict[str, Any]] = []
+    for name, place in library.stores().items():
+        try:
+            told.append(_info(name, library))
+        except ForewordError as error:  # one that can't be opened hides none of the others
+            told.append({"name": name, "source": place.source, "problem": error.problem})
+    return answer(told)
 
 
 @router.get("/account", response_model=StoreAccount, summary="What a store holds")
@@ -174,6 +187,7 @@ def read(
     ids = opened[start : start + count].tolist()
     offsets = opened.offsets
     first = int(np.searchsorted(offsets, start, side="right")) - 1 if ids else -1
+    pieces = [opened.tokenizer.decode_bytes([id_]) for id_ in ids]
     inside = offsets[np.searchsorted(offsets, start) : np.searchsorted(offsets, start + len(ids))]
     return answer(
         {
@@ -181,7 +195,8 @@ def read(
             "tokens": len(opened),
             "document": min(first, opened.documents - 1),
             "ids": ids,
-            "texts": [opened.tokenizer.decode([id_]) for id_ in ids],
+            "texts": [piece.decode("utf-8", "replace") for piece in pieces],
+            "bytes": [piece.hex(" ") for piece in pieces],
             "starts": [int(offset) - start for offset in inside],
         }
     )

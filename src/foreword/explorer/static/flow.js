@@ -1,7 +1,7 @@
 // The Flow view: text → tokens → windows → input embeddings, one stage asking the API after another; and the link
 // between them. A token in hand is a place in the text; every stage lights up what comes of that place.
 
-import { $, ask, brief, code, debounce, draw, hue, latest, make, number, plural, py, python, remembered, telling, themeSwitch, visible } from "./lib.js";
+import { $, ask, brief, clamp, code, debounce, draw, enable, hue, latest, make, number, onPress, plural, py, python, remembered, telling, themeSwitch, visible } from "./lib.js";
 import { HeatMap, array, legend } from "./heat.js";
 
 const OPENING =
@@ -15,7 +15,7 @@ const SEED = 123;
 const HEADS = 8;
 
 const [state, remember] = remembered(
-  { text: OPENING, tokenizer: "", special: false, bytes: false, T: 4, S: 4, B: 8, last: true, batch: 0, position: "learned", at: 0, side: false },
+  { text: OPENING, tokenizer: "", special: false, bytes: false, T: 4, S: 4, B: 8, last: true, batch: 0, position: "learned", at: -1, side: false },
   () => { controlsFromState(); start(); },
 );
 
@@ -23,7 +23,7 @@ let tokenizers = [];
 let reading = null; // the API's answer to tokenize
 let batch = null; // … to windows
 let sums = null; // … to embed, as arrays
-let hover = null; // the place in hand while pointing; otherwise state.at
+let hover = null; // the place in hand while pointing; otherwise state.at, −1 for none
 const ids = () => reading.tokens.map((token) => token.id);
 const tokenizer = () => tokenizers.find((one) => one.name === state.tokenizer) ?? tokenizers[0];
 
@@ -32,8 +32,9 @@ const tokenizer = () => tokenizers.find((one) => one.name === state.tokenizer) ?
 const askTokens = latest();
 
 async function readText() {
-  await inStage("tokens", askTokens, async (signal) => {
-    if (state.text.length > LONGEST) throw new Error(`The page shows texts of up to ${number(LONGEST)} characters; this one has ${number(state.text.length)}.\nPrepare it into a store instead: foreword prepare FILE STORE`);
+  await telling("tokens", askTokens, async (signal) => {
+    const characters = [...state.text].length;
+    if (characters > LONGEST) throw new Error(`The page shows texts of up to ${number(LONGEST)} characters; this one has ${number(characters)}.\nPrepare it into a store instead: foreword prepare FILE STORE`);
     reading = await ask("tokenize", { signal, body: { text: state.text, tokenizer: state.tokenizer, special: state.special } });
     showTokens();
     await cutWindows();
@@ -44,8 +45,8 @@ async function readText() {
 function showTokens() {
   const { tokens, vocab_size, characters, utf8_bytes, distinct } = reading;
   $("#idea-tokens").textContent =
-    `A model reads pieces of text by number. vocab_size counts the different pieces there are, ${number(vocab_size)}; ` +
-    `it is not the number of tokens in your text, ${number(tokens.length)}. A longer text has more tokens and the same vocabulary.`;
+    `A model reads pieces of text by number: vocab_size counts the different pieces there are, ${number(vocab_size)}, ` +
+    `and not the tokens of your text, ${number(tokens.length)}.`;
   facts("#facts-tokens", [[number(tokens.length), tokens.length === 1 ? "token" : "tokens"], [number(distinct), "distinct"], [number(characters), "characters"], [number(utf8_bytes), "bytes"], [number(vocab_size), "vocab_size"]]);
   code($("#code-tokens"), reads());
   const shown = tokens.slice(0, SHOWN);
@@ -103,7 +104,7 @@ function chip(token, place) {
 const askSide = latest();
 
 async function readSideBySide() {
-  await inStage("tokens", askSide, async (signal) => {
+  await telling("tokens", askSide, async (signal) => {
     const every = await Promise.all(tokenizers.map((one) => ask("tokenize", { signal, body: { text: state.text, tokenizer: one.name, special: state.special } })));
     $("#side").replaceChildren(
       ...every.map((one, i) => {
@@ -130,15 +131,18 @@ async function cutWindows() {
   $("#out-S").textContent = state.S;
   $("#out-B").textContent = state.B;
   code($("#code-windows"), cuts(), reads());
-  batch = null;
-  const done = await inStage("windows", askWindows, async (signal) => {
+  batch = sums = null;
+  const done = await telling("windows", askWindows, async (signal) => {
+    if (reading.tokens.length > LONGEST) throw new Error(`The page cuts up to ${number(LONGEST)} tokens into windows; this text has ${number(reading.tokens.length)}.`);
     const body = { ids: ids(), context_length: state.T, stride: state.S, batch_size: state.B, drop_last: state.last, batch: state.batch };
     try {
       batch = await ask("windows", { signal, body });
     } catch (error) {
       if (!state.batch || !error.message.startsWith("no such batch")) throw error;
-      state.batch = 0; // the text or the sliders left fewer batches
-      batch = await ask("windows", { signal, body: { ...body, batch: 0 } });
+      const { batches } = await ask("windows", { signal, body: { ...body, batch: 0 } });
+      state.batch = Math.max(0, batches - 1); // there are no more
+      remember();
+      batch = await ask("windows", { signal, body: { ...body, batch: state.batch } });
     }
     if (!batch.batches) throw new Error(`No whole batch: the text gives ${plural(batch.windows, "window")}, a batch takes ${state.B}, and drop_last leaves out what is not full.\nA smaller batch_size, a smaller stride, or drop_last off gives one.`);
     $("#windows").hidden = false;
@@ -157,8 +161,8 @@ function showWindows() {
   $("#which-batch").textContent = `batch ${number(state.batch + 1)} of ${number(batch.batches)}`;
   const left = state.last ? batch.windows - batch.batches * state.B : 0;
   $("#left-out").textContent = left ? `drop_last leaves out ${plural(left, "window")}, too few for a whole batch.` : "";
-  $("#previous").disabled = state.batch === 0;
-  $("#next").disabled = state.batch + 1 >= batch.batches;
+  enable($("#previous"), state.batch > 0);
+  enable($("#next"), state.batch + 1 < batch.batches);
   $("#shape-inputs").textContent = $("#shape-targets").textContent = `[${B}, ${T}]`;
   $("#shape-batch").textContent = `[${B}, ${T}] token ids`;
   table($("#inputs"), 0);
@@ -174,7 +178,7 @@ function table(element, shift) {
         ...batch.inputs[b].map((_, t) => {
           const place = start + t + shift;
           const token = reading.tokens[place];
-          return make("td", { class: "cell", "--h": hue(token.id), "data-place": place, "data-window": b, "data-position": shift ? undefined : t, title: `id ${token.id}, place ${place}` },
+          return make("td", { class: "cell", tabindex: b || t ? -1 : 0, "--h": hue(token.id), "data-place": place, "data-window": b, "data-position": t, title: `id ${token.id}, place ${place}` },
             make("span", { class: "text" }, ...visible(token)), make("span", { class: "id" }, String(token.id)));
         })),
     ),
@@ -235,6 +239,7 @@ function showAccount() {
   const { windows, stored, distinct, repeated, padded, dropped } = batch.account;
   const parts = [["distinct", distinct], ["repeated", repeated], ["dropped", dropped]];
   $("#account-bar").replaceChildren(...parts.filter(([, count]) => count).map(([name, count]) => make("span", { class: name, "--n": count })));
+  $("#account-of").textContent = `Every token is accounted for, over ${windows === 1 ? "the one window" : `all ${number(windows)} windows`}`;
   $("#account").replaceChildren(
     ...parts.map(([name, count]) => make("li", {}, make("span", { class: `swatch ${name}` }), make("b", {}, number(count)), ` ${name}`)),
     make("li", {}, `${number(windows)} windows × ${state.T} = `, make("b", {}, number(windows * state.T)), ` = ${number(distinct)} distinct + ${number(repeated)} repeated${padded ? ` + ${number(padded)} padded` : ""}`),
@@ -249,7 +254,7 @@ const LIMIT = 3; // standard deviations of the learned tables: colours are full 
 
 async function embed() {
   code($("#code-embeddings"), sumsUp(), [...reads(), ...cuts()]);
-  await inStage("embeddings", askEmbed, async (signal) => {
+  await telling("embeddings", askEmbed, async (signal) => {
     const answer = await ask("embed", { signal, query: { encoding: "base64" }, body: { ids: batch.inputs, vocab_size: reading.vocab_size, embedding_dim: DIM, position: state.position, num_heads: HEADS, seed: SEED } });
     sums = { token: array(answer.token), position: answer.position && array(answer.position), sum: array(answer.sum) };
     $("#embeddings").hidden = false;
@@ -257,12 +262,13 @@ async function embed() {
   });
 }
 
-const point = (row) => take(batch.starts[Math.floor(row / state.T)] + (row % state.T));
-const release = () => take(null);
+/** The place in the text of a row of a heat map: of the batch, or of its first window. */
+const placeOf = (row) => batch && batch.starts[Math.floor(row / state.T)] + (row % state.T);
+const linked = { point: (row) => take(placeOf(row)), pick: (row) => pin(placeOf(row)), leave: () => take(null) };
 const heat = {
-  token: new HeatMap($("#heat-token"), { point, leave: release }),
-  position: new HeatMap($("#heat-position"), { point: (row) => take(batch.starts[0] + row), leave: release }),
-  sum: new HeatMap($("#heat-sum"), { point, leave: release }),
+  token: new HeatMap($("#heat-token"), linked),
+  position: new HeatMap($("#heat-position"), linked),
+  sum: new HeatMap($("#heat-sum"), linked),
 };
 const strips = { token: new HeatMap($("#strip-token")), position: new HeatMap($("#strip-position")), sum: new HeatMap($("#strip-sum")) };
 const NOTHING = {
@@ -304,9 +310,20 @@ function showTableBar() {
   );
 }
 
+/** The row of the token in hand, its position and their sum; of a token outside the batch nothing, and where it is. */
 function showStrips(place) {
   if (!batch?.batches || !sums) return;
-  const [b, t] = cellOf(place) ?? [0, 0];
+  const cell = cellOf(place);
+  $("#strips").hidden = !cell;
+  $("#elsewhere").hidden = Boolean(cell);
+  if (!cell) {
+    const other = batchOf(place);
+    const token = make("code", {}, ...visible(reading.tokens[place]));
+    if (other === null) $("#elsewhere").replaceChildren(token, ` at place ${number(place)} is in the inputs of no ${state.last ? "whole " : ""}batch: the model never sees it.`);
+    else $("#elsewhere").replaceChildren(token, ` at place ${number(place)} is not in this batch. `, make("button", { type: "button", onclick: () => { state.batch = other; pin(place); changed(); } }, `Show batch ${number(other + 1)}`));
+    return;
+  }
+  const [b, t] = cell;
   const id = batch.inputs[b][t];
   const row = b * state.T + t;
   const slices = {
@@ -319,7 +336,7 @@ function showStrips(place) {
     const values = [...data.subarray(0, 5)].map((value) => value.toFixed(4).replace("-", "−")).join("  ");
     $(`#strip-${name}-values`).textContent = `${values}  …`;
   }
-  $("#strip-token-name").replaceChildren("row ", make("code", {}, number(id)), " of the token table, for ", make("code", {}, ...visible(reading.tokens[batch.starts[b] + t])));
+  $("#strip-token-name").replaceChildren("row ", make("code", {}, number(id)), " of the token table, for ", make("code", {}, ...visible(reading.tokens[place])));
   $("#strip-position-name").replaceChildren(...(sums.position ? ["row ", make("code", {}, String(t)), " of the position table"] : ["nothing is added here"]));
   $("#strip-sum-name").replaceChildren("what the first block sees at ", make("code", {}, `[${b}, ${t}]`));
 }
@@ -358,7 +375,7 @@ async function showSchemes() {
     pictures[name] = { map: new HeatMap(canvas), axes };
   }
   controlsFromState();
-  await inStage("positions", latest(), async (signal) => {
+  await telling("positions", latest(), async (signal) => {
     await Promise.all(
       Object.entries(pictures).map(async ([name, { map, axes }]) => {
         // Rotary turns pairs of a head's dimensions, the others have a value a dimension.
@@ -380,14 +397,22 @@ function cellOf(place) {
   return b < 0 ? null : [b, place - batch.starts[b]];
 }
 
+/** The number of the first batch whose inputs hold a place; null where none does. */
+function batchOf(place) {
+  const window = Math.max(0, Math.ceil((place - state.T + 1) / state.S));
+  const whole = window < (state.last ? batch.batches * state.B : batch.windows);
+  return whole && place >= window * state.S ? Math.floor(window / state.B) : null;
+}
+
 function take(place) {
   if (place === hover) return;
   hover = place;
   light();
 }
 
+/** Keep a place in hand, or none. */
 function pin(place) {
-  state.at = place;
+  state.at = place ?? -1;
   remember();
   hover = null;
   light();
@@ -401,12 +426,14 @@ const light = () => {
 
 function paint() {
   if (!reading) return;
-  const place = Math.min(hover ?? state.at, reading.tokens.length - 1);
+  const last = reading.tokens.length - 1;
+  const held = hover ?? (state.at < 0 ? null : state.at);
+  const place = Math.min(held ?? 0, last);
   const token = reading.tokens[place];
-  document.body.classList.toggle("linked", hover !== null);
+  document.body.classList.toggle("linked", held !== null);
   for (const element of document.querySelectorAll("[data-place].on, [data-place].same, [data-id].on")) element.classList.remove("on", "same");
-  const pinned = Math.min(state.at, reading.tokens.length - 1);
-  for (const button of $("#tokens").querySelectorAll("button")) button.tabIndex = Number(button.dataset.place) === Math.min(pinned, SHOWN - 1) ? 0 : -1;
+  const stop = clamp(state.at, 0, Math.min(last, SHOWN - 1)); // where Tab comes to
+  for (const button of $("#tokens").querySelectorAll("button")) button.tabIndex = Number(button.dataset.place) === stop ? 0 : -1;
   if (!token) {
     $("#inspector").replaceChildren("Type a text above.");
     return;
@@ -419,7 +446,7 @@ function paint() {
   $(`#table-bar [data-id="${token.id}"]`)?.classList.add("on");
   const rows = [];
   if (batch?.batches) batch.starts.forEach((start, b) => { if (place >= start && place < start + state.T) rows.push(b * state.T + place - start); });
-  const lit = hover === null ? [] : rows;
+  const lit = held === null ? [] : rows;
   heat.token.light(lit);
   heat.sum.light(lit);
   heat.position.light([...new Set(lit.map((row) => row % state.T))]);
@@ -443,17 +470,13 @@ function inspect(place, token, rows) {
 
 // ---------------------------------------------------------------- events
 
-const inStage = (stage, asker, work) => telling($(`#problem-${stage}`), () => asker(work));
-
 function facts(selector, pairs) {
   $(selector).replaceChildren(...pairs.map(([value, name]) => make("li", {}, make("b", {}, value), ` ${name}`)));
 }
 
 function controlsFromState() {
   if (tokenizers.length && !tokenizers.some((one) => one.name === state.tokenizer)) state.tokenizer = tokenizers[0].name;
-  for (const [name, low, high] of [["T", 1, 32], ["S", 1, 32], ["B", 1, 8]]) state[name] = Math.max(low, Math.min(high, Math.round(state[name])));
-  state.batch = Math.max(0, Math.round(state.batch));
-  state.at = Math.max(0, Math.round(state.at));
+  for (const [name, low, high] of [["T", 1, 32], ["S", 1, 32], ["B", 1, 8], ["batch", 0, LONGEST], ["at", -1, LONGEST]]) state[name] = clamp(state[name], low, high);
   if (!Object.hasOwn(SCHEMES, state.position)) state.position = "learned";
   if ($("#text-input").value !== state.text) $("#text-input").value = state.text;
   $("#tokenizer").value = state.tokenizer;
@@ -482,8 +505,8 @@ $("#bytes").addEventListener("change", (event) => { state.bytes = event.target.c
 $("#special").addEventListener("change", (event) => { state.special = event.target.checked; remember(); start(); });
 for (const name of ["T", "S", "B"]) $(`#${name}`).addEventListener("input", (event) => { state[name] = Number(event.target.value); state.batch = 0; changed(); });
 $("#last").addEventListener("change", (event) => { state.last = event.target.checked; changed(); });
-$("#previous").addEventListener("click", () => { state.batch--; changed(); });
-$("#next").addEventListener("click", () => { state.batch++; changed(); });
+onPress($("#previous"), () => { state.batch--; changed(); });
+onPress($("#next"), () => { state.batch++; changed(); });
 $("#side-by-side").addEventListener("toggle", (event) => {
   state.side = event.target.open;
   remember();
@@ -496,14 +519,18 @@ document.addEventListener("pointerover", (event) => {
 });
 document.addEventListener("click", (event) => {
   const target = event.target.closest?.("[data-place]");
-  if (target) pin(Number(target.dataset.place));
+  const place = Number(target?.dataset.place);
+  if (target) pin(place === state.at ? null : place);
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && state.at >= 0) pin(null);
 });
 document.addEventListener("focusin", (event) => {
-  const target = event.target.closest?.("#tokens [data-place]");
+  const target = event.target.closest?.("[data-place]");
   if (target && target.matches(":focus-visible")) take(Number(target.dataset.place));
 });
 document.addEventListener("focusout", (event) => {
-  if (event.target.closest?.("#tokens [data-place]")) take(null);
+  if (event.target.closest?.("[data-place]")) take(null);
 });
 $("#tokens").addEventListener("keydown", (event) => {
   const here = Number(event.target.dataset?.place);
@@ -515,6 +542,20 @@ $("#tokens").addEventListener("keydown", (event) => {
   pin(place);
   $(`#tokens [data-place="${place}"]`).focus();
 });
+
+for (const table of [$("#inputs"), $("#targets")]) {
+  table.addEventListener("keydown", (event) => {
+    const { window, position } = event.target.dataset ?? {};
+    const [down, right] = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key] ?? [0, 0];
+    const to = table.querySelector(`[data-window="${Number(window) + down}"][data-position="${Number(position) + right}"]`);
+    if (!to || (!down && !right)) return;
+    event.preventDefault();
+    event.target.tabIndex = -1;
+    to.tabIndex = 0;
+    pin(Number(to.dataset.place));
+    to.focus();
+  });
+}
 
 /** The chip nearest above or below, on the next line. */
 function below(chip, direction) {

@@ -39,7 +39,7 @@ function picture(data, rows, columns, limit) {
 
 /** A heat map in blocks of rows (a block a window), whose rows can be lit and pointed at. */
 export class HeatMap {
-  constructor(canvas, { point, leave } = {}) {
+  constructor(canvas, { point, leave, pick } = {}) {
     this.canvas = canvas;
     this.lit = [];
     if (point) {
@@ -48,6 +48,10 @@ export class HeatMap {
         if (row >= 0) point(row);
       });
       canvas.addEventListener("pointerleave", leave);
+      canvas.addEventListener("click", (event) => {
+        const row = this.rowAt(event);
+        if (row >= 0) pick(row);
+      });
     }
     new ResizeObserver(() => this.paint()).observe(canvas.parentElement);
   }
@@ -58,6 +62,7 @@ export class HeatMap {
     this.height = height ?? Math.max(3, Math.min(13, Math.round(280 / rows)));
     this.gap = rows > block ? Math.max(2, Math.round(this.height / 2)) : 0;
     this.image = null;
+    this.lit = [];
     this.paint();
   }
 

@@ -23,10 +23,10 @@ export async function ask(path, { body, query, signal } = {}) {
   throw new Error([answer.title, ...facts.map((name) => `${name}: ${answer[name]}`)].join("\n"));
 }
 
-/** Only the last of several questions is answered: each call gives up the one before. */
+/** Only the last of several questions is answered: each call gives up the one before, and stop() the last. */
 export function latest() {
   let running = null;
-  return async (work) => {
+  const last = async (work) => {
     running?.abort();
     const mine = (running = new AbortController());
     try {
@@ -38,6 +38,8 @@ export function latest() {
       if (running === mine) running = null;
     }
   };
+  last.stop = () => running?.abort();
+  return last;
 }
 
 export const $ = (selector, root = document) => root.querySelector(selector);
@@ -80,24 +82,48 @@ export function remembered(defaults, changed) {
       else state[name] = text;
     }
   };
-  let timer;
+  let timer = null;
   const write = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => {
-      const told = new URLSearchParams();
-      for (const [name, value] of Object.entries(state)) {
-        if (value !== defaults[name]) told.set(name, typeof value === "boolean" ? (value ? "1" : "0") : value);
-      }
-      const hash = told.toString();
-      history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
-    }, 200);
+    timer = null;
+    const told = new URLSearchParams();
+    for (const [name, value] of Object.entries(state)) {
+      if (value !== defaults[name]) told.set(name, typeof value === "boolean" ? (value ? "1" : "0") : value);
+    }
+    const hash = told.size ? `#${told}` : "";
+    history.replaceState(null, "", hash || location.pathname + location.search);
+    keep(location.pathname, hash);
   };
   read();
+  keep(location.pathname, location.hash);
+  // The other views are found as they were left.
+  for (const link of document.querySelectorAll("nav a:not([aria-current])")) link.href = link.pathname + kept(link.pathname);
+  addEventListener("pagehide", () => timer !== null && write());
   addEventListener("hashchange", () => {
     read();
     changed();
   });
-  return [state, write];
+  const later = () => {
+    clearTimeout(timer);
+    timer = setTimeout(write, 200);
+  };
+  return [state, later];
+}
+
+function keep(path, hash) {
+  try {
+    sessionStorage.setItem(`foreword ${path}`, hash);
+  } catch {
+    // not kept: fine
+  }
+}
+
+function kept(path) {
+  try {
+    return sessionStorage.getItem(`foreword ${path}`) ?? "";
+  } catch {
+    return "";
+  }
 }
 
 export const isDark = () => {
@@ -134,7 +160,7 @@ export function themeSwitch(redraw) {
 export const hue = (id) => ((id * 137.508) % 360).toFixed(1);
 
 const NAMES = { " ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽" };
-const INVISIBLE = /[\p{C}\p{Z}]/u;
+const INVISIBLE = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u;
 
 /** A token's text as nodes in which nothing is invisible; bytes that are no text, in hexadecimal. */
 export function visible(token) {
@@ -188,17 +214,37 @@ export function code(place, shown, needed = []) {
   pre.replaceChildren(...shown.map((part) => (part.shown === undefined ? part : make("b", {}, part.shown))));
 }
 
-/** Do the work of a section; what goes wrong is told in its place. True when it went well. */
-export async function telling(problem, work) {
+/** Do the work of a section; what goes wrong is told in its place, and what needs the section is not shown meanwhile.
+    asker is a latest(): where a later question came before the answer, nothing is told. True when it went well. */
+export async function telling(section, asker, work) {
+  let problem = "";
   try {
-    await work();
-    problem.textContent = "";
-    return true;
+    const done = await asker(async (signal) => {
+      await work(signal);
+      return true;
+    });
+    if (!done) return false;
   } catch (error) {
-    problem.textContent = error.message;
-    return false;
+    problem = error.message;
   }
+  $(`#problem-${section}`).textContent = problem;
+  for (const one of document.querySelectorAll(`[data-needs~="${section}"]`)) one.classList.toggle(`without-${section}`, problem !== "");
+  return !problem;
 }
+
+/** Switch a button on or off; off, it keeps the focus that it may have. */
+export function enable(button, on) {
+  button.setAttribute("aria-disabled", String(!on));
+}
+
+/** Do something when a button is pressed that is on. */
+export function onPress(button, work) {
+  button.addEventListener("click", () => {
+    if (button.getAttribute("aria-disabled") !== "true") work();
+  });
+}
+
+export const clamp = (value, low, high) => Math.max(low, Math.min(high, Math.round(value)));
 
 export const debounce = (work, wait) => {
   let timer;

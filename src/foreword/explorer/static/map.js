@@ -6,39 +6,45 @@ const FURTHEST = 400; // times as near as all of it
 const HUES = [25, 250, 145, 85, 310, 200, 55, 280, 165, 0];
 
 export class WordMap {
-  /** chosen(word) when one is clicked; looked(view) when one looks elsewhere, view being what show() takes. */
-  constructor(canvas, { chosen, looked }) {
+  /** chosen(word) when one is clicked; looked(view) when one looks elsewhere, view being what show() takes; told(word)
+      for the word that keys have come to. */
+  constructor(canvas, { chosen, looked, told }) {
     this.canvas = canvas;
     this.looked = looked;
     this.words = null;
     this.hover = -1;
     this.wanted = "";
-    let from = null;
+    const fingers = new Map(); // where each pointer that is down was last
     let moved = false;
     canvas.addEventListener("pointerdown", (event) => {
-      from = [event.offsetX, event.offsetY];
-      moved = false;
+      if (!fingers.size) moved = false;
+      fingers.set(event.pointerId, [event.offsetX, event.offsetY]);
       canvas.setPointerCapture(event.pointerId);
     });
     canvas.addEventListener("pointermove", (event) => {
+      const here = [event.offsetX, event.offsetY];
+      const from = fingers.get(event.pointerId);
       if (from) {
-        moved ||= Math.hypot(event.offsetX - from[0], event.offsetY - from[1]) > 3;
-        this.move(event.offsetX - from[0], event.offsetY - from[1]);
-        from = [event.offsetX, event.offsetY];
+        moved ||= Math.hypot(here[0] - from[0], here[1] - from[1]) > 3;
+        const [other] = [...fingers].filter(([id]) => id !== event.pointerId).map(([, place]) => place);
+        if (other) this.zoom(apart(here, other) / apart(from, other), ...other);
+        else if (moved) this.move(here[0] - from[0], here[1] - from[1]);
+        if (moved) fingers.set(event.pointerId, here);
         return;
       }
-      const hover = this.nearest(event.offsetX, event.offsetY);
+      const hover = this.nearest(...here);
       if (hover !== this.hover) {
         this.hover = hover;
         this.paint();
       }
     });
     canvas.addEventListener("pointerup", (event) => {
-      from = null;
+      fingers.delete(event.pointerId);
       const word = moved ? -1 : this.nearest(event.offsetX, event.offsetY);
       if (word >= 0) chosen(this.words.keys[word]);
     });
-    canvas.addEventListener("pointerleave", () => { this.hover = -1; this.paint(); });
+    canvas.addEventListener("pointercancel", (event) => fingers.delete(event.pointerId)); // the page scrolls
+    for (const leaving of ["pointerleave", "blur"]) canvas.addEventListener(leaving, () => { this.hover = -1; this.paint(); });
     canvas.addEventListener("wheel", (event) => {
       if (!event.ctrlKey && document.activeElement !== canvas) return; // the page scrolls; a map in focus zooms
       event.preventDefault();
@@ -49,17 +55,24 @@ export class WordMap {
       const act = {
         ArrowLeft: () => this.move(step, 0), ArrowRight: () => this.move(-step, 0), ArrowUp: () => this.move(0, step), ArrowDown: () => this.move(0, -step),
         "+": () => this.zoom(1.4), "=": () => this.zoom(1.4), "-": () => this.zoom(1 / 1.4), 0: () => this.all(),
+        Enter: () => this.hover >= 0 && chosen(this.words.keys[this.hover]),
       }[event.key];
       if (!act || event.ctrlKey || event.metaKey) return;
       event.preventDefault();
       act();
+      if (!this.words || event.key === "Enter") return;
+      const [width, height] = this.size();
+      this.hover = this.nearest(width / 2, height / 2, Infinity);
+      told(this.words.keys[this.hover]);
+      this.paint();
     });
     new ResizeObserver(() => this.paint()).observe(canvas);
   }
 
-  /** Show words, from a view "x,y,zoom" that was looked at before, or all of them. */
-  show(words, view = "") {
+  /** Show words, from a view "x,y,zoom" that was looked at before, or all of them; one is marked that is wanted. */
+  show(words, view = "", wanted = "") {
     this.words = words;
+    this.wanted = wanted;
     this.hover = -1;
     this.fit();
     const [x, y, zoom] = view.split(",").map(Number);
@@ -87,8 +100,11 @@ export class WordMap {
 
   /** After a move: paint, and tell. */
   look() {
-    const changed = this.scale !== this.whole || this.centre !== this.middle;
-    this.looked(changed ? [...this.centre.map((place) => place.toFixed(4)), (this.scale / this.whole).toFixed(2)].join(",") : "");
+    const places = this.centre.map((place) => place.toFixed(6));
+    const zoom = (this.scale / this.whole).toFixed(3);
+    this.centre = places.map(Number); // as the address tells it
+    this.scale = Number(zoom) * this.whole;
+    this.looked(zoom === "1.000" && places.every((place, i) => place === this.middle[i].toFixed(6)) ? "" : [...places, zoom].join(","));
     this.paint();
   }
 
@@ -126,10 +142,14 @@ export class WordMap {
     return [width / 2 + (this.words.x[i] - this.centre[0]) * this.scale, height / 2 - (this.words.y[i] - this.centre[1]) * this.scale];
   }
 
-  nearest(px, py) {
+  has(word) {
+    return this.words?.keys.includes(word) ?? false;
+  }
+
+  nearest(px, py, within = 14) {
     if (!this.words) return -1;
     let best = -1;
-    let least = 14 ** 2;
+    let least = within ** 2;
     for (let i = 0; i < this.words.keys.length; i++) {
       const [x, y] = this.place(i);
       const away = (x - px) ** 2 + (y - py) ** 2;
@@ -161,7 +181,6 @@ export class WordMap {
     }
     // Labels, the most frequent word first, each where no other lies.
     const taken = new Set();
-    const cell = 16;
     pen.textBaseline = "middle";
     pen.lineJoin = "round";
     const first = [words.keys.indexOf(this.wanted), this.hover].filter((i) => i >= 0);
@@ -173,20 +192,33 @@ export class WordMap {
       const marked = first.includes(i);
       pen.font = `${marked ? "600 16px" : "13.5px"} ${style.getPropertyValue("--serif")}`;
       const wide = pen.measureText(words.keys[i]).width;
-      const cells = [];
-      for (let cx = Math.floor(x / cell); cx <= Math.floor((x + wide + 10) / cell); cx++) for (const dy of [-5, 5]) cells.push(`${cx},${Math.floor((y + dy) / cell)}`);
-      if (!marked && cells.some((one) => taken.has(one))) continue;
-      for (const one of cells) taken.add(one);
-      const left = Math.min(x + 6, width - wide - 4);
+      // To the right of its point, to the left, above or below: where there is room.
+      const choices = [[x + 6, y], [x - 6 - wide, y], [x - wide / 2, y - 11], [x - wide / 2, y + 12]];
+      const cells = choices.map(([left, middle]) => cover(left, middle, wide));
+      let at = choices.findIndex(([left], k) => left >= 2 && left + wide <= width - 2 && !cells[k].some((one) => taken.has(one)));
+      if (at < 0 && !marked) continue;
+      at = Math.max(0, at);
+      for (const one of cells[at]) taken.add(one);
+      const [left, middle] = [Math.max(2, Math.min(choices[at][0], width - wide - 2)), choices[at][1]];
       pen.strokeStyle = style.backgroundColor === "rgba(0, 0, 0, 0)" ? getComputedStyle(document.body).backgroundColor : style.backgroundColor;
       pen.lineWidth = 3;
-      pen.strokeText(words.keys[i], left, y);
+      pen.strokeText(words.keys[i], left, middle);
       pen.fillStyle = marked ? style.color : colour(words.cluster[i]);
-      pen.fillText(words.keys[i], left, y);
+      pen.fillText(words.keys[i], left, middle);
       drawn++;
     }
   }
 }
 
+const CELL = 6; // pixels: what labels take is kept in cells of this size
+
+/** The cells that a label covers. */
+function cover(left, middle, wide) {
+  const cells = [];
+  for (let x = Math.floor(left / CELL); x <= Math.floor((left + wide) / CELL); x++) for (let y = Math.floor((middle - 7) / CELL); y <= Math.floor((middle + 7) / CELL); y++) cells.push(`${x},${y}`);
+  return cells;
+}
+
+const apart = ([x0, y0], [x1, y1]) => Math.max(1, Math.hypot(x1 - x0, y1 - y0));
 const min = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
 const max = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);

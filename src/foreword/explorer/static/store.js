@@ -1,6 +1,6 @@
 // The Store view: what a prepared store holds, its documents, any place of it, and where a token sequence stands.
 
-import { $, ask, code, debounce, draw, hue, latest, make, number, plural, py, python, remembered, telling, themeSwitch, visible } from "./lib.js";
+import { $, ask, clamp, code, debounce, draw, enable, hue, latest, make, number, onPress, plural, py, python, remembered, telling, themeSwitch, visible } from "./lib.js";
 
 const PAGE = 12; // documents
 const PIECE = 256; // tokens
@@ -19,16 +19,14 @@ const askAccount = latest();
 
 async function account() {
   code($("#code-account"), [...opening(), "len(store), store.documents, store.dtype"]);
-  await telling($("#problem-account"), () =>
-    askAccount(async (signal) => {
+  await telling("account", askAccount, async (signal) => {
       const told = await ask("stores/account", { signal, query: { store: state.store } });
       total = told.tokens;
       documents = told.documents;
       const pairs = [["tokens", number(told.tokens)], ["documents", number(told.documents)], ["tokenizer", told.tokenizer], ["vocab_size", number(told.vocab_size)], ["dtype", told.dtype], ["on disk", size(told.bytes)], ["shortest", number(told.shortest)], ["median", number(told.median)], ["longest", number(told.longest)]];
       $("#numbers").replaceChildren(...pairs.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
       histogram(told.histogram);
-    }),
-  );
+  });
 }
 
 function size(bytes) {
@@ -39,7 +37,8 @@ function size(bytes) {
 }
 
 function histogram(bins) {
-  const [width, height, foot] = [720, 190, 22];
+  const [height, foot] = [190, 22];
+  const width = $("#histogram").clientWidth || 720; // so that letters keep their size on a phone
   const wide = Math.min(90, width / Math.max(1, bins.length));
   const most = Math.max(1, ...bins.map((bin) => bin.documents));
   const svg = $("#histogram");
@@ -64,19 +63,23 @@ const askDocuments = latest();
 
 async function listDocuments() {
   code($("#code-documents"), py`ids = store.document(${state.documents})\nstore.tokenizer.decode(ids)\nstore.offsets  # where each starts`, opening());
-  await telling($("#problem-documents"), () =>
-    askDocuments(async (signal) => {
+  await telling("documents", askDocuments, async (signal) => {
       const { page } = await ask("stores/documents", { signal, query: { store: state.store, start: state.documents, limit: PAGE } });
       const head = make("tr", {}, ...[["document", "n"], ["starts at", "n"], ["tokens", "n"], ["begins", ""]].map(([name, kind]) => make("th", { scope: "col", class: kind }, name)));
       const rows = page.map((one) =>
-        make("tr", {}, make("td", { class: "n" }, make("button", { class: "plain", type: "button", onclick: () => go(one.start), "aria-label": `Read document ${one.index}` }, number(one.index))),
+        make("tr", {}, make("td", { class: "n" }, make("button", { class: "plain link", type: "button", onclick: () => go(one.start).then(() => $("#reading").scrollIntoView({ block: "nearest" })), "aria-label": `Read document ${one.index}` }, number(one.index))),
           make("td", { class: "n" }, number(one.start)), make("td", { class: "n" }, number(one.tokens)), make("td", { class: "begin" }, one.text.replace(/\s+/g, " "))));
       $("#documents").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
-      $("#documents-back").disabled = state.documents === 0;
-      $("#documents-on").disabled = state.documents + PAGE >= documents;
+      enable($("#documents-back"), state.documents > 0);
+      enable($("#documents-on"), state.documents + PAGE < documents);
       $("#documents-where").textContent = page.length ? `${number(page[0].index)} to ${number(page.at(-1).index)} of ${number(documents)}` : "none";
-    }),
-  );
+  });
+}
+
+function turn(by) {
+  state.documents = clamp(state.documents + by, 0, PAGE * Math.floor((documents - 1) / PAGE));
+  remember();
+  listDocuments();
 }
 
 // ---------------------------------------------------------------- read and find
@@ -85,34 +88,32 @@ const askRead = latest();
 
 async function read() {
   code($("#code-read"), py`ids = store[${state.place} : ${state.place} + ${PIECE}]\nstore.tokenizer.decode(ids)`, opening());
-  await telling($("#problem-read"), () =>
-    askRead(async (signal) => {
+  await telling("read", askRead, async (signal) => {
       const piece = await ask("stores/read", { signal, query: { store: state.store, start: state.place, count: PIECE } });
       const starts = new Set(piece.starts);
       const marked = new Set();
       if (found) for (const place of found.places) for (let i = 0; i < found.ids.length; i++) marked.add(place + i - piece.start);
-      let document = piece.document;
+      let current = piece.document;
       const items = [];
       piece.ids.forEach((id, i) => {
         if (starts.has(i)) {
-          if (i) document++;
-          items.push(make("li", { class: "document" }, `document ${number(document)}`));
+          if (i) current++;
+          items.push(make("li", { class: "document" }, `document ${number(current)}`));
         }
-        items.push(make("li", {}, make("span", { class: `token${marked.has(i) ? " on" : ""}`, "--h": hue(id), title: `id ${id}, place ${piece.start + i}` }, make("span", { class: "text" }, ...visible({ text: piece.texts[i], bytes: "" })))));
+        items.push(make("li", {}, make("span", { class: `token${marked.has(i) ? " on" : ""}`, "--h": hue(id), title: `id ${id}, place ${piece.start + i}, bytes ${piece.bytes[i]}` }, make("span", { class: "text" }, ...visible({ text: piece.texts[i], bytes: piece.bytes[i] })))));
         if (piece.texts[i].includes("\n")) items.push(make("li", { class: "newline", "aria-hidden": "true" }));
       });
       $("#reading").replaceChildren(make("ol", { class: "tokens" }, ...items));
       $("#place").value = $("#out-place").textContent = piece.start;
-      $("#anywhere").value = total ? Math.round((piece.start / total) * 1000) : 0;
-      $("#read-back").disabled = piece.start === 0;
-      $("#read-on").disabled = piece.start + piece.ids.length >= total;
+      if (document.activeElement !== $("#anywhere")) $("#anywhere").value = (piece.start / Math.max(1, total - 1)) * 1000;
+      enable($("#read-back"), piece.start > 0);
+      enable($("#read-on"), piece.start + piece.ids.length < total);
       $("#about-reading").textContent = piece.ids.length ? `tokens ${number(piece.start)} to ${number(piece.start + piece.ids.length - 1)} of ${number(total)}, from document ${number(piece.document)} on` : "the end of the store";
-    }),
-  );
+  });
 }
 
 function go(place) {
-  state.place = Math.max(0, Math.min(Math.max(0, total - 1), Math.round(place) || 0));
+  state.place = clamp(place || 0, 0, Math.max(0, total - 1));
   remember();
   return read();
 }
@@ -124,11 +125,10 @@ async function find(from = 0) {
   if (!state.find) {
     found = null;
     $("#places").replaceChildren();
-    $("#about-found").textContent = "";
+    $("#about-found").textContent = $("#problem-find").textContent = "";
     return;
   }
-  await telling($("#problem-find"), () =>
-    askFind(async (signal) => {
+  await telling("find", askFind, async (signal) => {
       const answer = await ask("stores/find", { signal, body: { store: state.store, text: state.find, start: from, limit: 20 } });
       found = from && found ? { ...answer, places: [...found.places, ...answer.places] } : answer;
       $("#about-found").textContent = `${plural(found.places.length, "place")}${answer.next === null ? "" : " so far"} of [${answer.ids.join(", ")}]. Text is found where it was cut into these very tokens: “cat” is not “ cat”.`;
@@ -136,42 +136,43 @@ async function find(from = 0) {
         ...found.places.map((place) => make("li", {}, make("button", { type: "button", onclick: () => go(Math.max(0, place - 24)) }, number(place)))),
         answer.next === null ? "" : make("li", {}, make("button", { type: "button", onclick: () => find(answer.next) }, "search on")),
       );
-    }),
-  );
+      if (from) $(`#places li:nth-child(${found.places.length - answer.places.length + 1}) button`)?.focus();
+  });
 }
 
 // ---------------------------------------------------------------- start
 
 async function start() {
-  if (!stores.some((one) => one.name === state.store)) state.store = stores[0].name;
-  state.documents = Math.max(0, Math.round(state.documents));
-  state.place = Math.max(0, Math.round(state.place));
+  if (!stores.some((one) => one.name === state.store)) state.store = (stores.find((one) => !one.problem) ?? stores[0]).name;
   $("#store").value = state.store;
   $("#wanted").value = state.find;
+  total = documents = 0;
   await account();
+  state.documents = PAGE * Math.floor(clamp(state.documents, 0, Math.max(0, documents - 1)) / PAGE);
+  state.place = clamp(state.place, 0, Math.max(0, total - 1));
   $("#place").max = Math.max(0, total - 1);
   await Promise.all([listDocuments(), find().then(read)]);
 }
 
 $("#store").addEventListener("change", (event) => { Object.assign(state, { store: event.target.value, documents: 0, place: 0 }); remember(); start(); });
-$("#documents-back").addEventListener("click", () => { state.documents = Math.max(0, state.documents - PAGE); remember(); listDocuments(); });
-$("#documents-on").addEventListener("click", () => { state.documents += PAGE; remember(); listDocuments(); });
+onPress($("#documents-back"), () => turn(-PAGE));
+onPress($("#documents-on"), () => turn(PAGE));
 $("#place").addEventListener("change", (event) => go(Number(event.target.value)));
-$("#anywhere").addEventListener("input", debounce((event) => go((Number(event.target.value) / 1000) * Math.max(0, total - PIECE)), 40));
-$("#read-back").addEventListener("click", () => go(state.place - PIECE));
-$("#read-on").addEventListener("click", () => go(state.place + PIECE));
+$("#anywhere").addEventListener("input", debounce((event) => go((Number(event.target.value) / 1000) * (total - 1)), 40));
+onPress($("#read-back"), () => go(state.place - PIECE));
+onPress($("#read-on"), () => go(state.place + PIECE));
 $("#finder").addEventListener("submit", async (event) => {
   event.preventDefault();
   state.find = $("#wanted").value;
   remember();
   await find();
-  if (found?.places.length) go(Math.max(0, found.places[0] - 24));
+  await go(found?.places.length ? Math.max(0, found.places[0] - 24) : state.place);
 });
 themeSwitch(() => {});
 
 try {
   stores = await ask("stores");
-  $("#store").replaceChildren(...stores.map(({ name }) => make("option", { value: name }, name)));
+  $("#store").replaceChildren(...stores.map(({ name, problem }) => make("option", { value: name }, problem ? `${name} (can’t be opened)` : name)));
   $("#views").hidden = !stores.length;
   $("#empty").hidden = stores.length > 0;
   if (stores.length) await start();

@@ -1,6 +1,6 @@
 // The Words view: neighbours as bars, analogies as parallelograms, a map.
 
-import { $, ask, brief, code, debounce, draw, latest, make, number, plural, py, python, remembered, telling, themeSwitch } from "./lib.js";
+import { $, ask, brief, clamp, code, debounce, draw, latest, make, number, plural, py, python, remembered, telling, themeSwitch } from "./lib.js";
 import { WordMap } from "./map.js";
 
 const LIST =
@@ -31,11 +31,15 @@ function complete(input, chosen) {
   input.setAttribute("aria-autocomplete", "list");
   input.after(list);
 
-  const close = () => {
+  const hide = () => {
     list.hidden = true;
     at = -1;
     input.setAttribute("aria-expanded", "false");
     input.removeAttribute("aria-activedescendant");
+  };
+  const close = () => {
+    asker.stop();
+    hide();
   };
   const choose = (word) => {
     input.value = word;
@@ -50,21 +54,22 @@ function complete(input, chosen) {
     } else input.removeAttribute("aria-activedescendant");
   };
   const offer = (words) => {
-    if (document.activeElement !== input || !words.length) return close();
+    if (document.activeElement !== input || !words.length) return hide();
+    const marked = options[at];
     options = words;
-    at = -1;
-    list.replaceChildren(...options.map((word, i) => make("li", { role: "option", id: `${list.id}-${i}`, "aria-selected": "false", onpointerdown: (event) => { event.preventDefault(); choose(word); } }, word)));
+    at = words.indexOf(marked);
+    list.replaceChildren(...options.map((word, i) => make("li", { role: "option", id: `${list.id}-${i}`, "aria-selected": "false", onmousedown: (event) => event.preventDefault(), onclick: () => choose(word) }, word)));
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
-    input.removeAttribute("aria-activedescendant");
+    mark();
   };
   input.addEventListener("input", () => {
     const prefix = input.value;
     if (!list.hidden) offer(options.filter((word) => word.startsWith(prefix))); // until the answer is here
-    asker(async (signal) => offer(prefix ? await ask(path("complete"), { signal, query: { prefix, limit: 12 } }) : [])).catch(close);
+    asker(async (signal) => offer(prefix ? await ask(path("complete"), { signal, query: { prefix, limit: 12 } }) : [])).catch(hide);
   });
   input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") choose(at >= 0 ? options[at] : input.value);
+    if (event.key === "Enter") choose(at >= 0 ? options[at] : input.value.trim());
     else if (event.key === "Escape") close();
     else if (list.hidden) return;
     else if (event.key === "ArrowDown") at = (at + 1) % options.length;
@@ -74,7 +79,7 @@ function complete(input, chosen) {
     mark();
   });
   input.addEventListener("blur", close);
-  input.addEventListener("change", () => chosen(input.value));
+  input.addEventListener("change", () => chosen(input.value.trim()));
 }
 
 // ---------------------------------------------------------------- neighbours
@@ -94,8 +99,7 @@ const askNear = latest();
 async function near() {
   $("#out-topn").textContent = state.topn;
   code($("#code-near"), [...loading(), ...py`wv.most_similar(${python(state.word)}, topn=${state.topn})`]);
-  await telling($("#problem-near"), () =>
-    askNear(async (signal) => {
+  await telling("near", askNear, async (signal) => {
       const [found, own] = await Promise.all([
         ask(path("similar"), { signal, query: { key: state.word, topn: state.topn } }),
         ask(path("lookup"), { signal, query: { key: state.word } }),
@@ -106,16 +110,15 @@ async function near() {
         make("li", {}, "length ", make("b", {}, own.norm.toFixed(3))),
         make("li", {}, `[${own.vector.length}]  ${own.vector.slice(0, 4).map((value) => value.toFixed(4).replace("-", "−")).join("  ")}  …`),
       );
-    }),
-  );
+  });
 }
 
-function look(word) {
+function look(word, { scroll = true } = {}) {
   state.word = word;
   $("#word").value = word;
   remember();
   near();
-  $("#word").scrollIntoView({ block: "nearest" });
+  if (scroll) $("#word").scrollIntoView({ block: "nearest" });
 }
 
 // ---------------------------------------------------------------- analogies
@@ -125,20 +128,18 @@ const askAnalogy = latest();
 async function analogy() {
   const { a, b, c } = state;
   code($("#code-analogy"), py`wv.most_similar(\n    positive=[${python(a)}, ${python(c)}],\n    negative=[${python(b)}])`, loading());
-  await telling($("#problem-analogy"), () =>
-    askAnalogy(async (signal) => {
+  await telling("analogy", askAnalogy, async (signal) => {
       const answer = await ask(path("analogy"), { signal, body: { a, b, c, topn: 10 } });
       bars($("#answers"), answer.neighbours);
       parallelogram(answer);
-    }),
-  );
+  });
 }
 
 function parallelogram({ corners, points }) {
   const near = points.slice(0, 5);
   const every = [...corners, ...near];
-  const width = 560;
-  const height = 400;
+  const width = Math.min(560, $("#plane").clientWidth || 560); // so that letters keep their size on a phone
+  const height = (5 / 7) * width;
   const margin = 64;
   const bounds = (axis) => [Math.min(...every.map((p) => p[axis])), Math.max(...every.map((p) => p[axis]))];
   const [[x0, x1], [y0, y1]] = [bounds("x"), bounds("y")];
@@ -183,8 +184,20 @@ function spread(points, every, x, y) {
 
 // ---------------------------------------------------------------- map
 
-const map = new WordMap($("#map"), { chosen: look, looked: (view) => { state.view = view; remember(); } });
+const map = new WordMap($("#map"), { chosen: fromMap, told: (word) => { $("#on-map").textContent = word; }, looked: (view) => { state.view = view; remember(); } });
 const askMap = latest();
+
+/** A word of the map: its neighbours are shown, and the map stays where it is. */
+function fromMap(word) {
+  look(word, { scroll: false });
+  $("#on-map").replaceChildren("The neighbours of ", make("b", {}, word), " are ", make("a", { href: "#word", onclick: (event) => { event.preventDefault(); $("#word").focus(); } }, "above"), ".");
+}
+
+/** Mark the word that was asked for; where the map has none, say so. */
+function findOnMap() {
+  map.find(state.find);
+  $("#on-map").textContent = state.find && !map.has(state.find) ? `“${state.find}” is not on this map.` : "";
+}
 
 async function showMap() {
   const isList = state.map === "list";
@@ -192,24 +205,21 @@ async function showMap() {
   const words = state.list.split(/[\s,;]+/).filter(Boolean).slice(0, 1000);
   const source = isList ? brief(`[word for word in ${python(words.join(" "))}.split() if word in wv]`, 60) : `wv.index_to_key[:${state.map}]`;
   code($("#code-map"), py`from foreword.vectors import word_map\n\nwords = ${source}\nword_map.word_map(wv, words).places`, loading());
-  await telling($("#problem-map"), () =>
-    askMap(async (signal) => {
+  await telling("map", askMap, async (signal) => {
       const answer = isList
         ? await ask(path("map"), { signal, body: { keys: words } })
         : await ask(path("map"), { signal, query: { count: state.map } });
-      map.wanted = state.find;
-      map.show(answer, state.view);
+      map.show(answer, state.view, state.find);
       const missing = answer.missing.length ? ` Without a vector: ${answer.missing.slice(0, 12).join(", ")}${answer.missing.length > 12 ? " …" : ""}.` : "";
       $("#about-map").textContent = `${plural(answer.keys.length, "word")} in ${plural(answer.clusters, "cluster")}; the plane keeps ${(answer.kept * 100).toFixed(0)} % of the variance.${missing}`;
-    }),
-  );
+  });
 }
 
 // ---------------------------------------------------------------- start
 
 function start() {
   if (!every.some(({ name }) => name === state.vectors)) state.vectors = every[0]?.name ?? "";
-  state.topn = Math.max(1, Math.min(40, Math.round(state.topn)));
+  state.topn = clamp(state.topn, 1, 40);
   if (!["list", "1000", "10000"].includes(state.map)) state.map = "list";
   $("#vectors").value = state.vectors;
   for (const name of ["word", "a", "b", "c", "list", "topn", "find"]) $(`#${name}`).value = state[name];
@@ -223,7 +233,8 @@ $("#topn").addEventListener("input", (event) => { state.topn = Number(event.targ
 $("#vectors").addEventListener("change", (event) => { Object.assign(state, { vectors: event.target.value, view: "" }); remember(); start(); });
 $("#which").addEventListener("change", (event) => { Object.assign(state, { map: event.target.value, view: "" }); remember(); showMap(); });
 $("#list").addEventListener("input", debounce((event) => { Object.assign(state, { list: event.target.value, view: "" }); remember(); showMap(); }, 300));
-$("#find").addEventListener("input", (event) => { state.find = event.target.value.trim(); remember(); map.find(state.find); });
+$("#find").addEventListener("input", (event) => { state.find = event.target.value.trim(); remember(); findOnMap(); });
+$("#find").addEventListener("keydown", (event) => { if (event.key === "Enter" && map.has(state.find)) fromMap(state.find); });
 $("#zoom-in").addEventListener("click", () => map.zoom(1.5));
 $("#zoom-out").addEventListener("click", () => map.zoom(1 / 1.5));
 $("#zoom-all").addEventListener("click", () => map.all());
