@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import resource
+import select
 import socket
 import subprocess
 import sys
@@ -14,8 +15,16 @@ import pytest
 from explorer_client import VECTORS, serving
 
 import foreword as fw
+from foreword.errors import UnknownNameError
 from foreword.explorer import Limits, Settings
 from foreword.explorer.security import POLICY, host_name
+
+JSON = {"Content-Type": "application/json"}
+
+
+def _post(path, body):
+    head = f"POST /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 @pytest.mark.parametrize(
@@ -296,14 +305,6 @@ def _settled(pid):
     return seen[-1]
 
 
-JSON = {"Content-Type": "application/json"}
-
-
-def _post(path, body):
-    head = f"POST /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    return head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
-
-
 def test_a_body_for_which_there_is_no_room_is_told_so():
     body = json.dumps({"text": "a"}).encode() + b" " * 80_000
     with serving(Settings(limits=Limits(held_bytes=100_000))) as client:
@@ -345,7 +346,8 @@ def test_more_connections_than_the_limit_are_told_so():
         held = [socket.create_connection(("127.0.0.1", client.port), timeout=20) for _ in range(8)]
         try:
             time.sleep(0.2)
-            assert client.get("health").status == 503
+            answer = client.get("health")
+            assert (answer.status, answer.headers["content-type"]) == (503, "application/problem+json")
         finally:
             for connection in held:
                 connection.close()
@@ -355,6 +357,97 @@ def test_more_connections_than_the_limit_are_told_so():
             time.sleep(0.05)
         else:
             pytest.fail("never served again")
+
+
+def _flood(port, data, first=b"", *, read=False):
+    """Send ``data`` again and again until hung up on; the bytes that were sent, 20 MB at most."""
+    sent = 0
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", port))
+        connection.settimeout(5)
+        with contextlib.suppress(OSError):
+            connection.sendall(first)
+            while sent < 20_000_000:
+                sent += connection.send(data)
+                while read and select.select([connection], [], [], 0)[0] and connection.recv(65536):
+                    pass
+    return sent
+
+
+EMBED = json.dumps({"ids": [[1] * 256] * 8, "vocab_size": 10, "embedding_dim": 256}).encode()
+
+
+@pytest.mark.parametrize(
+    ("first", "data", "read"),
+    [
+        pytest.param(b"", b"GET / HTTP/1.1\r\n\r\n" * 10_000, True, id="requests that wait"),
+        pytest.param(
+            b"POST /api/v1/tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n",
+            b"a:b\r\n" * 10_000,
+            False,
+            id="trailers",
+        ),
+        pytest.param(
+            _post("embed", EMBED) + b"GET / HTTP/1.1\r\n",
+            b"a:b\r\n" * 10_000,
+            False,
+            id="a head behind an unread answer",
+        ),
+        pytest.param(b"GET / HTTP/1.1\r\n", b"x" * 60_000, False, id="a header without end"),
+    ],
+)
+def test_what_is_no_body_is_bounded(first, data, read):
+    with serving(Settings()) as client:
+        assert _flood(client.port, data, first, read=read) < 4_000_000  # what sockets hold
+        assert client.get("health").status == 200
+
+
+def test_who_reads_nothing_is_hung_up_on():
+    """As many such clients as there may be connections; in a moment the server serves again."""
+    limits = Limits(connections=4, request_seconds=1, head_seconds=0.5)
+    bad_hosts = b"GET / HTTP/1.1\r\nHost: evil\r\n\r\n" * 6
+    with serving(Settings(limits=limits)) as client, contextlib.ExitStack() as held:
+        for request in (_post("embed", EMBED), _post("embed", EMBED), bad_hosts, _post("embed", EMBED)):
+            connection = held.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            connection.connect(("127.0.0.1", client.port))
+            connection.sendall(request)
+        deadline = time.monotonic() + 30
+        while client.get("health").status != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_a_refusal_is_seen_by_who_is_still_sending(client):
+    """5 MB, sent whole before any answer is read, as most clients do."""
+    body = b" " * 5_000_000
+    assert client.post("tokenize", body, headers=JSON).status == 413
+    assert client.post("tokenize", body[:900_000], headers={**JSON, "Host": "evil.example"}).status == 421
+
+
+def test_work_that_nobody_waits_for_keeps_its_turn(monkeypatch):
+    """A request that took too long is told so; its thread still works, and no other takes its place meanwhile."""
+    from foreword.explorer.library import Library
+
+    begun, end = threading.Semaphore(0), threading.Event()
+
+    def slow(self, name):
+        begun.release()
+        end.wait(30)
+        raise UnknownNameError("slow")
+
+    monkeypatch.setattr(Library, "tokenizer", slow)
+    with serving(Settings(limits=Limits(working=1, request_seconds=0.5))) as client:
+        assert client.post("tokenize", {"text": "a"}).status == 503
+        assert client.post("tokenize", {"text": "a"}).status == 503
+        assert begun.acquire(timeout=5)
+        assert not begun.acquire(timeout=0.5)  # the second never began
+        end.set()
+        deadline = time.monotonic() + 10
+        while client.get("health").status != 200:
+            assert time.monotonic() < deadline
 
 
 def test_a_token_is_asked_for_and_becomes_a_cookie():
@@ -370,9 +463,15 @@ def test_a_token_is_asked_for_and_becomes_a_cookie():
         assert (first.status, first.headers["location"]) == (303, "/words?a=b")
         cookie = first.headers["set-cookie"]
         assert "HttpOnly" in cookie
-        assert "SameSite=strict" in cookie
+        assert "SameSite=lax" in cookie
         assert "s3cret" not in cookie
-        assert client.get("health", headers={"Cookie": cookie.partition(";")[0]}).status == 200
+        pair = cookie.partition(";")[0]
+        assert client.get("health", headers={"Cookie": pair}).status == 200
+        # Cookies of others on the same host don't matter, nor how they look, nor how long it would take to read them.
+        for other in ('prefs={"a":1}', "k", "x[0]=1", "a=b c", 'a="' + '\\"' * 12_000 + '"'):
+            assert client.get("health", headers={"Cookie": f"{other}; {pair}; {other}"}).status == 200
+        port = str(client.port)
+        assert client.get("health", headers={"Cookie": pair.replace(port, str(client.port + 1))}).status == 401
 
 
 def test_the_token_never_leads_to_another_host():
@@ -431,6 +530,28 @@ def test_broken_bodies_are_problems(client, body):
     answer = client.post("tokenize", body, headers={"Content-Type": "application/json"})
     assert answer.status in (400, 422)
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_what_is_not_http_is_a_problem_too(client):
+    for data, status in ((b"\x16\x03\x01\x02", b"400"), (b"GET / HTTP/1.1\r\nX: " + b"x" * 600_000, b"431")):
+        head, _, body = _raw(client.port, data).partition(b"\r\n\r\n")
+        assert head.split()[1] == status
+        assert b"Content-Type: application/problem+json" in head
+        assert json.loads(body)["status"] == int(status)
+
+
+def test_names_are_compared_as_names():
+    with serving(Settings(hosts=frozenset({"Box.example.", "box2:8765", "::1", ""}))) as client:
+        for host, status in (("box.example", 200), ("BOX2:99", 200), ("[::1]:1", 200), ("evil:bad", 421), ("x", 421)):
+            assert client.get("health", headers={"Host": host}).status == status
+
+
+def test_an_empty_host_is_refused():
+    from foreword.cli import explore
+    from foreword.errors import ArgumentError
+
+    with pytest.raises(ArgumentError, match="empty"):
+        explore.serve(host="")
 
 
 def test_host_name():

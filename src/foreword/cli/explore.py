@@ -61,7 +61,8 @@ def serve(
 ) -> None:
     """Serve the HTTP API alone, without the page.
 
-    Its OpenAPI document is at /api/v1/openapi.json.
+    Its OpenAPI document is at /api/v1/openapi.json. Where a token is asked for, send it with each request, as the
+    header Authorization: Bearer TOKEN.
 
     Example: foreword serve --port 9000
     """
@@ -83,9 +84,11 @@ def _run(
     import secrets
     import socket
 
-    from foreword.errors import MissingFileError
+    from foreword.errors import ArgumentError, MissingFileError
     from foreword.explorer.settings import LOOPBACK, Settings
 
+    if not host:
+        raise ArgumentError("the address to listen on is empty", fix="--host 127.0.0.1, or 0.0.0.0 for every network")
     for path in stores or []:
         if not path.is_dir():
             raise MissingFileError("there is no such folder of stores", where=path)

@@ -59,7 +59,7 @@ class Words:
             return [keys[row] for row in order], np.array(order, np.int64)
 
     def complete(self, prefix: str, limit: int) -> list[str]:
-        """The keys that start with ``prefix``, or where none does, in lower case; the most frequent (lowest row) first."""
+        """The keys that start with ``prefix``, or with it in lower case; the most frequent (lowest row) first."""
         keys, rows = self._sorted
         low = bisect_left(keys, prefix)
         high = bisect_left(keys, prefix + "\U0010ffff", low)

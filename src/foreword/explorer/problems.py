@@ -64,8 +64,6 @@ def problem(status: int, title: str, *, kind: str = "about:blank", **facts: obje
     told = {"type": kind, "title": title, "status": status}
     told |= {name: str(value) for name, value in facts.items() if value is not None}
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    if status in (408, 413):
-        headers["Connection"] = "close"
     body = json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")
     return Response(body, status, headers, "application/problem+json")
 

@@ -9,7 +9,7 @@
 
 Answers forbid inline scripts, eval, foreign requests and framing.
 
-Not for: slow heads and idle connections, which are the server's (``server.Connection``). Costs: microseconds.
+Not for: slow heads and idle connections, which are the server's (``server.connection_class``). Costs: microseconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import contextlib
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -29,14 +28,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from foreword.explorer.problems import problem
 from foreword.explorer.settings import Settings
 
-__all__ = ["COOKIE", "POLICY", "Guard", "host_name"]
+__all__ = ["BUSY", "COOKIE", "POLICY", "Guard", "host_name"]
 
 COOKIE = "foreword_token"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+BUSY = "foreword_busy"  # in a request's state, set by the server: there are too many connections
 _PIECE = 1 << 16
+_DRAIN_SECONDS = 2
 _HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -67,6 +68,7 @@ class Guard:
         self._app = app
         self._settings = settings
         self._limits = settings.limits
+        self._hosts = {host_name(f"[{name}]" if name.count(":") > 1 else name) for name in settings.hosts} - {""}
         self._turns = asyncio.Semaphore(settings.limits.working)
         self._held = 0  # bytes of bodies and answers
 
@@ -83,34 +85,36 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                out = MutableHeaders(scope=message)
+                out = MutableHeaders(raw=message["headers"])
                 for name, value in _HEADERS.items():
                     out[name] = value
-                if "cache-control" not in out:
+                if scope["path"].startswith("/api/"):
                     out["Cache-Control"] = "no-store"
             await send(message)
 
-        refusal = self._refused(scope, Headers(scope=scope))
-        if refusal is None:
-            try:
-                async with asyncio.timeout(self._limits.request_seconds):
-                    await self._serve(scope, receive, send_guarded)
-            except _GoneError:
-                return
-            except _RefusedError as refused:
-                refusal = refused.answer
-            except TimeoutError:
-                if started:  # the client reads too slowly: there is no way to tell it but to hang up
-                    raise
-                refusal = problem(503, "the answer took too long", expected=f"{self._limits.request_seconds:g} seconds")
-        if refusal is not None:
-            await refusal(scope, receive, send_guarded)
+        try:
+            async with asyncio.timeout(self._limits.request_seconds):
+                refusal = self._refused(scope, Headers(scope=scope))
+                if refusal is None:
+                    try:
+                        await self._serve(scope, receive, send_guarded)
+                    except _RefusedError as refused:
+                        refusal = refused.answer
+                if refusal is not None:
+                    await _refuse(refusal, scope, receive, send_guarded)
+        except _GoneError:
+            return
+        except TimeoutError:
+            if started:  # the client reads too slowly: there is no way to tell it but to hang up
+                raise
+            answer = problem(503, "the answer took too long", expected=f"{self._limits.request_seconds:g} seconds")
+            async with asyncio.timeout(self._limits.head_seconds):
+                await answer(scope, receive, send_guarded)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._holding() as hold:
             body = await self._read(receive, hold)
-            async with self._turns:
-                messages, fault = await self._answer(scope, b"".join(body), receive)
+            messages, fault = await self._work(scope, b"".join(body), receive)
             body.clear()
             start, answer = messages[0], b"".join(message.get("body", b"") for message in messages[1:])
             messages.clear()
@@ -147,6 +151,19 @@ class Guard:
                         return body
         except TimeoutError:
             raise _RefusedError(problem(408, "the body took too long")) from None
+
+    async def _work(self, scope: Scope, body: bytes, receive: Receive) -> tuple[list[Message], Exception | None]:
+        """``_answer`` in its turn, which lasts as long as the work does, even where nobody waits for it any more."""
+        await self._turns.acquire()
+        work = asyncio.create_task(self._answer(scope, body, receive))
+
+        def done(work: asyncio.Task[tuple[list[Message], Exception | None]]) -> None:
+            self._turns.release()
+            if not work.cancelled():
+                work.exception()  # seen, where nobody waits
+
+        work.add_done_callback(done)
+        return await asyncio.shield(work)
 
     async def _answer(self, scope: Scope, body: bytes, receive: Receive) -> tuple[list[Message], Exception | None]:
         """The application's whole answer; and its fault, where it answered one, for the server's log."""
@@ -194,8 +211,10 @@ class Guard:
 
     def _refused(self, scope: Scope, headers: Headers) -> Response | None:
         """The answer to a request that may not pass; None to let it."""
+        if scope.get("state", {}).get(BUSY):
+            return problem(503, "the server has too many connections", fix="ask again in a moment")
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or host_name(hosts[0]) not in self._settings.hosts:
+        if len(hosts) != 1 or host_name(hosts[0]) not in self._hosts:
             return problem(
                 421,
                 "the Host header is not one of this server's names",
@@ -219,14 +238,15 @@ class Guard:
         given = headers.get("authorization", "")
         if given[:7].lower() == "bearer " and _same(given[7:], token):
             return None
-        if _same(_cookie(headers.getlist("cookie")), _cookie_value(token)):
+        name = _cookie_name(scope)
+        if any(_same(value, _cookie_value(token)) for value in _cookies(headers.getlist("cookie"), name)):
             return None
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        if scope["method"] == "GET" and any(name == "token" and _same(value, token) for name, value in query):
-            rest = urlencode([(name, value) for name, value in query if name != "token"])
+        if scope["method"] == "GET" and any(key == "token" and _same(value, token) for key, value in query):
+            rest = urlencode([(key, value) for key, value in query if key != "token"])
             # Two slashes at the start would name another host.
             answer = RedirectResponse("/" + scope["path"].lstrip("/\\") + (f"?{rest}" if rest else ""), 303)
-            answer.set_cookie(COOKIE, _cookie_value(token), httponly=True, samesite="strict")
+            answer.set_cookie(name, _cookie_value(token), httponly=True, samesite="lax")  # a link may lead here
             return answer
         return problem(
             401, "the token is missing or wrong", fix="open the address with ?token= that the server printed"
@@ -259,12 +279,30 @@ def _cookie_value(token: str) -> str:
     return hashlib.sha256(f"foreword explorer {token}".encode()).hexdigest()
 
 
-def _cookie(headers: Iterable[str]) -> str:
+def _cookie_name(scope: Scope) -> str:
+    """A name for each port, as browsers keep cookies for a host whatever its port."""
+    return f"{COOKIE}_{(scope.get('server') or ('', 0))[1]}"
+
+
+def _cookies(headers: Iterable[str], name: str) -> Iterator[str]:
+    """The values of a cookie; those of others may look as they like."""
     for header in headers:
-        try:
-            cookie = SimpleCookie(header)
-        except CookieError:
-            continue
-        if COOKIE in cookie:
-            return cookie[COOKIE].value
-    return ""
+        for pair in header.split(";"):
+            key, _, value = pair.partition("=")
+            if key.strip() == name:
+                yield value.strip()
+
+
+async def _refuse(answer: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send a refusal and hang up. What there is of a body is read for a moment: who is cut off sees no answer."""
+    answer.headers["Connection"] = "close"
+
+    async def begin(message: Message) -> None:
+        await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+    await answer(scope, receive, begin)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
