@@ -22,7 +22,7 @@ from playwright.sync_api import sync_playwright
 import foreword as fw
 from foreword.explorer import Settings, server
 
-IMAGES = Path(__file__).parent / "images"
+IMAGES = Path(__file__).absolute().parent / "images"
 VIEWS = {"flow": "/", "words": "/words", "store": "/store#place=289&find=+statement"}
 SHOWN = {"flow-light", "words-dark", "store-light"}  # in the docs
 HOVER = {"flow": "#tokens [data-place='5']"}
@@ -31,7 +31,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 
 def main() -> None:
     """Make them."""
-    folder = Path(sys.argv[1]) if sys.argv[1:] else IMAGES
+    folder = Path(sys.argv[1]).absolute() if sys.argv[1:] else IMAGES
     folder.mkdir(parents=True, exist_ok=True)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     widths = {"": (1280, 860)} | ({} if folder == IMAGES else {"-phone": (390, 844)})
@@ -59,11 +59,11 @@ def main() -> None:
 @contextlib.contextmanager
 def serving() -> Iterator[str]:
     """A server with a store of Python's help topics; its address."""
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):  # the page shows a store's path as it was given
         topics = [pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics)]
-        fw.prepare(topics, Path(work) / "topics")
+        fw.prepare(topics, "topics")
         listener = server.bind("127.0.0.1", 0)
-        running = server.make_server(Settings(stores=(Path(work) / "topics",)))
+        running = server.make_server(Settings(stores=(Path("topics"),)))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         while not running.started:

@@ -28,8 +28,8 @@ class Answer:
 
 
 class Client:
-    def __init__(self, port):
-        self.port = port
+    def __init__(self, port, server):
+        self.port, self.server = port, server
         self.url = f"http://localhost:{port}"
 
     def ask(self, method, path, *, body=None, query=None, headers=()):
@@ -64,7 +64,7 @@ def serving(settings):
         assert thread.is_alive()
         time.sleep(0.01)
     try:
-        yield Client(listener.getsockname()[1])
+        yield Client(listener.getsockname()[1], running)
     finally:
         running.should_exit = True
         thread.join(timeout=20)

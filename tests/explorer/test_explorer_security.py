@@ -400,24 +400,28 @@ EMBED = json.dumps({"ids": [[1] * 256] * 8, "vocab_size": 10, "embedding_dim": 2
 )
 def test_what_is_no_body_is_bounded(first, data, read):
     with serving(Settings()) as client:
-        assert _flood(client.port, data, first, read=read) < 4_000_000  # what sockets hold
+        assert _flood(client.port, data, first, read=read) < 15_000_000  # of 20: sockets hold some
         assert client.get("health").status == 200
 
 
-def test_who_reads_nothing_is_hung_up_on():
-    """As many such clients as there may be connections; in a moment the server serves again."""
-    limits = Limits(connections=4, request_seconds=1, head_seconds=0.5)
+def test_who_reads_nothing_is_hung_up_on(caplog):
+    """More such clients than there may be connections; in a moment the server serves again."""
+    limits = Limits(connections=4, request_seconds=4, head_seconds=0.5)
     bad_hosts = b"GET / HTTP/1.1\r\nHost: evil\r\n\r\n" * 6
     with serving(Settings(limits=limits)) as client, contextlib.ExitStack() as held:
-        for request in (_post("embed", EMBED), _post("embed", EMBED), bad_hosts, _post("embed", EMBED)):
+        while client.post("embed", EMBED, headers=JSON).status != 200:  # torch is being loaded
+            time.sleep(0.1)
+        for request in (bad_hosts, *[_post("embed", EMBED)] * 7):
             connection = held.enter_context(socket.socket())
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             connection.connect(("127.0.0.1", client.port))
             connection.sendall(request)
         deadline = time.monotonic() + 30
-        while client.get("health").status != 200:
+        while client.server.server_state.connections:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+        assert client.get("health").status == 200
+    assert not caplog.records  # a slow client is no fault of the server's
 
 
 def test_a_refusal_is_seen_by_who_is_still_sending(client):

@@ -28,14 +28,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from foreword.explorer.problems import problem
 from foreword.explorer.settings import Settings
 
-__all__ = ["BUSY", "COOKIE", "POLICY", "Guard", "host_name"]
+__all__ = ["BUSY", "COOKIE", "HANG_UP", "POLICY", "Guard", "host_name"]
 
 COOKIE = "foreword_token"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-BUSY = "foreword_busy"  # in a request's state, set by the server: there are too many connections
+# In a request's state, set by the server: whether there are too many connections, and how to end this one.
+BUSY, HANG_UP = "foreword_busy", "foreword_hang_up"
 _PIECE = 1 << 16
 _DRAIN_SECONDS = 2
 _HEADERS = {
@@ -106,7 +107,11 @@ class Guard:
             return
         except TimeoutError:
             if started:  # the client reads too slowly: there is no way to tell it but to hang up
-                raise
+                if (hang_up := scope.get("state", {}).get(HANG_UP)) is None:
+                    raise
+                hang_up()
+                await receive()  # that it is gone
+                return
             answer = problem(503, "the answer took too long", expected=f"{self._limits.request_seconds:g} seconds")
             async with asyncio.timeout(self._limits.head_seconds):
                 await answer(scope, receive, send_guarded)

@@ -25,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from foreword._files import explained
 from foreword.errors import ForewordError
 from foreword.explorer.app import create_app
-from foreword.explorer.security import BUSY, POLICY
+from foreword.explorer.security import BUSY, HANG_UP, POLICY
 from foreword.explorer.settings import Limits, Settings
 
 __all__ = ["address", "bind", "connection_class", "make_server", "serve"]
@@ -79,7 +79,9 @@ def connection_class(limits: Limits) -> type[HttpToolsProtocol]:
         def on_headers_complete(self) -> None:
             if len(self.pipeline) >= _WAITING:
                 raise ValueError("too many requests wait in this connection")  # the parser stops, and so do we
-            self.scope["state"][BUSY] = len(self.connections) > limits.connections
+            self.scope["state"].update(
+                {BUSY: len(self.connections) > limits.connections, HANG_UP: self.transport.abort}
+            )
             super().on_headers_complete()
 
         def send_400_response(self, msg: str) -> None:  # noqa: ARG002
