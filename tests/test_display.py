@@ -1,22 +1,39 @@
 """Displays: what a notebook and a terminal show is what there is, whatever is in it; pictures are whole files."""
 
+import io
+import re
 import subprocess
 import sys
+import warnings
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
 
 import foreword as fw
-from foreword import display
+from foreword import _pictures, display
 from foreword.errors import ArgumentError, MissingPackageError
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
     return fw.get_tokenizer("gpt2")
+
+
+def written(shown, width, **options):
+    """The text that a console of this width gets."""
+    out = io.StringIO()
+    Console(**{"file": out, "width": width, "color_system": None, "force_jupyter": False} | options).print(shown)
+    return out.getvalue()
+
+
+def chips(shown):
+    """The text of each coloured token of a batch or of tokens."""
+    return ["".join(one.itertext()) for one in parsed(shown).iter("span")]
 
 
 def parsed(shown):
@@ -30,7 +47,7 @@ def test_any_text_is_shown_as_its_tokens(text):
     tokenizer = fw.get_tokenizer("gpt2")
     shown = display.tokens(tokenizer, text)
     ids = tokenizer.encode(text, allowed_special="all").tolist()
-    assert [int(one.text) for one in parsed(shown).iter("small")] == ids
+    assert [one.get("title") for one in parsed(shown).iter("span")] == [f"id {id_}" for id_ in ids]
     assert f"{len(ids):,} token" in repr(shown)
 
 
@@ -44,13 +61,65 @@ def test_nothing_is_invisible_and_nothing_is_markup(tokenizer):
 
 def test_a_batch_shows_ids_or_words(tokenizer):
     inputs, targets = np.array([[40, 367], [2885, 1464]]), np.array([[367, 2885], [1464, -100]])
-    assert [one.text for one in parsed(display.batch(inputs, targets)).iter("small")] == [
-        "40", "367", "2885", "1464", "367", "2885", "1464", "-100"
-    ]  # fmt: skip
-    assert "I ·H" in repr(display.batch(inputs, targets, tokenizer=tokenizer))
-    for wrong in ([1, 2], [[0.5]]):
+    ids = ["40", "367", "2885", "1464", "367", "2885", "1464", "-100"]
+    assert chips(display.batch(inputs, targets)) == ids  # once each: no id below them
+    assert chips(display.batch(inputs, targets, tokenizer=tokenizer))[:2] == ["I40", "·H367"]
+    lines = repr(display.batch(inputs, targets, tokenizer=tokenizer)).splitlines()
+    assert lines[1].split() == ["I", "·H", "·H", "AD"]
+    assert lines[2].split() == ["40", "367", "367", "2885"]
+    for wrong in ([1, 2], [[0.5]], [[1, 2], [3]], np.zeros((2, 2, 2), int)):
         with pytest.raises(ArgumentError, match="integers"):
             display.batch(wrong)
+    with pytest.raises(ArgumentError, match="the shape of inputs"):
+        display.batch([[1, 2]], [[2, 3], [4, 5]])
+
+
+def test_a_loader_s_batch_is_taken_as_it_comes():
+    pytest.importorskip("torch")
+    for segments in (False, True):
+        data = fw.WindowDataset(np.arange(9), context_length=4, offsets=[0, 9], segments=segments)
+        (given,) = fw.WindowLoader(data, batch_size=2)
+        assert repr(display.batch(given)) == repr(
+            display.batch([[0, 1, 2, 3], [4, 5, 6, 7]], [[1, 2, 3, 4], [5, 6, 7, 8]])
+        )
+    collated = [np.array([[1, 2]]), np.array([[2, 3]])]
+    assert repr(display.batch(collated)) == repr(display.batch(*collated))
+    assert "[1, 2]" in repr(display.batch({"inputs": [[1, 2]]}))
+    with pytest.raises(ArgumentError, match="has inputs"):
+        display.batch({"input_ids": [[1, 2]]})
+
+
+def test_what_is_cut_off_says_so(tokenizer):
+    ids = np.arange(100 * 300).reshape(100, 300)
+    shown = display.batch(ids, ids)
+    assert "the first 16 of 100 windows and 64 of 300 tokens are shown" in shown._repr_html_()
+    for width in (40, 100):
+        text = written(shown, width)
+        (told,) = re.findall(r"16 of 100 windows\s+and (\d+) of", text)
+        assert f" {int(told) - 1} " in text.splitlines()[1]
+        assert f" {told} " not in text.splitlines()[1]
+        assert max(map(len, text.splitlines())) <= width
+    assert "are shown" not in repr(display.batch([[1, 2]]))
+    assert "300 of 301 are shown" not in display.neighbours([("a", 0.5)] * 3)._repr_html_()
+    assert "the first 100 of 101 are shown" in repr(display.neighbours([("a", 0.5)] * 101))
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0), (0, 0), (1, 1)])
+def test_batches_of_any_shape(shape):
+    pytest.importorskip("matplotlib")
+    shown = display.batch(np.zeros(shape, int), np.zeros(shape, int))
+    parsed(shown)
+    assert str(list(shape)) in repr(shown)
+    shown.plot()._repr_png_()
+
+
+def test_words_stand_above_their_ids(tokenizer):
+    words, ids = written(display.tokens(tokenizer, "Every effort moves you"), 100).splitlines()[:2]
+    for word, id_ in (("Every", "6109"), ("·effort", "3626"), ("·you", "345")):
+        assert words.index(word) == ids.index(id_)
+    wide = written(display.tokens(tokenizer, " effort" * 30), 40).splitlines()
+    assert max(map(len, wide)) <= 40
+    assert sum(line.count("effort") for line in wide) == 30
 
 
 def test_classes_show_themselves(tokenizer, tmp_path):
@@ -74,31 +143,127 @@ def test_classes_show_themselves(tokenizer, tmp_path):
 @pytest.mark.parametrize("options", [{}, {"within": "document"}, {"within": "document", "tail": "pad"}])
 def test_windows_of_every_cut_are_shown(options, tmp_path):
     store = fw.prepare(["one two three four five six"] * 3, tmp_path / "store")
-    parsed(display.windows(fw.WindowDataset(store, context_length=4, **options)))
+    data = fw.WindowDataset(store, context_length=4, **options)
+    parsed(display.windows(data))
+    assert "·two" in data._repr_html_()  # as the store's tokenizer has it
+    pytest.importorskip("torch")
+    for shown in (fw.WindowLoader(data, batch_size=2), fw.WindowLoader({"<a>": data}, batch_size=2, shuffle=True)):
+        parsed(shown)
+    assert "windows</td>" in data.account()._repr_html_()
+    assert "first batch" in fw.WindowLoader(data, batch_size=1).account()._repr_html_()
 
 
-@pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4), (100, 300), (0, 4)])
+@pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4), (100, 2, 300), (100, 300), (0, 4), (2, 0, 4), (2, 3, 0)])
 def test_heat_maps_of_any_shape(shape):
     values = np.random.default_rng(0).normal(size=shape)
     shown = display.embedding(values)
     cells = list(parsed(shown).iter("rect"))
-    rows = values.reshape(-1, shape[-1])[: display.SHOWN_ROWS, : display.SHOWN_COLUMNS]
+    rows = values.reshape(int(np.prod(shape[:-1])), shape[-1])[: display.SHOWN_ROWS, : display.SHOWN_COLUMNS]
     assert len(cells) == rows.size
     assert str(list(shape)) in repr(shown)
+    assert ("no numbers" in repr(shown)) == (values.size == 0)
+    if values.size > display.DRAWN_COLUMNS:
+        pytest.importorskip("matplotlib")
+        drawn = shown.plot().axes[0].images[0].get_array()
+        assert np.array_equal(drawn, values.reshape(-1, shape[-1])[:64, :256])
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_grey_and_counted(odd):
+    pytest.importorskip("matplotlib")
+    values = np.random.default_rng(0).normal(size=(4, 8))
+    whole = display.embedding(values)
+    plain = [one.get("fill") for one in parsed(whole).iter("rect")]
+    values[1, 2] = odd
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shown = display.embedding(values)
+        cells = [one.get("fill") for one in parsed(shown).iter("rect")]
+        assert cells[10] == _pictures.GREY not in plain
+        for form in (shown._repr_html_(), repr(shown), shown.plot().axes[0].get_title()):
+            assert "1 not finite" in form
+        assert abs(shown.plot().axes[0].images[0].norm.vmax - whole.plot().axes[0].images[0].norm.vmax) < 0.5
+    assert len(set(cells)) > 20
 
 
 def test_heat_maps_of_odd_values():
-    for values in ([[np.nan, 1.0]], [[np.inf, -1.0]], [[0.0, 0.0]], [[1.0, 1.0]]):
-        with np.errstate(all="ignore"):
-            parsed(display.embedding(values))
+    for values in ([[np.nan]], [[np.inf, -np.inf]], [[0.0, 0.0]], [[1.0, 1.0]], [[1e300, -1e300]], [[5e-324, 0]]):
+        parsed(display.embedding(values))
+        assert repr(display.embedding(values))
+    for wrong in ("text", [["a"]], [[1, 2], [3]], [[1j]], 3.0, np.zeros((1, 1, 1, 1))):
+        with pytest.raises(ArgumentError, match="a heat map is of vectors"):
+            display.embedding(wrong)
+
+
+def test_heat_maps_are_readable_without_colour():
+    values = np.random.default_rng(0).normal(size=(20, 300))
+    for text, width in ((repr(display.embedding(values)), 100), (written(display.embedding(values), 40), 40)):
+        told = " ".join(text.splitlines())
+        (columns,) = map(int, re.findall(r"the first 16 × (\d+) are shown", told))
+        rows = [line.split() for line in text.splitlines()[-16:]]
+        assert [len(row) for row in rows] == [columns] * 16
+        assert np.allclose(np.array(rows, float), values[:16, :columns], rtol=0.06)
+        assert max(map(len, text.splitlines())) <= width
+
+
+def test_heat_maps_fit_a_console_with_colour():
+    text = written(display.embedding(np.ones((2, 300))), 40, color_system="truecolor", force_terminal=True)
+    assert "the first 2 × 40 are" in re.sub(r"\s+", " ", text)
+    assert text.count("\x1b[48;2;") >= 2
+    plain = written(
+        display.embedding(np.ones((2, 3))), 40, color_system="truecolor", force_terminal=True, no_color=True
+    )
+    assert "1.0 1.0 1.0" in plain
+
+
+def test_of_large_vectors_only_what_is_shown_is_read():
+    values = np.lib.stride_tricks.as_strided(np.ones(1), (10**12, 10**5), (0, 0))  # more than any memory holds
+    shown = display.embedding(values)
+    assert "the first 16 × 64 are shown" in shown._repr_html_()
+    torch = pytest.importorskip("torch")
+    assert repr(display.embedding(torch.ones(1).expand(10**9, 5, 10**6))).count("1.0") > 100
+    pytest.importorskip("matplotlib")
+    assert shown.plot().axes[0].images[0].get_array().shape == (64, 256)
+
+
+def test_colours_are_told_in_words():
+    told = display.embedding([[1.0, -2.0]])._repr_html_()
+    assert "blue −2, white 0, rust +2" in told
+    (svg,) = parsed(display.embedding([[1.0, -2.0]])).iter("svg")
+    assert svg.get("aria-label") == "heat map of [1, 2]: mean -0.5, standard deviation 1.5, from -2 to 1"
 
 
 def test_bars_are_as_long_as_scores():
     shown = display.neighbours([("a", 1.0), ("<b>", 0.5), ("c", -0.5)])
     lines = repr(shown).splitlines()
     assert [line.count("█") for line in lines] == [40, 20, 0]
+    assert lines[2].count("▒") == 20
     assert "-0.5000" in lines[2]
+    assert shown._repr_html_().count("width:50.00%") == 2
+    narrow = written(shown, 40).splitlines()
+    assert max(map(len, narrow)) <= 40
+    assert narrow[0].count("█") == 2 * narrow[1].count("█") > 20
     parsed(shown)
+
+
+def test_bars_of_odd_scores_and_of_none():
+    shown = display.neighbours([("nan", np.nan), ("inf", np.inf), ("two", 2.0), ("one", 1.0)])
+    assert [line.count("█") for line in repr(shown).splitlines()] == [0, 40, 40, 20]
+    nothing = display.neighbours([])
+    assert repr(nothing) == "no neighbours"
+    assert "no neighbours" in nothing._repr_html_()
+    titled = display.neighbours([("a", 0.5)], title="<king>")
+    parsed(titled)
+    assert repr(titled).startswith("<king>\n")
+
+
+def test_a_notebook_s_kernel_shows_it_once(monkeypatch, capsys):
+    import rich.console
+
+    monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
+    monkeypatch.setattr("rich.jupyter.display", lambda *args: print("shown again"))
+    assert "queen" in repr(display.neighbours([("queen", 0.5)]))
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
@@ -109,6 +274,67 @@ def test_pictures_are_written_whole(tmp_path, suffix):
     data = path.read_bytes()
     assert data.startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix])
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_notebook_shows_a_picture_by_itself():
+    pytest.importorskip("matplotlib")
+    assert display.embedding(np.eye(4)).plot()._repr_png_().startswith(b"\x89PNG")
+
+
+def overlapping(figure):
+    """Texts of a picture that lie on one another."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    axes = figure.axes[0]
+    texts = [*axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels()]
+    boxes = [one.get_window_extent(renderer) for one in texts if one.get_text() and one.get_visible()]
+    return sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_what_is_drawn_does_not_overlap(tokenizer, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert not overlapping(display.tokens(tokenizer, "Every effort moves you. " * 100).plot())
+    ids = 1000 + np.arange(16 * 64).reshape(16, 64)
+    drawn = display.batch(ids, ids, tokenizer=tokenizer).plot()
+    assert not overlapping(drawn)
+    assert re.search(r"\d+ of 64 tokens are shown", drawn.axes[0].get_title())
+    assert not overlapping(display.neighbours([(f"word{i}", i / 60) for i in range(60)]).plot())
+    store = fw.prepare(["a" * 2, "a " * 300_000], tmp_path / "store", tokenizer="bytes")
+    assert not overlapping(display.store(store).plot())
+
+
+def test_odd_keys_are_drawn():
+    pytest.importorskip("matplotlib")
+    for key in ("$$", "$\\frac$", "w" * 90, "a\nb", "مرحبا", "שלום", "漢字", "👑", "\udcff"):
+        figure = display.neighbours([(key, 0.5), (key, 0.5)], title=key).plot()
+        figure._repr_png_()
+        labels = figure.axes[0].get_yticklabels()
+        assert len(labels) == 2
+        assert len(labels[0].get_text()) <= 28
+
+
+def test_ticks_are_whole_numbers():
+    pytest.importorskip("matplotlib")
+    data = fw.WindowDataset(np.arange(9), context_length=4)
+    for shown in (display.windows(data), display.embedding(np.eye(1, 3))):
+        axes = shown.plot().axes[0]
+        assert all(tick == int(tick) for tick in axes.get_yticks())
+
+
+@pytest.mark.parametrize("packing", [None, "best-fit"])
+def test_windows_inside_documents_are_drawn_where_they_are(packing):
+    pytest.importorskip("matplotlib")
+    options = {"within": "document", "packing": packing, "tail": "pad"}
+    data = fw.WindowDataset(np.arange(20), context_length=6, offsets=[0, 3, 12, 20], **options)
+    rows, places, starts, lengths = data.spans(np.arange(len(data)))
+    inputs = data.gather(np.arange(len(data)))["inputs"]
+    for row, place, start, length in zip(rows, places, starts, lengths, strict=True):
+        assert inputs[row, place : place + length].tolist() == list(range(start, start + length))
+    bars = [bar for bar in display.windows(data).plot().axes[0].patches if bar.get_fill()]
+    assert [bar.get_x() for bar in bars] == (places if packing else starts).tolist()
+    assert [bar.get_width() for bar in bars] == lengths.tolist()
 
 
 def test_every_picture_is_drawn(tokenizer, tmp_path):
@@ -137,7 +363,7 @@ def test_commands_draw_what_they_print(tmp_path):
             ["similar", "king", "--minus", "man"],
             ["tokens", "show", "Every effort moves you", "--json"],
             ["inspect", store],
-            ["inspect", store, "--windows", "--context-length", "4"],
+            ["inspect", store, "--windows", "--context-length", "4", "--within", "document", "--tail", "pad"],
             ["embed", store, str(tmp_path / "rows.safetensors")],
             ["embed", store, str(tmp_path / "rows")],
         )
@@ -150,12 +376,21 @@ def test_commands_draw_what_they_print(tmp_path):
         assert path.read_text().startswith("<?xml")
 
 
-def test_a_picture_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "problem"), [("out.gif", "unknown kind of picture"), ("nodir/out.png", "no such folder")]
+)
+def test_a_picture_that_cannot_be_written_is_refused_before_the_work(tmp_path, name, problem):
+    pytest.importorskip("matplotlib")
     (tmp_path / "corpus.txt").write_text("one two three")
-    words = ["embed", tmp_path / "corpus.txt", tmp_path / "rows", "--plot", tmp_path / "out.gif"]
-    done = subprocess.run([sys.executable, "-m", "foreword", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "unknown kind of picture" in done.stderr
+    picture = tmp_path / name
+    for words in (
+        ["embed", tmp_path / "corpus.txt", tmp_path / "rows", "--plot", picture],
+        ["similar", "king", "--map", picture],
+    ):
+        done = subprocess.run([sys.executable, "-m", "foreword", *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert problem in done.stderr
+        assert not done.stdout
     assert not (tmp_path / "rows").exists()
 
 
@@ -168,3 +403,28 @@ def test_what_has_no_picture_says_so(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     with pytest.raises(MissingPackageError, match="foreword\\[plot\\]"):
         bars.plot()
+
+
+def test_a_corpus_without_a_word_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "empty.txt").write_text("\n")
+    words = ["embed", tmp_path / "empty.txt", tmp_path / "rows.safetensors", "--plot", tmp_path / "out.svg"]
+    done = subprocess.run([sys.executable, "-m", "foreword", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_no_display_is_wider_than_its_console(tokenizer, tmp_path, width):
+    store = fw.prepare(["one two three four five six"] * 5, tmp_path / "store")
+    data = fw.WindowDataset(store, context_length=8)
+    for shown in (
+        display.tokens(tokenizer, "漢字 " + " " * 300 + "a\n" * 9),
+        display.batch(np.full((3, 50), 50256), np.full((3, 50), 50256), tokenizer=tokenizer),
+        display.windows(data),
+        display.store(store),
+        display.embedding(np.ones((3, 90)) / 3),
+        display.neighbours([("w" * 90, -0.5), ("漢字", 0.5)], title="w" * 90),
+    ):
+        for options in ({}, {"color_system": "truecolor", "force_terminal": True}):
+            lines = re.sub(r"\x1b\[[\d;]*m", "", written(shown, width, **options)).splitlines()
+            assert max(cell_len(line) for line in lines) <= width

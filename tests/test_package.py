@@ -12,7 +12,14 @@ import foreword
 SOURCE = Path(foreword.__file__).parent
 
 # What each part may import of Foreword; what all may import stands in BELOW. Imports point down only.
-BELOW = {"foreword.errors", "foreword._files", "foreword._progress", "foreword.display", "foreword.__version__"}
+BELOW = {
+    "foreword.errors",
+    "foreword._files",
+    "foreword._progress",
+    "foreword.display",
+    "foreword._pictures",
+    "foreword.__version__",
+}
 ROOMS = {"vectors", "tokens", "windows", "embeddings"}
 ALLOWED = {
     "errors": set(),
@@ -20,7 +27,8 @@ ALLOWED = {
     "_files": {"foreword.errors"},
     "_urls": {"foreword.errors"},
     "_download": {"foreword.errors", "foreword._files", "foreword._progress", "foreword._urls"},
-    "display": {"foreword.errors", "foreword._files"},
+    "_pictures": {"foreword.errors", "foreword._files"},
+    "display": {"foreword.errors", "foreword._pictures"},
     "vectors": BELOW | {"foreword._download", "foreword._urls"},
     "tokens": BELOW,
     "windows": BELOW | {"foreword.tokens.store"},

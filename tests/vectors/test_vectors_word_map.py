@@ -124,7 +124,7 @@ def test_odd_words_are_drawn(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         draw(word_map(table(words), words[:2], near=words), tmp_path / "map.svg", title=" + ".join(words))
     assert (tmp_path / "map.svg").stat().st_size > 1000
-    assert {record.name for record in caplog.records} <= {"foreword.vectors.word_map"}
+    assert {record.name for record in caplog.records} <= {"foreword._pictures"}
 
 
 def test_words_without_a_direction_are_drawn(tmp_path):

@@ -1,4 +1,4 @@
-"""The option ``--plot`` that commands share."""
+"""The options that write pictures: ``--plot``, which commands share, and what else takes a picture's path."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Plot"]
+__all__ = ["Plot", "checked"]
 
 
-def _checked(path: Path | None) -> Path | None:
-    if path is not None:  # before the work is done, not after it
-        from foreword import display
+def checked(path: Path | None) -> Path | None:
+    """The path, where a picture can be written to it: known before the work is done, not after it."""
+    if path is not None:
+        from foreword._pictures import check_picture
 
-        display.check_picture(path)
+        check_picture(path)
     return path
 
 
 Plot = Annotated[
     Path | None,
-    typer.Option("--plot", help="Draw it to a file: .png, .svg or .pdf.", show_default=False, callback=_checked),
+    typer.Option("--plot", help="Draw it to a file: .png, .svg or .pdf.", show_default=False, callback=checked),
 ]

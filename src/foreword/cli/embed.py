@@ -54,7 +54,8 @@ def embed(
     if plot is not None:
         from foreword import display
 
-        display.embedding(_beginning(done.path, min(done.rows, 64))).plot(plot)
+        first = _beginning(done.path, min(done.rows, display.DRAWN_ROWS))
+        display.embedding(first, title=f"{done.path.name}, {done.rows:,} × {done.dim}; its first rows").plot(plot)
     if as_json:
         print(json.dumps(dataclasses.asdict(done), default=str))
         return
@@ -72,4 +73,4 @@ def _beginning(path: Path, rows: int) -> Any:
     from safetensors import safe_open
 
     with safe_open(path, "numpy") as file:
-        return file.get_slice("embeddings")[:rows]
+        return file.get_slice("embeddings")[:rows] if rows else file.get_tensor("embeddings")

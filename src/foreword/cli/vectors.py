@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from foreword.cli._plot import Plot
+from foreword.cli._plot import Plot, checked
 
 Name = Annotated[str, typer.Argument(help="A catalogue name, a path, a URL, or hf://OWNER/REPO.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the same as data.")]
@@ -31,7 +31,10 @@ def similar(
     topn: Annotated[int, typer.Option(min=1, help="How many words to print.")] = 10,
     vectors: Annotated[str, typer.Option(help="A catalogue name, a path, a URL, or hf://OWNER/REPO.")] = BUILT_IN,
     map_: Annotated[
-        Path | None, typer.Option("--map", help="Draw the words on a map, as .png, .svg or .pdf.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--map", help="Draw the words on a map, as .png, .svg or .pdf.", show_default=False, callback=checked
+        ),
     ] = None,
     method: Annotated[Literal["pca", "tsne", "umap"], typer.Option(help="How the map is made.")] = "pca",
     dark: Annotated[bool, typer.Option("--dark", help="Draw the map on a dark ground.")] = False,
@@ -61,7 +64,7 @@ def similar(
     if plot is not None:
         from foreword import display
 
-        display.neighbours(found).plot(plot)
+        display.neighbours(found, title=f"{title}, in {vectors}").plot(plot)
     if map_ is not None:
         from foreword.vectors.word_map import draw, word_map
 

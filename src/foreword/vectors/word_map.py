@@ -9,28 +9,21 @@ words of 300 dimensions are placed by principal components in 20 ms, and drawn i
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._files import atomic_write
+from foreword._pictures import check_picture, fonts, quiet, save, writable
 from foreword.errors import ArgumentError, MissingPackageError
 
 if TYPE_CHECKING:
     from foreword.vectors.keyed_vectors import KeyedVectors
 
 __all__ = ["Method", "WordMap", "draw", "pca", "word_map"]
-
-logger = logging.getLogger(__name__)
 
 Method = Literal["pca", "tsne", "umap"]
 Role = Literal["asked", "minus", "near"]
@@ -158,7 +151,6 @@ class _Look:
 _LIGHT = _Look("#ffffff", "#22262b", "#6b7280", "#1d5fc4", "#b8480b", "#8a929c")
 _DARK = _Look("#14171b", "#dde1e6", "#8f98a3", "#7fb5ff", "#ffa066", "#717b87")
 _SIGNS = {"asked": ("o", 34), "minus": ("X", 40), "near": ("o", 12)}  # marker, area
-_LONGEST = 28  # characters of a label; the rest is cut off
 
 
 def draw(
@@ -186,18 +178,14 @@ def draw(
         MissingPackageError: matplotlib isn't installed.
         FileError: the file can't be written.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".png", ".svg", ".pdf"):
-        raise ArgumentError("pictures are .png, .svg or .pdf files", got=os.fspath(path))
-    try:
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingPackageError("pictures need matplotlib", fix="pip install 'foreword[plot]'") from None
+    check_picture(path)
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     look = _DARK if dark else _LIGHT
-    labels, title = [_writable(word, _LONGEST) for word in what.words], _writable(title, 90)
-    with rc_context({"font.family": _fonts("".join(labels) + title), "svg.fonttype": "path"}), _without_warnings():
+    labels, title = [writable(word) for word in what.words], writable(title, 90)
+    with rc_context({"font.family": fonts("".join(labels) + title), "svg.fonttype": "path"}), quiet():
         figure = Figure(figsize=size, dpi=150, facecolor=look.ground)
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0.02, 0.06, 0.96, 0.86 if title else 0.92))
@@ -206,10 +194,7 @@ def draw(
         if title:
             figure.text(0.03, 0.955, title, color=look.text, size=14, weight="bold", va="center", parse_math=False)
         figure.text(0.03, 0.03, _caption(what), color=look.faint, size=8, va="center", parse_math=False)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix[1:], facecolor=look.ground)
-    with atomic_write(path) as file:
-        file.write(buffer.getvalue())
+        save(figure, path, facecolor=look.ground)
 
 
 def _points(axes: Any, what: WordMap, look: _Look) -> None:
@@ -306,44 +291,3 @@ def _covers(box: _Box, points: NDArray[np.float64]) -> bool:
 def _caption(what: WordMap) -> str:
     kept = "" if what.kept is None else f" keep {100 * what.kept:.0f} % of the variance"
     return f"{len(what.words):,} words; {_NAMES[what.method]}{kept}"
-
-
-def _writable(text: str, longest: int) -> str:
-    """A text on one line, of so many characters at most, each of which can be written."""
-    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
-def _fonts(text: str) -> list[str]:
-    """Families of installed fonts that together can write ``text``, matplotlib's own first."""
-    from matplotlib.font_manager import FontProperties, fontManager, get_font
-
-    missing = {ord(letter) for letter in text if not letter.isspace()}
-    families = ["DejaVu Sans"]
-    missing -= get_font(fontManager.findfont(FontProperties(family=families))).get_charmap().keys()
-    for entry in sorted(fontManager.ttflist, key=lambda entry: (entry.name, entry.fname)):
-        if not missing:
-            break
-        plain = entry.style == "normal" and entry.weight in (400, "normal", "regular")
-        if plain and entry.name not in families and not entry.name.startswith(("Last Resort", "STIX", "cm")):
-            found = missing & get_font(entry.fname).get_charmap().keys()
-            if found:
-                missing -= found
-                families.append(entry.name)
-    if missing:
-        logger.warning("no font of this machine has: %s", " ".join(map(chr, sorted(missing)[:20])))
-    return families
-
-
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Matplotlib tells of every missing glyph and bold face each time; ``_fonts`` has told of what matters, once."""
-    fonts = logging.getLogger("matplotlib.font_manager")
-    level = fonts.level
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*missing from font.*")
-        fonts.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            fonts.setLevel(level)

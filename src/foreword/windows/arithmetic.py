@@ -89,6 +89,11 @@ class TokenAccount:
         """How often a token that is seen at all is seen in one epoch, on average; 1 where no windows overlap."""
         return (self.distinct + self.repeated) / max(1, self.distinct)
 
+    def _repr_html_(self) -> str:
+        from foreword import display
+
+        return display.account(self).html
+
 
 class Cut:
     """The windows of one or many stretches of a stream, numbered through: window → where it starts, how long it is.

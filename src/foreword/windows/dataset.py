@@ -179,6 +179,23 @@ class WindowDataset:
         inputs[padding], targets[padding] = self.pad_id, IGNORE
         return _with_segments(inputs, targets, told) if self.segments else {"inputs": inputs, "targets": targets}
 
+    def spans(self, windows: NDArray[Any]) -> tuple[NDArray[np.int64], ...]:
+        """Where the inputs of windows come from, four arrays [pieces]: row, place in it, start in the stream, length.
+
+        ``row`` says which of ``windows`` holds the piece; a window has one, or one for each document packed into it.
+        """
+        windows = windows.astype(np.int64, copy=False)
+        if isinstance(self._cut, Packing):
+            return self._cut.pieces(windows)[:4]
+        starts, lengths = self._cut.spans(windows)
+        rows = np.arange(len(windows))
+        return (
+            rows,
+            np.zeros_like(rows),
+            starts,
+            np.full_like(rows, self.context_length) if lengths is None else lengths,
+        )
+
     def account(self) -> TokenAccount:
         """What becomes of every token of the source in one epoch, over inputs."""
         return self._cut.account()

@@ -376,6 +376,11 @@ class WindowLoader:
     def _schedule(self, draws: tuple[int, ...]) -> Schedule:
         return Schedule([track.weight for track in self._tracks], draws)
 
+    def _repr_html_(self) -> str:
+        from foreword import display
+
+        return display.loader(self).html
+
     def __repr__(self) -> str:
         return (
             f"WindowLoader({self.data!r}, batch_size={self.batch_size}, shuffle={self.shuffle}, seed={self.seed}, "

@@ -6,6 +6,7 @@ Not for: the arithmetic (``TokenAccount``). Costs: gathering two batches, and a 
 from __future__ import annotations
 
 import dataclasses
+import html
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,6 +47,9 @@ class EpochReport:
         for title, texts in (("first batch", self.first), ("last batch", self.last)):
             lines += [f"{title}:", *(f"  {_cropped(text)!r}" for text in texts)] if texts else []
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def _cropped(text: str) -> str:
