@@ -257,6 +257,18 @@ def test_bars_of_odd_scores_and_of_none():
     assert repr(titled).startswith("<king>\n")
 
 
+def test_keys_can_not_command_the_terminal():
+    shown = display.neighbours([("a\x1b[2Jb\nc", 0.5), ("\udcff", 0.5), ("w" * 1000, 0.5)], title="\x1b[2J\n")
+    for form in (repr(shown), shown._repr_html_()):
+        assert form.encode()
+        assert "\x1b" not in form
+        assert "a\ufffd[2Jb\ufffdc" in form
+    assert len(repr(shown).splitlines()) == 4
+    for wrong in ([("a",)], [[("a", 0.5), ("b", 0.4)]], [("a", "b")]):
+        with pytest.raises(ArgumentError, match="keys and scores"):
+            display.neighbours(wrong)
+
+
 def test_a_notebook_s_kernel_shows_it_once(monkeypatch, capsys):
     import rich.console
 

@@ -35,7 +35,7 @@ from rich.table import Table
 from rich.text import Text
 
 from foreword import _pictures
-from foreword._pictures import BLUE, GREY, LINE, RUST, STOPS, Placed, token_colour, token_span
+from foreword._pictures import BLUE, GREY, LINE, RUST, STOPS, Placed, token_colour, token_span, writable
 from foreword.errors import ArgumentError, ForewordError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ __all__ = [
 ]  # fmt: skip
 
 SHOWN_TOKENS = 400
-SHOWN_NEIGHBOURS = 100
+SHOWN_NEIGHBOURS, LONGEST_KEY = 100, 200
 SHOWN_ROWS, SHOWN_COLUMNS = 16, 64
 DRAWN_ROWS, DRAWN_COLUMNS = 64, 256  # of a heat map's picture
 TEXT_WIDTH = 100  # of ``print``, where the terminal is not narrower
@@ -290,11 +290,18 @@ def neighbours(found: Iterable[tuple[str, float]], *, title: str = "") -> Displa
         found: keys and scores.
         title: what they are neighbours of.
 
+    Raises:
+        ArgumentError: they are not pairs of a key and a score.
+
     >>> neighbours([("queen", 0.8524), ("throne", 0.7664)])
     queen   ██████████████████████████████████▏       0.8524
     throne  ██████████████████████████████▋           0.7664
     """
-    every = [(str(key), float(score)) for key, score in found]
+    try:
+        every = [(writable(str(key), LONGEST_KEY), float(score)) for key, score in found]
+    except (TypeError, ValueError):
+        raise ArgumentError("neighbours are keys and scores", expected='[("queen", 0.85), …], of one query') from None
+    title = writable(title, LONGEST_KEY)
     pairs = every[:SHOWN_NEIGHBOURS]
     full = max([1.0, *(abs(score) for _, score in pairs if math.isfinite(score))])
     told = "" if every else "no neighbours"
