@@ -52,6 +52,24 @@ def test_find_is_a_plain_search(data, tmp_path_factory) -> None:
     assert found == [i for i in naive if start <= i and (stop is None or i < stop)]
 
 
+def test_find_of_common_and_of_rare_ids_is_a_plain_search(tmp_path: Path) -> None:
+    """Where nearly all places match an id, a few of many, and none: in slices longer than the ids looked for."""
+    rng = np.random.default_rng(0)
+    text = (
+        "".join(rng.choice(list("aaaaaaab"), 3_000)) + "c" * 40 + "a" * 500 + "".join(rng.choice(list("defgh"), 3_000))
+    )
+    store = prepare([text], tmp_path / "store", tokenizer="bytes", shard_tokens=1 << 20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("foreword.tokens.store._SLICE", 700)
+        patch.setattr("foreword.tokens.store._PIECE", 7)
+        for at, length in zip(rng.integers(0, len(text) - 400, 60), [1, 2, 3, 5, 20, 300] * 10, strict=True):
+            wanted = text[at : at + length]
+            naive = [i for i in range(len(text)) if text.startswith(wanted, i)]
+            assert list(store.find(list(wanted.encode()))) == naive
+        assert list(store.find(list(b"a" * 300 + b"b"))) == []
+        assert list(store.find([97, 1 << 40, 98])) == []
+
+
 def test_find_refuses_what_is_no_sequence(made: Path) -> None:
     store = TokenStore.open(made)
     for wrong in ([], [[1]], [1.5], ["a"]):
