@@ -1,18 +1,21 @@
 """The library: the vectors, tokenizers and stores that a request may name, each opened when it is first asked for.
 
 A client gives names, never paths: a name is looked up in what was allowed at start. For stores, those below an allowed
-folder are listed anew each time, and one that a symbolic link leads out of the folder is not among them.
+folder are listed anew each time, and one that a symbolic link leads out of the folder is not among them. A store is
+opened for each request, for another program may be writing it, and nothing of it is kept.
 
-Not for: limits. Costs: completion sorts the keys once (400,000 in about a second, behind the first answers).
+Not for: limits. Costs: completion sorts the keys once (400,000 in about a second, behind the first answers); to list
+and open a store is a fraction of a millisecond.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -20,19 +23,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 import foreword
-from foreword.errors import UnknownNameError
+from foreword._files import explained
+from foreword.errors import ForewordError, StoreError, UnknownNameError
 from foreword.explorer import geometry
 from foreword.explorer.settings import Settings
+from foreword.tokens.store import FileArray, TokenStore
 from foreword.vectors.word_map import pca
 
 if TYPE_CHECKING:
-    from foreword import KeyedVectors, Tokenizer, TokenStore
+    from foreword import KeyedVectors, Tokenizer
 
-__all__ = ["Library", "StorePlace", "Words"]
+__all__ = ["Library", "ServedStore", "StorePlace", "Words"]
 
 T = TypeVar("T")
 _DEPTH = 3  # folders below an allowed one that are searched for stores
 _CLUSTERS = 10
+_BUILT_IN = ("gpt2", "bytes")  # tokenizers that the package carries
+_MANIFEST_BYTES = 4_000_000  # of some 20,000 shards
 
 
 class StorePlace(NamedTuple):
@@ -40,6 +47,91 @@ class StorePlace(NamedTuple):
 
     path: Path
     source: str
+
+
+class ServedStore(TokenStore):
+    """A store that others may cut short, replace or have written themselves.
+
+    Its files are read slice by slice, never mapped. Its tokenizer is one that this server has, not a file or a download
+    that its manifest names. Opened by ``Library``.
+
+    Attributes:
+        starts: where each document starts in the stream of tokens, and the end: ``offsets``, but read by the slice.
+        place: where it is.
+        tokenizers: gives the tokenizers that this server has.
+    """
+
+    place: StorePlace
+    tokenizers: Callable[[], Iterator[Tokenizer]]
+
+    def __init__(self, path: Path, **rest: Any) -> None:
+        super().__init__(path, **rest)
+        self.starts = _Starts(self, [load() for load in self._load_offsets])
+
+    @classmethod
+    def _array(cls, path: Path, dtype: np.dtype[Any], count: int) -> FileArray:
+        return FileArray(path, dtype, count)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """What its manifest calls its tokenizer; "?" where that is no name."""
+        name = self.manifest["tokenizer"]["name"]
+        return name[:200] if isinstance(name, str) else "?"
+
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of this server that made the ids.
+
+        Raises:
+            StoreError: it has none that did.
+        """
+        fingerprint = self.manifest["tokenizer"]["fingerprint"]
+        found = next((one for one in self.tokenizers() if one.fingerprint == fingerprint), None)
+        if found is None:
+            raise StoreError(
+                "none of this server's tokenizers made the store",
+                got=f"{self.tokenizer_name!r}, fingerprint {str(fingerprint)[:12]}",
+                expected="one that is built in, or that was named at start",
+                fix="start the server with --tokenizer NAME, the tokenizer's name or file",
+            )
+        return found
+
+
+class _Starts:
+    """The offsets of a store's documents as a sequence [documents + 1], of which a slice reads what it gives."""
+
+    def __init__(self, store: TokenStore, offsets: list[Any]) -> None:
+        self._tokens = len(store)
+        self._offsets = offsets
+        self._shard_starts = store.shard_starts.tolist()
+        self._first = [0]  # document of each shard, and the end
+        for one in offsets:
+            self._first.append(self._first[-1] + len(one) - 1)
+
+    def __len__(self) -> int:
+        return self._first[-1] + 1
+
+    def __getitem__(self, index: int) -> int:
+        return int(self.read(index, index + 1)[0])
+
+    def read(self, first: int, stop: int) -> NDArray[np.int64]:
+        """Entries ``first`` to ``stop``.
+
+        Raises:
+            StoreError: they do not ascend within the store.
+        """
+        pieces = [np.empty(0, np.int64)]
+        for i, offsets in enumerate(self._offsets):
+            low, high = self._first[i], self._first[i + 1]
+            if first < high and low < stop:
+                local = offsets[max(0, first - low) : min(stop, high) - low]
+                pieces.append(local.astype(np.int64) + self._shard_starts[i])
+        if first < stop and stop == len(self):
+            pieces.append(np.array([self._tokens]))
+        starts = np.concatenate(pieces)
+        if len(starts) and (starts[0] < 0 or starts[-1] > self._tokens or (starts[1:] < starts[:-1]).any()):
+            raise StoreError("the store is damaged: its offsets do not ascend", fix="prepare the corpus again")
+        return starts
 
 
 class Words:
@@ -59,7 +151,7 @@ class Words:
             return [keys[row] for row in order], np.array(order, np.int64)
 
     def complete(self, prefix: str, limit: int) -> list[str]:
-        """The keys that start with ``prefix``, or with it in lower case; the most frequent (lowest row) first."""
+        """The keys that start with ``prefix``, or where none does, in lower case; the most frequent first."""
         keys, rows = self._sorted
         low = bisect_left(keys, prefix)
         high = bisect_left(keys, prefix + "\U0010ffff", low)
@@ -87,11 +179,14 @@ class Library:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._locks = {kind: threading.Lock() for kind in ("vectors", "tokenizer", "store")}
+        self._locks = {kind: threading.Lock() for kind in ("vectors", "tokenizer")}
         self._opened: dict[tuple[str, str], Any] = {}
-        self.vectors = _named(settings.vectors)
-        self.tokenizers = _named(settings.tokenizers)
-        self._stores = tuple((path, Path(path).resolve()) for path in settings.stores)
+        self.vectors = _named(settings.vectors, _stem)
+        self.tokenizers = _named(settings.tokenizers, _stem)
+        self._given: dict[Path, str] = {}
+        for path in settings.stores:
+            self._given.setdefault(Path(path).resolve(), os.fspath(path))
+        self._folders = _named(self._given, lambda folder: folder.name or "root")
 
     def words(self, name: str) -> Words:
         """Word vectors by name; the first time, they are loaded."""
@@ -106,18 +201,43 @@ class Library:
     def stores(self) -> dict[str, StorePlace]:
         """The stores below the allowed folders, by name."""
         found: dict[str, StorePlace] = {}
-        for given, root in self._stores:
-            for path in _stores_below(root):
+        for name, root in self._folders.items():
+            for path in sorted(_stores_below(root, root, _DEPTH)):
                 inner = path.relative_to(root)
-                name = Path(root.name, inner).as_posix()
-                found.setdefault(name, StorePlace(path, os.fspath(Path(given, inner))))
+                found[Path(name, inner).as_posix()] = StorePlace(path, os.fspath(Path(self._given[root], inner)))
         return found
 
-    def store(self, name: str) -> TokenStore:
-        """A store by name, opened anew where its manifest changed."""
-        path = _known("store", name, self.stores()).path
-        stamp = (path / "manifest.json").stat().st_mtime_ns
-        return self._open("store", f"{name} {stamp}", lambda: foreword.TokenStore.open(path))
+    def store(self, name: str) -> ServedStore:
+        """A store by name."""
+        return self.open_store(_known("store", name, self.stores()))
+
+    def open_store(self, place: StorePlace) -> ServedStore:
+        """The store at one of the places that ``stores`` gives.
+
+        Raises:
+            ForewordError: there is no store any more, or it is not whole, or no store at all.
+        """
+        with explained("open the token store", place.path):
+            size = (place.path / "manifest.json").stat().st_size
+            if size > _MANIFEST_BYTES:
+                raise StoreError(
+                    "the manifest is too large to be a store's",
+                    got=f"{size:,} bytes",
+                    expected=f"at most {_MANIFEST_BYTES:,}",
+                    where=place.path,
+                )
+            store = ServedStore.open(place.path)
+        if not isinstance(store, ServedStore):  # the folder has just become a file of a foreign format
+            raise StoreError("not a token store", where=place.path)
+        store.place, store.tokenizers = place, self._every_tokenizer
+        return store
+
+    def _every_tokenizer(self) -> Iterator[Tokenizer]:
+        """Those built in, and those named at start that can be opened."""
+        yield from map(foreword.get_tokenizer, _BUILT_IN)
+        for name in self.tokenizers:
+            with contextlib.suppress(ForewordError):
+                yield self.tokenizer(name)
 
     def _open(self, kind: str, name: str, make: Callable[[], T]) -> T:
         opened = self._opened.get((kind, name))
@@ -129,16 +249,20 @@ class Library:
         return opened
 
 
-def _named(sources: Iterable[str]) -> dict[str, str]:
-    """Sources by a short name: of a path, the file's name without its ending; a second one of a name gets a number."""
-    named: dict[str, str] = {}
+def _named(sources: Iterable[T], short: Callable[[T], str]) -> dict[str, T]:
+    """Sources by a short name; a second one of a name gets a number."""
+    named: dict[str, T] = {}
     for source in sources:
-        stem = Path(source).stem if os.sep in source or "/" in source else source
-        name, number = stem, 2
+        name, number = short(source), 2
         while name in named:
-            name, number = f"{stem}-{number}", number + 1
+            name, number = f"{short(source)}-{number}", number + 1
         named[name] = source
     return named
+
+
+def _stem(source: str) -> str:
+    """Of a path, the file's name without its ending."""
+    return Path(source).stem if os.sep in source or "/" in source else source
 
 
 def _known(kind: str, name: str, among: dict[str, T]) -> T:
@@ -150,13 +274,22 @@ def _known(kind: str, name: str, among: dict[str, T]) -> T:
     return among[name]
 
 
-def _stores_below(root: Path) -> list[Path]:
-    """The folders with a manifest at or below ``root``, in order, none of them outside it."""
-    found = []
-    for depth in range(_DEPTH + 1):
-        for manifest in root.glob("*/" * depth + "manifest.json"):
-            folder = manifest.parent.resolve()
-            # A folder outside may hold links back inside, and a folder inside a file that is a link out.
-            if all(path.resolve().is_relative_to(root) for path in (folder, *folder.iterdir())):
-                found.append(folder)
-    return sorted(set(found))
+def _stores_below(folder: Path, root: Path, depth: int) -> Iterator[Path]:
+    """The folders with a manifest at or below ``folder``, none of which holds a link that leads out of ``root``.
+
+    A link to a folder is not followed: if it leads to a folder below ``root``, that one is found in its own place.
+    """
+    try:
+        with os.scandir(folder) as scan:
+            entries = list(scan)
+        links = [entry for entry in entries if entry.is_symlink()]
+        inner = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:  # gone meanwhile, or not ours to read
+        return
+    # os.path, since a link to itself is a RuntimeError of Path's
+    inside = all(Path(os.path.realpath(link)).is_relative_to(root) for link in links)
+    if inside and os.path.isfile(folder / "manifest.json"):  # noqa: PTH113
+        yield folder
+    if depth:
+        for path in inner:
+            yield from _stores_below(path, root, depth - 1)

@@ -12,13 +12,33 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import Depends, Query, Request, Response
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from foreword.errors import ArgumentError
 from foreword.explorer.library import Library
 from foreword.explorer.settings import Limits
 
-__all__ = ["Array", "Body", "Encoding", "InLibrary", "Text", "WithinLimits", "answer", "array", "check_size"]
+__all__ = [
+    "Array",
+    "Body",
+    "Encoding",
+    "EncodingQuery",
+    "First",
+    "Id",
+    "InLibrary",
+    "Listed",
+    "Place",
+    "Text",
+    "WithinLimits",
+    "answer",
+    "array",
+    "check_size",
+]
+
+First = FailFast()  # of a list: its first fault is told, and no others are looked for
+Id = Annotated[int, Field(ge=0, lt=1 << 32)]
+Place = Annotated[int, Field(ge=0, lt=1 << 53)]  # what JavaScript can count
 
 
 class Body(BaseModel):
@@ -26,12 +46,29 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> Any:
+        """Only the first unknown member is told: pydantic would make an error of each."""
+        for name in given if isinstance(given, dict) else ():
+            if name not in cls.model_fields:
+                raise PydanticCustomError("extra_forbidden", "no such member: {name}", {"name": name[:100]})
+        return given
+
+
+class Listed(BaseModel):
+    """What may be named; where it can't be opened, why."""
+
+    name: str = Field(description="what requests call it by")
+    source: str = Field(description="the same as it was given at start, for the library's own function")
+    problem: str | None = Field(None, description="why it can't be opened; nothing but this and the names is told then")
+
 
 class Array(BaseModel):
     """An array: nested lists, or little-endian bytes in base64."""
 
-    shape: list[int]
-    dtype: Literal["float32"]
+    shape: list[int] = Field(description="elements along each axis", examples=[[2, 4, 256]])
+    dtype: Literal["float32"] = Field(description="of each element")
     values: list[Any] | None = Field(None, description="nested lists, with encoding=json")
     base64: str | None = Field(None, description="little-endian bytes, the last axis fastest, with encoding=base64")
 
@@ -52,7 +89,7 @@ async def _limits(request: Request) -> Limits:
 
 InLibrary = Annotated[Library, Depends(_library)]
 WithinLimits = Annotated[Limits, Depends(_limits)]
-EncodingQuery = Annotated[Encoding, Query(description="how arrays are written")]
+EncodingQuery = Annotated[Encoding, Query(description="how arrays are written: nested lists, or base64 of their bytes")]
 
 
 def array(values: NDArray[np.floating[Any]], encoding: Encoding) -> dict[str, Any]:
