@@ -1,12 +1,16 @@
 """Each operation of the API gives what the library gives."""
 
 import base64
+import threading
+import time
 
 import numpy as np
 import pytest
-from explorer_client import DOCUMENTS, VECTORS
+from explorer_client import DOCUMENTS, VECTORS, serving
 
 import foreword as fw
+from foreword.explorer import Limits, Settings
+from foreword.explorer.api import flow
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +93,52 @@ def test_base64_holds_the_same_numbers(client):
     packed = client.post("embed", body, query={"encoding": "base64"}).json["sum"]
     values = np.frombuffer(base64.b64decode(packed["base64"]), "<f4").reshape(packed["shape"])
     np.testing.assert_allclose(values, as_json["values"], atol=1e-6)
+
+
+def test_one_table_is_kept_and_none_is_drawn_beside_it(client, monkeypatch):
+    import foreword.embeddings
+
+    held, at_once = [], []
+    make = foreword.embeddings.InputEmbedding
+
+    def drawn(*given, **rest):
+        at_once.append(len(flow._kept))
+        held.append(given)
+        time.sleep(0.02)
+        return make(*given, **rest)
+
+    monkeypatch.setattr(foreword.embeddings, "InputEmbedding", drawn)
+    body = {"ids": [[1]], "vocab_size": 6, "embedding_dim": 4}
+    threads = [threading.Thread(target=client.post, args=("embed", {**body, "seed": 9_000 + i % 3})) for i in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(held) >= 3
+    assert set(at_once) == {0}
+    assert len(flow._kept) == 1
+    drawn_once = len(held)
+    for _ in range(2):
+        assert client.post("embed", {**body, "seed": 77_777}).status == 200
+    assert len(held) == drawn_once + 1
+
+
+def test_the_largest_table_is_the_pages():
+    assert Limits().table_floats == 200_064 * 256
+
+
+def test_alibi_is_drawn_for_one_head(client, monkeypatch):
+    from foreword.embeddings import AlibiBias
+
+    shapes = []
+    forward = AlibiBias.forward
+    monkeypatch.setattr(AlibiBias, "forward", lambda self, n: shapes.append(self.slopes.shape) or forward(self, n))
+    query = {"scheme": "alibi", "context_length": 50, "embedding_dim": 128, "num_heads": 128}
+    told = np.array(client.get("positions", query=query).json["values"]["values"])
+    monkeypatch.undo()
+    expected = AlibiBias(128)(50)[0].numpy()
+    np.testing.assert_allclose(told, np.where(np.isinf(expected), expected[-1, 0], expected), atol=1e-6)
+    assert shapes == [(1,)]
 
 
 def test_drawing_a_layer_leaves_the_random_state_alone(client):
@@ -207,6 +257,113 @@ def test_find_gives_every_place_and_goes_on(client, monkeypatch):
     assert whole["next"] is None
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("windows", {"ids": list(range(1, 10)), "batch": 10**30}),
+        ("windows", {"ids": [1, 2], "batch": 2**63}),
+        ("windows", {"ids": [1, 2, 3, 4, 5], "stride": 2**63}),
+        ("stores/find", {"store": "corpus/train", "ids": [1], "start": 10**30}),
+        ("stores/find", {"store": "corpus/train", "ids": [10**30]}),
+        ("stores/documents", {"store": "corpus/train", "start": 10**30}),
+        ("stores/read", {"store": "corpus/train", "start": 2**63}),
+        ("stores/read", {"store": "corpus/train", "start": "9" * 5_000}),
+    ],
+)
+def test_every_integer_has_a_bound(client, path, body):
+    post = path in ("windows", "stores/find")
+    answer = client.post(path, body) if post else client.get(path, query=body)
+    assert answer.status == 422
+
+
+def test_every_integer_of_the_document_has_a_bound(client):
+    document = client.get("openapi.json").json
+
+    def integers(schema):
+        if "$ref" in schema:
+            schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        if schema.get("type") == "integer":
+            yield schema
+        for inner in [schema.get("items", {}), *schema.get("properties", {}).values()]:
+            if inner:
+                yield from integers(inner)
+
+    found = []
+    for item in document["paths"].values():
+        for operation in item.values():
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+            for schema in [body.get("schema", {}), *(one["schema"] for one in operation.get("parameters", ()))]:
+                found += integers(schema)
+    assert len(found) > 20
+    for schema in found:
+        assert "maximum" in schema or "exclusiveMaximum" in schema, schema
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("embed", {"ids": [[-1] * 200] * 1_000}),
+        ("windows", {"ids": [""] * 100_000}),
+        ("stores/find", {"store": "corpus/train", "ids": [-1] * 100_000}),
+        (f"vectors/{VECTORS}/batch", {"keys": [0] * 100_000}),
+        ("tokenize", {"text": "a", **{f"m{i}": 0 for i in range(50_000)}}),
+    ],
+)
+def test_one_fault_of_many_is_looked_for(client, path, body, monkeypatch):
+    from foreword.explorer import problems
+
+    faults = []
+    monkeypatch.setattr(problems.RequestValidationError, "errors", _counting(faults))
+    assert client.post(path, body).status == 422
+    assert faults == [1]
+
+
+def _counting(faults):
+    from fastapi.exceptions import RequestValidationError
+
+    errors = RequestValidationError.errors
+
+    def counted(self):
+        faults.append(len(errors(self)))
+        return errors(self)
+
+    return counted
+
+
+def test_a_long_name_is_not_echoed(client):
+    for body in ({"x" * 900_000: 1, "text": "a"}, {"text": "a", "tokenizer": "y" * 900_000}):
+        answer = client.post("tokenize", body)
+        assert (answer.status, len(answer.body) < 3_000) == (422, True)
+    answer = client.get(f"vectors/{'z' * 20_000}/lookup", query={"key": "a"})
+    assert (answer.status, len(answer.body) < 3_000) == (404, True)
+
+
+def test_nearest_spellings_are_sought_beside_the_event_loop(client, monkeypatch):
+    from foreword.explorer.api import vectors
+
+    threads = []
+
+    def unknown(*_):
+        raise fw.errors.UnknownKeyError("no", fix=lambda: threads.append(threading.current_thread().name) or "none")
+
+    monkeypatch.setattr(vectors, "_neighbours", unknown)
+    assert client.get(f"vectors/{VECTORS}/similar", query={"key": "king"}).status == 404
+    assert client.get(f"vectors/{VECTORS}/complete", query={"prefix": "kin"}).status == 200
+    assert len(threads) == 1
+    assert "worker" in threads[0].lower()
+
+
+def test_what_cannot_be_opened_hides_none_of_the_others(tmp_path):
+    (tmp_path / "bad.txt").write_text("2 2\na 1 2\nb 1")
+    given = (str(tmp_path / "bad.txt"), str(tmp_path / "none.txt"), VECTORS)
+    with serving(Settings(vectors=given, tokenizers=("gpt2", str(tmp_path / "no.json")))) as client:
+        listed = client.get("vectors").json
+        assert [one["name"] for one in listed] == ["bad", "none", VECTORS]
+        assert [bool(one.get("problem")) for one in listed] == [True, True, False]
+        assert [bool(one.get("problem")) for one in client.get("tokenizers").json] == [False, True]
+        assert client.get("vectors/bad/lookup", query={"key": "a"}).status == 422
+
+
 def test_the_openapi_document_names_every_operation(client):
     document = client.get("openapi.json").json
     operations = {f"{method} {path}" for path, item in document["paths"].items() for method in item}
@@ -214,5 +371,33 @@ def test_the_openapi_document_names_every_operation(client):
     for item in document["paths"].values():
         for operation in item.values():
             assert operation["summary"]
-            assert {"401", "403", "404", "413", "421", "422"} <= set(operation["responses"])
+            assert operation["description"]
+            assert {"401", "403", "404", "405", "413", "421", "422"} <= set(operation["responses"])
     assert "Problem" in document["components"]["schemas"]
+
+
+def test_the_openapi_document_says_what_everything_is(client):
+    """A description of every parameter and member, and an example or a default of all that a client writes."""
+    document = client.get("openapi.json").json
+    schemas = document["components"]["schemas"]
+    bare = []
+    for name, schema in schemas.items():
+        for member, told in schema.get("properties", {}).items():
+            if not told.get("description"):
+                bare.append(f"{name}.{member}: no description")
+            if name.endswith("Request") and not told.get("examples"):
+                bare.append(f"{name}.{member}: no example")
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            for one in operation.get("parameters", ()):
+                if not one.get("description"):
+                    bare.append(f"{method} {path} {one['name']}: no description")
+                schema = one["schema"]
+                if not (schema.get("examples") or "default" in schema or "example" in one or "examples" in one):
+                    bare.append(f"{method} {path} {one['name']}: no example")
+    assert bare == []
+
+
+def test_another_method_is_a_documented_problem(client):
+    answer = client.ask("DELETE", "/api/v1/stores")
+    assert (answer.status, answer.json["status"]) == (405, 405)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import importlib.resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 from starlette.types import ASGIApp
@@ -52,8 +52,8 @@ class Explorer(FastAPI):
 class Health(BaseModel):
     """That the server answers."""
 
-    status: str
-    version: str
+    status: Literal["ok"] = Field(description="always the same")
+    version: str = Field(description="Foreword's version", examples=["0.1.0"])
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -80,6 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @api.get("/health", response_model=Health, tags=["server"], summary="Whether the server answers")
     async def health() -> Health:
+        """That it does, and which version of Foreword it is."""
         return Health(status="ok", version=__version__)
 
     for topic in (flow, vectors, stores):

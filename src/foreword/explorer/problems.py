@@ -1,6 +1,6 @@
 """Errors as problem details (RFC 9457): ``application/problem+json``, the same four facts that a ``ForewordError`` has.
 
-Not for: raising them. Costs: nothing until something goes wrong; nearest spellings are computed here.
+Not for: raising them. Costs: nothing until something goes wrong; nearest spellings are computed here, in a thread.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from foreword import errors
@@ -21,20 +21,24 @@ __all__ = ["PROBLEMS", "Problem", "on_foreword_error", "on_http_error", "on_inva
 class Problem(BaseModel):
     """What went wrong, as RFC 9457 says; the facts of Foreword's own errors stand beside it."""
 
-    type: str
-    title: str
-    status: int
-    detail: str | None = None
-    got: str | None = None
-    expected: str | None = None
-    where: str | None = None
-    fix: str | None = None
+    type: str = Field(description="the kind of problem", examples=["urn:foreword:error:UnknownNameError"])
+    title: str = Field(description="what went wrong, in a line")
+    status: int = Field(description="the HTTP status, once more", examples=[404])
+    detail: str | None = Field(None, description="what is wrong with the request's form")
+    got: str | None = Field(None, description="what was given")
+    expected: str | None = Field(None, description="what would have done")
+    where: str | None = Field(None, description="the member, parameter, file or place that it is about")
+    fix: str | None = Field(None, description="what to do")
+
+
+_MOST = 1_000  # characters of a fact that are told
 
 
 _TOLD = {
     401: "the token is missing or wrong",
     403: "the request comes from another origin",
     404: "there is no such thing",
+    405: "the path has another method",
     408: "the body took too long",
     413: "the body is too large",
     421: "the Host header is not one of this server's names",
@@ -60,16 +64,23 @@ _STATUS: dict[type[errors.ForewordError], int] = {
 
 
 def problem(status: int, title: str, *, kind: str = "about:blank", **facts: object) -> Response:
-    """A problem as a response; facts that are None are left out."""
-    told = {"type": kind, "title": title, "status": status}
-    told |= {name: str(value) for name, value in facts.items() if value is not None}
+    """A problem as a response; facts that are None are left out, long ones are cut short."""
+    told: dict[str, Any] = {"type": kind, "title": _short(title), "status": status}
+    told |= {name: _short(str(value)) for name, value in facts.items() if value is not None}
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     body = json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")
     return Response(body, status, headers, "application/problem+json")
 
 
-async def on_foreword_error(_: Request, error: Exception) -> Response:
-    """An error of ours: what the client asked for can't be done."""
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST else text[:_MOST] + " …"
+
+
+def on_foreword_error(_: Request, error: Exception) -> Response:
+    """An error of ours: what the client asked for can't be done.
+
+    No coroutine, so that it runs in a thread: to find the nearest spellings may take a quarter of a second.
+    """
     assert isinstance(error, errors.ForewordError)
     kind = next((cls for cls in type(error).__mro__ if cls in _STATUS), None)
     facts = {name: error.fact(name) for name in ("got", "expected", "where", "fix")}

@@ -43,7 +43,7 @@ class Limits:
     working: int = 8
     text_characters: int = 100_000
     answer_floats: int = 1 << 19
-    table_floats: int = 1 << 26
+    table_floats: int = 200_064 * 256  # the largest vocabulary of tiktoken, at the page's D
     topn: int = 1_000
     keys: int = 1_000
     map_words: int = 10_000

@@ -1,25 +1,30 @@
 """The way from text to input embeddings: tokenize, windows, embed, positions.
 
-Costs: a table of V × D is drawn once for each seed and size, and the last two are kept.
+Costs: a table of V × D is drawn once for each seed and size. The last one is kept (200 MB where it is as large as the
+limits let it be), and given up before another is drawn.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import functools
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from foreword.errors import ArgumentError, MissingPackageError
+from foreword.errors import ArgumentError, ForewordError, MissingPackageError
 from foreword.explorer.api.common import (
     Array,
     Body,
     EncodingQuery,
+    First,
+    Id,
     InLibrary,
+    Listed,
     Text,
     WithinLimits,
     answer,
@@ -36,63 +41,63 @@ __all__ = ["router"]
 router = APIRouter(tags=["flow"])
 
 Scheme = Literal["learned", "sinusoidal", "rotary", "alibi", "none"]
-Id = Annotated[int, Field(ge=0, lt=1 << 32)]
 
 
-class TokenizerInfo(BaseModel):
+class TokenizerInfo(Listed):
     """A tokenizer that may be named."""
 
-    name: str
-    source: str = Field(description="what ``fw.get_tokenizer`` takes, where the server was started")
-    vocab_size: int
-    special_tokens: dict[str, int]
+    vocab_size: int = Field(description="V; every id is below it")
+    special_tokens: dict[str, int] = Field(description="the id of each special token")
 
 
-@router.get("/tokenizers", response_model=list[TokenizerInfo], summary="The tokenizers that may be named")
+@router.get("/tokenizers", response_model=list[TokenizerInfo | Listed], summary="The tokenizers that may be named")
 def tokenizers(library: InLibrary) -> Response:
     """Their names, vocabulary sizes and special tokens; the first is the default."""
-    every = ((name, source, library.tokenizer(name)) for name, source in library.tokenizers.items())
-    return answer(
-        [
-            {
-                "name": name,
-                "source": source,
-                "vocab_size": tokenizer.vocab_size,
-                "special_tokens": tokenizer.special_tokens,
-            }
-            for name, source, tokenizer in every
-        ]
-    )
+    told: list[dict[str, Any]] = []
+    for name, source in library.tokenizers.items():
+        one = {"name": name, "source": source}
+        try:
+            tokenizer = library.tokenizer(name)
+            told.append(one | {"vocab_size": tokenizer.vocab_size, "special_tokens": tokenizer.special_tokens})
+        except ForewordError as error:
+            told.append(one | {"problem": error.problem})
+    return answer(told)
 
 
 class TokenizeRequest(Body):
     """A text and how to read it."""
 
     text: Text
-    tokenizer: Annotated[str, Field(description="by default the first")] = ""
+    tokenizer: Annotated[
+        str, Field(max_length=1_000, description="a tokenizer's name; by default the first", examples=["gpt2"])
+    ] = ""
     special: Annotated[
-        bool, Field(description="the text of a special token stands for the token; otherwise it is ordinary text")
+        bool,
+        Field(
+            description="the text of a special token stands for the token; otherwise it is ordinary text",
+            examples=[False],
+        ),
     ] = False
 
 
 class Token(BaseModel):
     """One token: its id, its bytes in hexadecimal, and those as text (U+FFFD where it ends inside a character)."""
 
-    id: int
-    text: str
-    bytes: str
-    special: bool
+    id: int = Field(description="the token id")
+    text: str = Field(description="its bytes as UTF-8", examples=[" effort"])
+    bytes: str = Field(description="its bytes in hexadecimal", examples=["20 65 66 66 6f 72 74"])
+    special: bool = Field(description="whether it is a special token")
 
 
 class Tokens(BaseModel):
     """A text as tokens."""
 
-    tokenizer: str
-    vocab_size: int
-    characters: int
-    utf8_bytes: int
-    distinct: int
-    tokens: list[Token]
+    tokenizer: str = Field(description="the name of the tokenizer")
+    vocab_size: int = Field(description="V of the tokenizer")
+    characters: int = Field(description="of the text, in code points")
+    utf8_bytes: int = Field(description="of the text")
+    distinct: int = Field(description="how many different tokens there are")
+    tokens: list[Token] = Field(description="the tokens, in order")
 
 
 @router.post("/tokenize", response_model=Tokens, summary="Text to tokens")
@@ -129,34 +134,40 @@ def tokenize(request: TokenizeRequest, library: InLibrary, limits: WithinLimits)
 class WindowsRequest(Body):
     """Token ids and how to cut them."""
 
-    ids: Annotated[list[Id], Field(max_length=100_000, examples=[[40, 367, 2885, 1464, 1807]])]
-    context_length: Annotated[int, Field(ge=1, le=4_096)] = 4
-    stride: Annotated[int, Field(ge=1, le=1 << 20)] = 4
-    batch_size: Annotated[int, Field(ge=1, le=1_024)] = 8
-    batch: Annotated[int, Field(ge=0, description="which batch to show, in order")] = 0
-    drop_last: bool = True
+    ids: Annotated[
+        list[Id],
+        First,
+        Field(max_length=100_000, description="token ids [n]", examples=[[40, 367, 2885, 1464, 1807]]),
+    ]
+    context_length: Annotated[int, Field(ge=1, le=4_096, description="T, tokens of a window", examples=[4])] = 4
+    stride: Annotated[int, Field(ge=1, le=1 << 20, description="from a window to the next", examples=[4])] = 4
+    batch_size: Annotated[int, Field(ge=1, le=1_024, description="B, windows of a batch", examples=[1])] = 8
+    batch: Annotated[int, Field(ge=0, lt=1 << 32, description="which batch to show, from 0", examples=[0])] = 0
+    drop_last: Annotated[
+        bool, Field(description="whether a last batch that is not full is left out", examples=[True])
+    ] = True
 
 
 class Account(BaseModel):
     """What becomes of every token, over the inputs of one epoch."""
 
-    windows: int
-    stored: int
-    distinct: int
-    repeated: int
-    padded: int
-    dropped: int
+    windows: int = Field(description="how many windows there are")
+    stored: int = Field(description="tokens given")
+    distinct: int = Field(description="tokens that stand in a window")
+    repeated: int = Field(description="how often a token stands in one window more")
+    padded: int = Field(description="places of windows that are filled up")
+    dropped: int = Field(description="tokens that stand in no window")
 
 
 class Windows(BaseModel):
     """One batch of windows, and the account of all."""
 
-    windows: int
-    batches: int
-    account: Account
+    windows: int = Field(description="how many windows there are")
+    batches: int = Field(description="how many batches they make")
+    account: Account = Field(description="what becomes of every token")
     starts: list[int] = Field(description="where each window of the batch starts in the ids")
-    inputs: list[list[int]]
-    targets: list[list[int]]
+    inputs: list[list[int]] = Field(description="token ids of the batch, [B, T]")
+    targets: list[list[int]] = Field(description="the same, one token on, [B, T]")
 
 
 @router.post("/windows", response_model=Windows, summary="Token ids to windows and batches")
@@ -188,14 +199,17 @@ class EmbedRequest(Body):
     """A batch of token ids and the layer to send it through."""
 
     ids: Annotated[
-        list[Annotated[list[Id], Field(min_length=1, max_length=4_096)]],
-        Field(min_length=1, max_length=1_024, description="[B, T]", examples=[[[40, 367, 2885, 1464]]]),
+        list[Annotated[list[Id], First, Field(min_length=1, max_length=4_096)]],
+        First,
+        Field(min_length=1, max_length=1_024, description="token ids [B, T]", examples=[[[40, 367, 2885, 1464]]]),
     ]
-    vocab_size: Annotated[int, Field(ge=1, le=1 << 22)] = 50257
-    embedding_dim: Annotated[int, Field(ge=1, le=4_096)] = 256
-    position: Scheme = "learned"
-    num_heads: Annotated[int, Field(ge=1, le=128)] = 8
-    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 123
+    vocab_size: Annotated[int, Field(ge=1, le=1 << 22, description="V, rows of the table", examples=[50257])] = 50257
+    embedding_dim: Annotated[int, Field(ge=1, le=4_096, description="D, numbers of a vector", examples=[256])] = 256
+    position: Annotated[Scheme, Field(description="how places are told apart", examples=["learned"])] = "learned"
+    num_heads: Annotated[
+        int, Field(ge=1, le=128, description="heads of attention, for rotary and alibi", examples=[8])
+    ] = 8
+    seed: Annotated[int, Field(ge=0, lt=1 << 32, description="of torch's random numbers", examples=[123])] = 123
 
 
 class Embedded(BaseModel):
@@ -222,9 +236,9 @@ def embed(request: EmbedRequest, limits: WithinLimits, encoding: EncodingQuery =
     D = request.embedding_dim
     check_size("elements of the answer", len(request.ids) * context_length * D, limits.answer_floats)
     check_size("elements of the table", max(request.vocab_size, context_length) * D, limits.table_floats)
-    layer = _layer(request.vocab_size, D, context_length, request.position, request.num_heads, request.seed)
     ids = torch.tensor(request.ids, dtype=torch.int64)
-    with torch.no_grad():
+    drawn = _layer(request.vocab_size, D, context_length, request.position, request.num_heads, request.seed)
+    with drawn as layer, torch.no_grad():
         total = layer(ids)  # first: it is what checks the ids
         token = layer.token_embedding(ids)
         scheme = layer.position_embedding
@@ -241,20 +255,20 @@ def embed(request: EmbedRequest, limits: WithinLimits, encoding: EncodingQuery =
 class Positions(BaseModel):
     """A position scheme as a picture: what its rows and columns are, and the values."""
 
-    scheme: str
-    rows: str
-    columns: str
-    values: Array
+    scheme: str = Field(description="the scheme, as asked for")
+    rows: str = Field(description="what a row is", examples=["position"])
+    columns: str = Field(description="what a column is", examples=["dimension"])
+    values: Array = Field(description="the array, [rows, columns]")
 
 
 @router.get("/positions", response_model=Positions, summary="A position scheme as an array")
 def positions(
     limits: WithinLimits,
-    scheme: Annotated[Scheme, Query()] = "learned",
-    context_length: Annotated[int, Query(ge=1, le=4_096)] = 64,
-    embedding_dim: Annotated[int, Query(ge=1, le=4_096)] = 64,
-    num_heads: Annotated[int, Query(ge=1, le=128)] = 8,
-    seed: Annotated[int, Query(ge=0, lt=1 << 32)] = 123,
+    scheme: Annotated[Scheme, Query(description="the position scheme")] = "learned",
+    context_length: Annotated[int, Query(ge=1, le=4_096, description="T, how many positions")] = 64,
+    embedding_dim: Annotated[int, Query(ge=1, le=4_096, description="D, numbers of a vector")] = 64,
+    num_heads: Annotated[int, Query(ge=1, le=128, description="heads of attention, for rotary and alibi")] = 8,
+    seed: Annotated[int, Query(ge=0, lt=1 << 32, description="of torch's random numbers, for learned")] = 123,
     encoding: EncodingQuery = "json",
 ) -> Response:
     """Learned and sinusoidal: what is added, [T, D]. Rotary: the cosines of the angles, [T, head_dim / 2].
@@ -279,7 +293,9 @@ def positions(
             case "rotary":
                 values, columns = RotaryPositions(T, D // num_heads)()[0], "pair of a head's dimensions"
             case "alibi":
-                values, rows, columns = AlibiBias(num_heads)(T)[0], "query", "key"
+                bias = AlibiBias(num_heads)
+                bias.slopes = bias.slopes[:1]  # all heads would take 128 times the room
+                values, rows, columns = bias(T)[0], "query", "key"
                 values = values.masked_fill(values.isinf(), float(values[values.isfinite()].min()))
             case "none":
                 values = torch.zeros(T, D)
@@ -296,19 +312,22 @@ def _torch() -> Any:
 
 
 _RANDOM = threading.Lock()  # torch has one random state for the whole process
+_Size = tuple[int, int, int, Scheme, int, int]
+_kept: dict[_Size, InputEmbedding] = {}  # one at most
 
 
-def _layer(V: int, D: int, T: int, position: Scheme, num_heads: int, seed: int) -> InputEmbedding:
-    with _RANDOM:
-        return _drawn(V, D, T, position, num_heads, seed)
-
-
-@functools.lru_cache(maxsize=2)
-def _drawn(V: int, D: int, T: int, position: Scheme, num_heads: int, seed: int) -> InputEmbedding:
+@contextlib.contextmanager
+def _layer(V: int, D: int, T: int, position: Scheme, num_heads: int, seed: int) -> Iterator[InputEmbedding]:
+    """The layer, for one block at a time, so that there are never two large tables."""
     import torch
 
     from foreword.embeddings import InputEmbedding
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return InputEmbedding(V, D, T, position=position, num_heads=num_heads)
+    size = V, D, T, position, num_heads, seed
+    with _RANDOM:
+        if size not in _kept:
+            _kept.clear()
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                _kept[size] = InputEmbedding(V, D, T, position=position, num_heads=num_heads)
+        yield _kept[size]

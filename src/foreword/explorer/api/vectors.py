@@ -6,16 +6,16 @@ Costs: a search of 400,000 × 50 takes about a millisecond, a completion less; t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Path, Query, Response
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from foreword.errors import ArgumentError
+from foreword.errors import ArgumentError, ForewordError
 from foreword.explorer import geometry
-from foreword.explorer.api.common import Body, InLibrary, WithinLimits, answer, check_size
+from foreword.explorer.api.common import Body, First, InLibrary, Listed, WithinLimits, answer, check_size
 from foreword.vectors.word_map import pca
 
 __all__ = ["router"]
@@ -24,43 +24,42 @@ router = APIRouter(prefix="/vectors", tags=["vectors"])
 
 Name = Annotated[str, Path(description="the name of word vectors", examples=["glove-wiki-gigaword-50"])]
 Key = Annotated[str, Field(description="a word", max_length=1_000, examples=["king"])]
-Keys = Annotated[list[Key], Field(max_length=1_000)]
-Topn = Annotated[int, Field(ge=1, le=1_000)]
+KeyQuery = Annotated[str, Query(description="a word", max_length=1_000, examples=["king"])]
+Keys = Annotated[list[Key], First, Field(max_length=1_000, description="words", examples=[["king", "queen", "cat"]])]
+Topn = Annotated[int, Field(ge=1, le=1_000, description="the most words to give", examples=[10])]
 
 
 class Neighbour(BaseModel):
     """A word and its cosine with what was asked for."""
 
-    key: str
-    score: float
+    key: str = Field(description="the word", examples=["queen"])
+    score: float = Field(description="the cosine, −1 … 1")
 
 
 Neighbours = list[Neighbour]
 
 
-class VectorsInfo(BaseModel):
+class VectorsInfo(Listed):
     """Word vectors that may be named."""
 
-    name: str
-    source: str = Field(description="what ``fw.load`` takes, where the server was started")
-    keys: int
-    dim: int
+    keys: int = Field(description="N, how many words have a vector")
+    dim: int = Field(description="D, numbers of a vector")
 
 
 class Lookup(BaseModel):
     """A word's vector."""
 
-    key: str
-    row: int
-    norm: float
-    vector: list[float]
+    key: str = Field(description="the word")
+    row: int = Field(description="its row; the most frequent word has row 0")
+    norm: float = Field(description="the vector's length")
+    vector: list[float] = Field(description="its numbers [D]")
 
 
 class SimilarRequest(Body):
     """Words to add and words to take away."""
 
-    positive: Keys
-    negative: Annotated[Keys, Field(default_factory=list)]
+    positive: Annotated[Keys, Field(description="words to add", examples=[["king", "woman"]])]
+    negative: Annotated[Keys, Field(default_factory=list, description="words to take away", examples=[["man"]])]
     topn: Topn = 10
 
 
@@ -74,24 +73,24 @@ class BatchRequest(Body):
 class AnalogyRequest(Body):
     """a − b + c."""
 
-    a: Key
-    b: Key
-    c: Key
+    a: Annotated[Key, Field(description="the word that b is taken from", examples=["king"])]
+    b: Annotated[Key, Field(description="the word to take away", examples=["man"])]
+    c: Annotated[Key, Field(description="the word to add", examples=["woman"])]
     topn: Topn = 10
 
 
 class Point(BaseModel):
     """A word on a plane."""
 
-    key: str
-    x: float
-    y: float
+    key: str = Field(description="the word")
+    x: float = Field(description="its place, to the right")
+    y: float = Field(description="its place, upwards")
 
 
 class Analogy(BaseModel):
     """The answer to a − b + c, and a picture of it: the four corners of a parallelogram, and the answers near them."""
 
-    neighbours: Neighbours
+    neighbours: Neighbours = Field(description="the answers, the nearest first")
     corners: list[Point] = Field(description="b, a, c and a − b + c, on the plane they lie in")
     points: list[Point] = Field(description="the neighbours, dropped onto that plane")
 
@@ -106,25 +105,30 @@ class Map(BaseModel):
     """Words on the plane of their first two principal components."""
 
     kept: float = Field(description="the share of variance that the plane keeps, 0 … 1")
-    clusters: int
-    keys: list[str]
-    x: list[float]
-    y: list[float]
-    cluster: list[int] = Field(description="by size, 0 the largest")
+    clusters: int = Field(description="how many there are")
+    keys: list[str] = Field(description="the words, and in the same order what follows")
+    x: list[float] = Field(description="the place of each, to the right")
+    y: list[float] = Field(description="the place of each, upwards")
+    cluster: list[int] = Field(description="the cluster of each, by size, 0 the largest")
     missing: list[str] = Field(description="words that have no vector")
 
 
-@router.get("", response_model=list[VectorsInfo], summary="The word vectors that may be named")
+@router.get("", response_model=list[VectorsInfo | Listed], summary="The word vectors that may be named")
 def vectors(library: InLibrary) -> Response:
     """Their names and sizes; the first is the default."""
-    every = ((name, source, library.words(name).kv) for name, source in library.vectors.items())
-    return answer(
-        [{"name": name, "source": source, "keys": len(kv), "dim": kv.vector_size} for name, source, kv in every]
-    )
+    told: list[dict[str, Any]] = []
+    for name, source in library.vectors.items():
+        one = {"name": name, "source": source}
+        try:
+            kv = library.words(name).kv
+            told.append(one | {"keys": len(kv), "dim": kv.vector_size})
+        except ForewordError as error:
+            told.append(one | {"problem": error.problem})
+    return answer(told)
 
 
 @router.get("/{name}/lookup", response_model=Lookup, summary="A word's vector")
-def lookup(name: Name, key: Annotated[str, Query(max_length=1_000)], library: InLibrary) -> Response:
+def lookup(name: Name, key: KeyQuery, library: InLibrary) -> Response:
     """``wv[key]``."""
     kv = library.words(name).kv
     vector = np.asarray(kv[key], np.float64)
@@ -141,9 +145,9 @@ def lookup(name: Name, key: Annotated[str, Query(max_length=1_000)], library: In
 @router.get("/{name}/complete", response_model=list[str], summary="The words that start so")
 def complete(
     name: Name,
-    prefix: Annotated[str, Query(max_length=1_000)],
+    prefix: Annotated[str, Query(max_length=1_000, description="how they start", examples=["kin"])],
     library: InLibrary,
-    limit: Annotated[int, Query(ge=1, le=100)] = 10,
+    limit: Annotated[int, Query(ge=1, le=100, description="the most words to give")] = 10,
 ) -> Response:
     """The most frequent words that start with ``prefix``."""
     return answer(library.words(name).complete(prefix, limit))
@@ -152,9 +156,9 @@ def complete(
 @router.get("/{name}/similar", response_model=Neighbours, summary="The nearest words to a word")
 def similar(
     name: Name,
-    key: Annotated[str, Query(max_length=1_000, examples=["king"])],
+    key: KeyQuery,
     library: InLibrary,
-    topn: Annotated[int, Query(ge=1, le=1_000)] = 10,
+    topn: Annotated[int, Query(ge=1, le=1_000, description="the most words to give")] = 10,
 ) -> Response:
     """``wv.most_similar(key, topn=…)``."""
     return answer(_neighbours(library.words(name).kv.most_similar(key, topn=topn)))
@@ -200,7 +204,7 @@ def analogy(name: Name, request: AnalogyRequest, library: InLibrary) -> Response
 
 @router.get("/{name}/map", response_model=Map, summary="The most frequent words on a plane")
 def map_of_most_frequent(
-    name: Name, library: InLibrary, count: Annotated[int, Query(ge=1, le=10_000)] = 1_000
+    name: Name, library: InLibrary, count: Annotated[int, Query(ge=1, le=10_000, description="how many words")] = 1_000
 ) -> Response:
     """The first ``count`` words on the plane of their first two principal components, in clusters."""
     words = library.words(name)
