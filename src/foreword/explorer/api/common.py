@@ -52,7 +52,8 @@ class Body(BaseModel):
         """Only the first unknown member is told: pydantic would make an error of each."""
         for name in given if isinstance(given, dict) else ():
             if name not in cls.model_fields:
-                raise PydanticCustomError("extra_forbidden", "no such member: {name}", {"name": name[:100]})
+                shown = name[:100].encode(errors="replace").decode()  # pydantic's text holds no lone surrogates
+                raise PydanticCustomError("extra_forbidden", "no such member: {name}", {"name": shown})
         return given
 
 
