@@ -53,8 +53,11 @@ class ForewordError(Exception):
 
     Args:
         problem: what went wrong, in one line.
-        got, expected, where, fix: the facts; each an object, or a callable that gives one when the
-            message is shown. A fact that is (or gives) None is not printed.
+        got: what was given; like the three below an object, or a callable that gives one when the message is shown.
+            What is (or gives) None is not printed.
+        expected: what would have done.
+        where: the file, line or argument.
+        fix: what to do about it.
     """
 
     def __init__(

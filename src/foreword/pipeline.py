@@ -34,8 +34,12 @@ def create_dataloader(
 
     Args:
         text: a text (str), a text file (a ``Path``), or a ``TokenStore``. No end-of-text token is appended.
-        batch_size, shuffle, drop_last, seed: as in ``WindowLoader``.
-        context_length, stride: as in ``WindowDataset``.
+        batch_size: windows a batch.
+        context_length: tokens a window.
+        stride: from one window's start to the next one's.
+        shuffle: draw each epoch's order from (seed, epoch).
+        drop_last: leave out a last batch that is not full.
+        seed: any integer.
         tokenizer: a name or a ``Tokenizer``; not used for a store.
         allowed_special: special tokens that their text stands for, as in ``Tokenizer.encode``.
 

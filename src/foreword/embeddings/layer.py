@@ -55,7 +55,8 @@ class InputEmbedding(nn.Module):
         padding_id: a token id whose row is zero and stays so, without gradient. Its position is still added.
         sparse: row-sparse gradients for the token table, for ``RowAdam`` or ``torch.optim.SparseAdam``.
         std: standard deviation of the first weights (GPT-2: 0.02).
-        device, dtype: as in torch.
+        device: as in torch.
+        dtype: as in torch.
 
     Attributes:
         token_embedding: an ``nn.Embedding`` [V, D].

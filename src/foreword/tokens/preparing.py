@@ -70,8 +70,13 @@ def prepare(
         tokenizer: a name, a tokenizer's file, or a ``Tokenizer``.
         append_end_of_text: put the tokenizer's end-of-text id after each document.
         beginning: a special token to put before each document, such as "<s>".
-        documents, separator, field, encoding, bad_records: how documents are told apart; see
-            ``foreword.tokens.documents.Reading``. An empty document is dropped, and counted.
+        documents: what a document is in text files: "file", "line" or "blank-line"; in the others a record is one. An
+            empty document is dropped, and counted.
+        separator: in text files, the text between two documents, instead of ``documents``.
+        field: the field, or column, that holds a record's text.
+        encoding: of text, jsonl and csv files.
+        bad_records: "error", or "skip" and count: lines that are not JSON, records without the field, null texts, rows
+            of csv with too few or too many cells.
         format: "text", "jsonl", "parquet" or "csv", whatever the files are called.
         split: shares of documents by name, {"val": 0.01}: they go to ``out/val``, the rest to ``out/train``. Which
             they are follows from a hash of each text, and stays when documents are added.

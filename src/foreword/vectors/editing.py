@@ -76,7 +76,8 @@ class Editing(VectorTable):
 
         Args:
             keys: a list of new keys, or one key. Of keys that come twice the first counts, or with ``replace`` the
-            last. weights: their vectors, [n, D] (or [D] for one key).
+                last.
+            weights: their vectors, [n, D] (or [D] for one key).
             extras: attribute name → one value a key.
             replace: overwrite the vectors (and extras) of keys that exist, rather than leave them.
 

@@ -138,8 +138,10 @@ class Evaluation(Neighbours, Similarities):
 
         Args:
             pairs: a file of lines word, word, number; lines that begin with ``#``, and others, are passed over.
-            delimiter, encoding: of the file.
-            restrict_vocab, case_insensitive: as in ``evaluate_word_analogies``.
+            delimiter: what stands between the three.
+            encoding: of the file.
+            restrict_vocab: as in ``evaluate_word_analogies``.
+            case_insensitive: as there.
             dummy4unknown: give pairs with unknown words the cosine 0, rather than leave them out.
 
         Returns:

@@ -80,7 +80,8 @@ class KeyedVectors(Editing, Evaluation):
             fname: the file.
             fvocab: a file of ``word count`` lines; sets the attribute "count" of each word.
             binary: the file is binary.
-            encoding, unicode_errors: how words' bytes become text.
+            encoding: of the words.
+            unicode_errors: what becomes of bytes that are no text in it, as in ``bytes.decode``.
             limit: read only the first so many words.
             datatype: float32 or float16.
             no_header: the text file has no first line of counts, as GloVe's; told from its content in any case.
@@ -209,7 +210,9 @@ class KeyedVectors(Editing, Evaluation):
         Args:
             fname: the file; its vectors must have this table's size.
             lockf: put into ``vectors_lockf`` for each word taken over, where the table has that array.
-            binary, encoding, unicode_errors: as in ``load_word2vec_format``.
+            binary: as in ``load_word2vec_format``.
+            encoding: as there.
+            unicode_errors: as there.
 
         Raises:
             FormatError: the file's vectors have another size.

@@ -49,7 +49,8 @@ def load(
             several); or the folder of a store.
         limit: read only the first ``limit`` words.
         dtype: what to keep vectors as: float32, or float16 for half the size. None: float32.
-        encoding, unicode_errors: how words' bytes become text, as in ``bytes.decode``.
+        encoding: of the words.
+        unicode_errors: what becomes of bytes that are no text in it, as in ``bytes.decode``.
         binary: whether a word2vec file is binary; None looks at its content.
         vocabulary: the file of words of a ``.npy`` or safetensors file; None looks beside it.
         oov: what stands in for unknown words: nothing ("error"; "skip" leaves them out of lists), fastText's

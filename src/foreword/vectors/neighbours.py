@@ -52,10 +52,12 @@ class Neighbours(VectorTable):
         Vectors of words are scaled to length 1 before they are added. Words asked about are never part of the answer.
 
         Args:
-            positive, negative: a word, an index, a vector, or a list of them, each alone or as (key, weight); the
-                weight is 1 for positive and −1 for negative ones where not given. A matrix is a list of its rows.
+            positive: a word, an index, a vector, or a list of them, each alone or as (key, weight); the weight is 1
+                where not given. A matrix is a list of its rows.
+            negative: the same; the weight is −1 where not given.
             topn: how many; None for the cosine of every row of the range, in order, as float32.
-            clip_start, clip_end: search rows clip_start…clip_end−1 only.
+            clip_start: search rows from here on.
+            clip_end: search rows before this one; None for all.
             restrict_vocab: search the first so many rows only; overrides the clips.
             indexer: an approximate index to ask instead, with a method ``most_similar(vector, topn)``.
             among: search these keys only.
@@ -113,7 +115,13 @@ class Neighbours(VectorTable):
         Args:
             queries: each a word, an index, a vector, or a list of positive ones as ``most_similar`` takes, or a mapping
                 ``{"positive": …, "negative": …}``. A matrix is a list of its rows.
-            topn and the others: as in ``most_similar``, for all queries.
+            topn: how many, for each query.
+            clip_start: as in ``most_similar``, for all queries; so are the others.
+            clip_end: as there.
+            restrict_vocab: as there.
+            among: as there.
+            exclude: as there.
+            min_similarity: as there.
 
         Returns:
             One list of (key, cosine) a query, equal to what ``most_similar`` gives.

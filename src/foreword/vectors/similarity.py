@@ -123,7 +123,8 @@ class Similarities(VectorTable):
         other.
 
         Args:
-            document1, document2: the words; those without a vector are left out.
+            document1: the words of one; those without a vector are left out.
+            document2: the words of the other.
             norm: scale vectors to length 1 first.
 
         Returns:

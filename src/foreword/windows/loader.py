@@ -64,7 +64,8 @@ class WindowLoader:
         seed: any integer.
         drop_last: leave out a last step that is not full; otherwise it is shared out among the ranks, some of which may
             get one window less than others, or none.
-        rank, world_size: which part of each step this process takes, and how many processes there are.
+        rank: which part of each step this process takes, from 0.
+        world_size: how many processes there are.
         weights: the share of each source of a mixture, by name; equal shares where it is None. After n samples each
             source has given its share of them within one sample. An epoch of a mixture is as many samples as its
             sources have windows together; a source that ends begins its own next epoch, and none starts over with the
