@@ -8,6 +8,9 @@ A test keeps the file equal to what this gives.
 from __future__ import annotations
 
 import inspect
+import re
+import types
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +20,10 @@ from foreword.cli import app
 
 HEAD = """# Commands
 
-What `foreword COMMAND --help` says, in one page. Written by `docs/make_commands.py`; don't edit it by hand.
+What `foreword COMMAND --help` says, in one page; `foreword --version` prints the version. What ends in … may be given
+several times. `docs/make_commands.py` writes this page; don't edit it by hand.
 """
+KINDS = {bool: "", str: "text", int: "number", Path: "path"}
 
 
 def main() -> None:
@@ -42,32 +47,60 @@ def commands(command, name: str) -> Iterator[tuple[str, object]]:
 
 
 def section(name: str, command) -> str:
-    """One command: its help, then its arguments and options."""
+    """One command: its usage and its help, then its arguments and options."""
+    shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+    arguments = [parameter for parameter in shown if parameter.param_type_name == "argument"]
+    usage = [name, *(parameter.name.upper() + ("…" if parameter.nargs == -1 else "") for parameter in arguments)]
+    if len(shown) > len(arguments):
+        usage.append("[OPTIONS]")
     text = inspect.cleandoc(command.help or "").replace("\f", "")
-    rows = [row(parameter) for parameter in command.params if not getattr(parameter, "hidden", False)]
-    table = "| | default | |\n|---|---|---|\n" + "\n".join(rows) + "\n" if rows else ""
-    return f"\n## {name}\n\n{text}\n\n{table}"
+    text = re.sub(r"^Example: (.+)$", r"```sh\n\1\n```", text, flags=re.MULTILINE)
+    hints = typing.get_type_hints(inspect.unwrap(command.callback), include_extras=True)
+    rows = "".join(row(parameter, hints[parameter.name]) for parameter in shown)
+    table = f"| | value | default | |\n|---|---|---|---|\n{rows}" if rows else ""
+    return f"\n## {name}\n\n```text\n{' '.join(usage)}\n```\n\n{text}\n\n{table}"
 
 
-def row(parameter) -> str:
+def row(parameter, hint) -> str:
     """One argument or option, as a row of a table."""
     names = [*parameter.opts, *parameter.secondary_opts]
     if parameter.param_type_name == "argument":
         names = [parameter.name.upper()]
-    shown = getattr(parameter, "show_default", None)
-    default = parameter.default
+    help_ = " ".join((parameter.help or "").split()).replace("|", "\\|")
+    if parameter.envvar:
+        help_ += f" Also taken from the variable `{parameter.envvar}`."
+    shown = ", ".join(f"`{name}`" for name in names)
+    return f"| {shown} | {value(hint)} | {default(parameter)} | {help_} |\n"
+
+
+def value(hint) -> str:
+    """What an option takes, by its annotation: the choices, or the kind and its bounds; nothing for a flag."""
+    kind, info = typing.get_args(hint)
+    kinds = [one for one in typing.get_args(kind) if one is not type(None)]
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        (kind,) = kinds
+        kinds = typing.get_args(kind)
+    if typing.get_origin(kind) is typing.Literal:
+        return ", ".join(f"`{choice}`" for choice in kinds)
+    if typing.get_origin(kind) is list:
+        return f"{KINDS[kinds[0]]} …"
+    if info.min is not None and info.max is not None:
+        return f"{KINDS[kind]}, {info.min} to {info.max}"
+    return f"{KINDS[kind]}, {info.min} or more" if info.min is not None else KINDS[kind]
+
+
+def default(parameter) -> str:
+    """What holds where it is left out."""
+    shown, told = getattr(parameter, "show_default", None), parameter.default
     if isinstance(shown, str):
-        told = shown
-    elif parameter.required:
-        told = "required"
-    elif default is None or default == () or shown is False or callable(default):
-        told = ""
-    elif isinstance(default, bool):
-        told = ("on" if default else "off") if parameter.secondary_opts or default else ""
-    else:
-        told = f"`{getattr(default, 'value', default)}`"
-    help_ = " ".join((getattr(parameter, "help", None) or "").split()).replace("|", "\\|")
-    return f"| {', '.join(f'`{name}`' for name in names)} | {told} | {help_} |"
+        return shown
+    if parameter.required:
+        return "required"
+    if told is None or told == () or shown is False or callable(told):
+        return ""
+    if isinstance(told, bool):
+        return ("on" if told else "off") if parameter.secondary_opts or told else ""
+    return f"`{getattr(told, 'value', told)}`"
 
 
 if __name__ == "__main__":

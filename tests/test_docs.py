@@ -1,60 +1,179 @@
-"""The documentation: every Python block runs, the command reference is current, and every page is reached."""
+"""The documentation: every block runs, the command reference is what --help says, every name and page is reached."""
 
 import doctest
+import importlib
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
+import torch
+import typer.testing
+
+import foreword as fw
+from foreword.cli import app
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+RUN = [page for page in PAGES if page.name != "commands.md"]  # its examples don't follow one another: see below
+# What users import from. Their __all__ is what the reference has to tell.
+PUBLIC = ["", ".vectors", ".tokens", ".windows", ".embeddings", ".embed", ".pipeline", ".downloader", ".display"]
+PUBLIC += [".explorer", ".errors"]
+
+BLOCK = re.compile(
+    r"^(?:(?P<skip><!-- not run: .+ -->\n)|<!-- needs: (?P<needs>\w+) -->\n)?"
+    r'```(?P<language>python|sh)(?: title="(?P<title>[\w.]+)")?\n(?P<code>.*?)^```$',
+    flags=re.MULTILINE | re.DOTALL,
+)
 
 
 def blocks(page):
-    """The Python of a page, with the line each block begins at; not those that a comment says are not run, and why."""
+    """The Python and the commands of a page, with the line each begins at.
+
+    Not what a comment says isn't run, and why; nor what needs a package that isn't here.
+    """
     text = page.read_text(encoding="utf-8")
-    for found in re.finditer(r"^(<!-- not run: .+ -->\n)?```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
-        if not found.group(1):
-            yield text.count("\n", 0, found.start()) + 1, found.group(2)
+    for found in BLOCK.finditer(text):
+        if not found["skip"] and (not found["needs"] or importlib.util.find_spec(found["needs"])):
+            yield text.count("\n", 0, found.start()) + 1, found
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if list(blocks(page))], ids=lambda page: page.stem)
-def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
-    """In order, in one namespace, in an empty folder; blocks with prompts are doctests."""
+@pytest.mark.parametrize("page", [page for page in RUN if list(blocks(page))], ids=lambda page: page.stem)
+def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
+    """In order, in one namespace, in an empty folder, as a reader would who copies it from top to bottom.
+
+    Blocks with prompts are doctests; a block with a title is written to that file too; of shell the lines are commands
+    of Foreword.
+    """
     monkeypatch.chdir(tmp_path)
-    namespace = {"__name__": page.stem}
-    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    for line, block in blocks(page):
-        if ">>> " not in block:
-            exec(compile("\n" * line + block, str(page), "exec"), namespace)
+    for _ in range(2 if page.parent.name == "how-to" else 1):  # a how-to is followed again
+        namespace = {"__name__": page.stem}
+        for line, block in blocks(page):
+            if block["title"]:
+                (tmp_path / block["title"]).write_text(block["code"], encoding="utf-8")
+            if block["language"] == "sh":
+                run_commands(block["code"], f"{page.name}:{line}")
+            elif ">>> " in block["code"]:
+                namespace = run_doctest(block["code"], namespace, page, line)
+            else:
+                exec(compile("\n" * line + block["code"], str(page), "exec"), namespace)
+
+
+def run_doctest(code, namespace, page, line):
+    test = doctest.DocTestParser().get_doctest(code, namespace, page.name, str(page), line)
+    failures = []
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    runner.run(test, out=failures.append, clear_globs=False)
+    assert not failures, "".join(failures)
+    return test.globs
+
+
+def run_commands(code, where):
+    for line in code.splitlines():
+        words = shlex.split(line, comments=True)
+        if not words:
             continue
-        test = doctest.DocTestParser().get_doctest(block, namespace, page.name, str(page), line)
-        failures = []
-        doctest.DocTestRunner(optionflags=flags).run(test, out=failures.append, clear_globs=False)
-        assert not failures, "".join(failures)
-        namespace = test.globs
+        assert words[0] == "foreword", f"{where}: can't be run here; say why in a comment above the block: {line}"
+        done = typer.testing.CliRunner().invoke(app, words[1:])
+        assert done.exit_code == 0, f"{where}: {line}\n{done.output}\n{done.exception}"
+
+
+@pytest.mark.slow
+def test_the_script_for_a_cluster_runs_on_several_processes_and_resumes_on_one(tmp_path):
+    """docs/how-to/on-a-cluster.md: train.py under torchrun for an epoch, then alone for another."""
+    (script,) = [block["code"] for _, block in blocks(DOCS / "how-to" / "on-a-cluster.md") if block["title"]]
+    fw.prepare(["Every effort moves you, one step and then another. " * 100], tmp_path / "store")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for epochs, command in ((1, torchrun), (2, [sys.executable])):
+        (tmp_path / "train.py").write_text(
+            script.replace("EPOCHS, EVERY, CHECKPOINT = 2,", f"EPOCHS, EVERY, CHECKPOINT = {epochs},")
+        )
+        done = subprocess.run([*command, "train.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["loader"]["epoch"] == epochs
+
+
+def make_commands():
+    spec = importlib.util.spec_from_file_location("make_commands", DOCS / "make_commands.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_the_command_reference_is_what_the_commands_say():
-    spec = importlib.util.spec_from_file_location("make_commands", DOCS / "make_commands.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     written = (DOCS / "commands.md").read_text(encoding="utf-8")
-    assert written == module.reference(), "run: python docs/make_commands.py"
+    assert written == make_commands().reference(), "run: python docs/make_commands.py"
 
 
 def test_every_command_has_an_example_and_every_option_a_sentence():
-    spec = importlib.util.spec_from_file_location("make_commands", DOCS / "make_commands.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for section in module.reference().split("\n## ")[1:]:
+    for section in make_commands().reference().split("\n## ")[1:]:
         name = section.partition("\n")[0]
-        assert "foreword" in section.partition("\n")[2], f"{name} has no example"
+        assert re.search(rf"^```sh\n{name} ?.*\n```$", section, flags=re.MULTILINE), f"{name} has no example"
         for row in re.findall(r"^\| `.*\|$", section, flags=re.MULTILINE):
             assert not row.endswith("|  |"), f"{name}: an option without help: {row}"
+
+
+def test_the_command_reference_tells_choices_ranges_usage_and_variables():
+    """What --help prints of an option besides its sentence, read out of --help itself."""
+    module = make_commands()
+    sections = dict(section.split("\n", 1) for section in module.reference().split("\n## ")[1:])
+    seen = set()
+    for name, told in sections.items():
+        assert f"\n```text\n{name}" in told, f"{name} has no usage line"
+        help_ = typer.testing.CliRunner().invoke(
+            app, [*name.split()[1:], "--help"], env={"COLUMNS": "200", "TERM": "dumb"}
+        )
+        rows = {row.split("`")[1].lower(): row for row in re.findall(r"^\| `.*\|$", told, flags=re.MULTILINE)}
+        option = None
+        for line in help_.output.splitlines():
+            option = next(iter(re.findall(r"^│ (?:\*\s+)?(--[\w-]+|[a-z]+)(?:\.\.\.)?\s", line)), option)
+            row = rows.get(option, "")
+            for choices in re.findall(r"<([\w-]+(?:\|[\w-]+)+)>", line):
+                assert all(f"`{choice}`" in row for choice in choices.split("|")), f"{name} {option}: {choices}"
+                seen.add("choices")
+            for bounds in re.findall(r"\[(?=[^]]*x[<>]=)([^]]+)\]", line):
+                assert re.findall(r"\d+", bounds) == re.findall(r"\d+", row.split(" | ")[1]), (
+                    f"{name} {option}: {bounds}"
+                )
+                seen.add("bounds")
+            for variable in re.findall(r"\[env var: (\w+)", line):
+                assert variable in row, f"{name} {option}: {variable}"
+                seen.add("variable")
+            if "<list[" in line:
+                assert "…" in row.split(" | ")[1], f"{name} {option}"
+                seen.add("several")
+    assert seen == {"choices", "bounds", "variable", "several"}
+
+
+CORPUS = {
+    "my-novel.txt": "It is a truth universally acknowledged that a fortune is wanted. " * 40,
+    "reviews.txt": "Good food, slow service.\nNever again.\n",
+    "books/one.txt": "Every effort moves you one step further, and every day holds a new lesson. " * 40,
+    "questions-words.txt": ": capitals\nparis france berlin germany\n",
+    "wordsim353.tsv": "king\tqueen\t8.5\ncat\tdog\t7.3\ncat\tking\t1.2\n",
+}
+NOT_HERE = {"serve", "explore", "download", "convert"}  # they wait for requests, or fetch
+
+
+def test_the_examples_of_the_commands_run(tmp_path, monkeypatch):
+    """Those that --help prints, each in a folder with the files that they speak of."""
+    page = (DOCS / "commands.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```sh\n(foreword .*)\n```$", page, flags=re.MULTILINE)
+    run = [line for line in examples if not NOT_HERE & set(line.split())]
+    assert len(run) >= 11
+    for i, line in enumerate(run):
+        folder = tmp_path / str(i)
+        for name, text in CORPUS.items():
+            (folder / name).parent.mkdir(exist_ok=True, parents=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        monkeypatch.chdir(folder)
+        if "prepare" not in line:
+            fw.prepare("books", "store")
+        run_commands(line, "commands.md")
 
 
 def test_every_page_is_in_the_navigation_and_every_link_leads_somewhere():
@@ -67,15 +186,51 @@ def test_every_page_is_in_the_navigation_and_every_link_leads_somewhere():
             assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-def test_the_site_builds_without_a_warning_and_asks_nobody_else(tmp_path):
-    """Links, anchors and the reference's names are checked by the build."""
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built once. Strict mode counts only warnings that are logged, so nothing may be hushed (--quiet)."""
     pytest.importorskip("material", reason="mkdocs-material is not installed (the extra docs)")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     built = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr
-    pages = list((tmp_path / "site").rglob("*.html"))
+    return folder
+
+
+def test_the_site_builds_without_a_warning_and_asks_nobody_else(site):
+    """Links, anchors and the reference's names are checked by the build."""
+    pages = list(site.rglob("*.html"))
     assert len(pages) > len(PAGES)
     for page in pages:
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"<(script|img|iframe)[^>]*src=\"(https?:)?//", text), page.name
         assert not re.search(r"<link[^>]*rel=\"(stylesheet|preconnect)\"[^>]*href=\"(https?:)?//", text), page.name
+
+
+def test_every_public_name_is_in_the_reference(site):
+    """By the site's own inventory: name, kind, and page of everything that the reference tells."""
+    _, _, _, _, packed = (site / "objects.inv").read_bytes().split(b"\n", 4)
+    inventory = {line.split(" ", 1)[0] for line in zlib.decompress(packed).decode().splitlines()}
+    for part in PUBLIC:
+        module = importlib.import_module(f"foreword{part}")
+        for name in module.__all__:
+            value = getattr(module, name)
+            own = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
+            told = {f"foreword{part}.{name}", f"foreword.{name}", own}
+            assert told & inventory, f"foreword{part}.{name} is not in the reference"
+    for name in ("TokenStore.find", "KeyedVectors.most_similar_batch", "WindowLoader.state_dict"):
+        assert f"foreword.{name}" in inventory
+
+
+def test_a_warning_fails_the_build(tmp_path):
+    """One dead link, in a site of one page with our settings."""
+    pytest.importorskip("material", reason="mkdocs-material is not installed (the extra docs)")
+    settings = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
+    settings = settings.partition("\nnav:")[0].replace("docs_dir: docs", f"docs_dir: {tmp_path}/docs")
+    (tmp_path / "mkdocs.yml").write_text(settings.replace("paths: [src]", f"paths: [{DOCS.parent}/src]"))
+    (tmp_path / "docs").mkdir()
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    for link, code in (("index.md#top", 0), ("index.md#gone", 1), ("gone.md", 1)):
+        (tmp_path / "docs" / "index.md").write_text(f"# Top\n\n[link]({link})\n")
+        built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert built.returncode == code, f"{link}: {built.stderr}"
