@@ -26,7 +26,7 @@ PUBLIC += [".explorer", ".errors"]
 
 BLOCK = re.compile(
     r"^(?:(?P<skip><!-- not run: .+ -->\n)|<!-- needs: (?P<needs>\w+) -->\n)?"
-    r'```(?P<language>python|sh)(?: title="(?P<title>[\w.]+)")?\n(?P<code>.*?)^```$',
+    r'```(?P<language>python|pycon|sh)(?: title="(?P<title>[\w.]+)")?\n(?P<code>.*?)^```$',
     flags=re.MULTILINE | re.DOTALL,
 )
 
@@ -218,6 +218,8 @@ def test_every_public_name_is_in_the_reference(site):
             own = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
             told = {f"foreword{part}.{name}", f"foreword.{name}", own}
             assert told & inventory, f"foreword{part}.{name} is not in the reference"
+    for page in site.glob("reference/*/index.html"):
+        assert "<blockquote>" not in page.read_text(encoding="utf-8"), f"{page}: an example stands as a quotation"
     for name in ("TokenStore.find", "KeyedVectors.most_similar_batch", "WindowLoader.state_dict"):
         assert f"foreword.{name}" in inventory
 
