@@ -28,7 +28,7 @@ class Answer:
 
 
 class Client:
-    def __init__(self, port, server):
+    def __init__(self, port, server=None):
         self.port, self.server = port, server
         self.url = f"http://localhost:{port}"
 

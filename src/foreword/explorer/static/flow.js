@@ -1,7 +1,7 @@
 // The Flow view: text → tokens → windows → input embeddings, one stage asking the API after another; and the link
 // between them. A token in hand is a place in the text; every stage lights up what comes of that place.
 
-import { $, ask, brief, clamp, code, debounce, draw, enable, hue, latest, make, number, onPress, plural, py, python, remembered, telling, themeSwitch, visible } from "./lib.js";
+import { $, ask, brief, chosen, clamp, code, debounce, draw, enable, hue, latest, make, number, onPress, options, plural, py, python, remembered, telling, themeSwitch, visible } from "./lib.js";
 import { HeatMap, array, legend } from "./heat.js";
 
 const OPENING =
@@ -25,7 +25,7 @@ let batch = null; // … to windows
 let sums = null; // … to embed, as arrays
 let hover = null; // the place in hand while pointing; otherwise state.at, −1 for none
 const ids = () => reading.tokens.map((token) => token.id);
-const tokenizer = () => tokenizers.find((one) => one.name === state.tokenizer) ?? tokenizers[0];
+const tokenizer = () => chosen(tokenizers, state.tokenizer);
 
 // ---------------------------------------------------------------- 1 tokens
 
@@ -105,10 +105,11 @@ const askSide = latest();
 
 async function readSideBySide() {
   await telling("tokens", askSide, async (signal) => {
-    const every = await Promise.all(tokenizers.map((one) => ask("tokenize", { signal, body: { text: state.text, tokenizer: one.name, special: state.special } })));
+    const usable = tokenizers.filter((one) => !one.problem);
+    const every = await Promise.all(usable.map((one) => ask("tokenize", { signal, body: { text: state.text, tokenizer: one.name, special: state.special } })));
     $("#side").replaceChildren(
       ...every.map((one, i) => {
-        const { name } = tokenizers[i];
+        const { name } = usable[i];
         const each = (one.characters / Math.max(1, one.tokens.length)).toFixed(2);
         const tokens = one.tokens.slice(0, 250);
         return make(
@@ -475,7 +476,7 @@ function facts(selector, pairs) {
 }
 
 function controlsFromState() {
-  if (tokenizers.length && !tokenizers.some((one) => one.name === state.tokenizer)) state.tokenizer = tokenizers[0].name;
+  if (tokenizers.length) state.tokenizer = tokenizer().name;
   for (const [name, low, high] of [["T", 1, 32], ["S", 1, 32], ["B", 1, 8], ["batch", 0, LONGEST], ["at", -1, LONGEST]]) state[name] = clamp(state[name], low, high);
   if (!Object.hasOwn(SCHEMES, state.position)) state.position = "learned";
   if ($("#text-input").value !== state.text) $("#text-input").value = state.text;
@@ -577,8 +578,7 @@ tokenizers = await ask("tokenizers").catch((error) => {
   $("#problem-tokens").textContent = error.message;
   return [];
 });
-$("#tokenizer").replaceChildren(...tokenizers.map(({ name }) => make("option", { value: name }, name)));
-if (!state.tokenizer && tokenizers.length) state.tokenizer = tokenizers[0].name;
+$("#tokenizer").replaceChildren(...options(tokenizers));
 controlsFromState();
 await start();
 await showSchemes();

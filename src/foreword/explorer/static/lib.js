@@ -65,6 +65,12 @@ function fill(element, attributes, children) {
   return element;
 }
 
+/** The choices of what the API lists by name; what can't be opened is there too, and says so. */
+export const options = (listed) => listed.map(({ name, problem }) => make("option", { value: name }, problem ? `${name} (can’t be opened)` : name));
+
+/** The one of a name, or the first that can be opened. */
+export const chosen = (listed, name) => listed.find((one) => one.name === name) ?? listed.find((one) => !one.problem) ?? listed[0];
+
 export const number = (value) => value.toLocaleString("en-US");
 export const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 export const python = (text) => JSON.stringify(text);

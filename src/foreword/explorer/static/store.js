@@ -1,6 +1,6 @@
 // The Store view: what a prepared store holds, its documents, any place of it, and where a token sequence stands.
 
-import { $, ask, clamp, code, debounce, draw, enable, hue, latest, make, number, onPress, plural, py, python, remembered, telling, themeSwitch, visible } from "./lib.js";
+import { $, ask, chosen, clamp, code, debounce, draw, enable, hue, latest, make, number, onPress, options, plural, py, python, remembered, telling, themeSwitch, visible } from "./lib.js";
 
 const PAGE = 12; // documents
 const PIECE = 256; // tokens
@@ -11,7 +11,7 @@ let total = 0;
 let documents = 0;
 let found = null; // the sequence last found, to mark it
 
-const opening = () => py`import foreword as fw\n\nstore = fw.TokenStore.open(${python(stores.find((one) => one.name === state.store).source)})\n`;
+const opening = () => py`import foreword as fw\n\nstore = fw.TokenStore.open(${python(chosen(stores, state.store).source)})\n`;
 
 // ---------------------------------------------------------------- account
 
@@ -143,7 +143,7 @@ async function find(from = 0) {
 // ---------------------------------------------------------------- start
 
 async function start() {
-  if (!stores.some((one) => one.name === state.store)) state.store = (stores.find((one) => !one.problem) ?? stores[0]).name;
+  state.store = chosen(stores, state.store).name;
   $("#store").value = state.store;
   $("#wanted").value = state.find;
   total = documents = 0;
@@ -172,7 +172,7 @@ themeSwitch(() => {});
 
 try {
   stores = await ask("stores");
-  $("#store").replaceChildren(...stores.map(({ name, problem }) => make("option", { value: name }, problem ? `${name} (can’t be opened)` : name)));
+  $("#store").replaceChildren(...options(stores));
   $("#views").hidden = !stores.length;
   $("#empty").hidden = stores.length > 0;
   if (stores.length) await start();

@@ -1,6 +1,6 @@
 // The Words view: neighbours as bars, analogies as parallelograms, a map.
 
-import { $, ask, brief, clamp, code, debounce, draw, latest, make, number, plural, py, python, remembered, telling, themeSwitch } from "./lib.js";
+import { $, ask, brief, chosen, clamp, code, debounce, draw, latest, make, number, options as choices, plural, py, python, remembered, telling, themeSwitch } from "./lib.js";
 import { WordMap } from "./map.js";
 
 const LIST =
@@ -14,13 +14,13 @@ const [state, remember] = remembered(
   () => start(),
 );
 let every = []; // the word vectors that there are
-const loading = () => py`import foreword as fw\n\nwv = fw.load(${python(every.find((one) => one.name === state.vectors)?.source ?? "")})\n`;
+const loading = () => py`import foreword as fw\n\nwv = fw.load(${python(chosen(every, state.vectors).source)})\n`;
 const path = (what) => `vectors/${encodeURIComponent(state.vectors)}/${what}`;
 
 // ---------------------------------------------------------------- completion
 
 /** A text field that completes words: the combobox of the ARIA practices. */
-function complete(input, chosen) {
+function complete(input, taken) {
   const list = make("ul", { role: "listbox", id: `${input.id}-list`, hidden: true, "aria-label": "Words" });
   const asker = latest();
   let options = [];
@@ -44,7 +44,7 @@ function complete(input, chosen) {
   const choose = (word) => {
     input.value = word;
     close();
-    chosen(word);
+    taken(word);
   };
   const mark = () => {
     [...list.children].forEach((option, i) => option.setAttribute("aria-selected", String(i === at)));
@@ -79,7 +79,7 @@ function complete(input, chosen) {
     mark();
   });
   input.addEventListener("blur", close);
-  input.addEventListener("change", () => chosen(input.value.trim()));
+  input.addEventListener("change", () => taken(input.value.trim()));
 }
 
 // ---------------------------------------------------------------- neighbours
@@ -218,7 +218,7 @@ async function showMap() {
 // ---------------------------------------------------------------- start
 
 function start() {
-  if (!every.some(({ name }) => name === state.vectors)) state.vectors = every[0]?.name ?? "";
+  state.vectors = chosen(every, state.vectors).name;
   state.topn = clamp(state.topn, 1, 40);
   if (!["list", "1000", "10000"].includes(state.map)) state.map = "list";
   $("#vectors").value = state.vectors;
@@ -245,6 +245,6 @@ try {
 } catch (error) {
   $("#problem-vectors").textContent = error.message;
 }
-$("#vectors").replaceChildren(...every.map(({ name }) => make("option", { value: name }, name)));
+$("#vectors").replaceChildren(...choices(every));
 if (every.length) await start();
 document.documentElement.dataset.ready = "yes";
