@@ -50,6 +50,7 @@ SHOWN_TOKENS = 400
 SHOWN_NEIGHBOURS, LONGEST_KEY = 100, 200
 SHOWN_ROWS, SHOWN_COLUMNS = 16, 64
 DRAWN_ROWS, DRAWN_COLUMNS = 64, 256  # of a heat map's picture
+CELL = 12  # characters of a token in a table, at most
 TEXT_WIDTH = 100  # of ``print``, where the terminal is not narrower
 _NAMES = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
 
@@ -519,7 +520,7 @@ def _side_by_side(
     """Grids of one shape beside each other in columns: their lines, where each grid starts, the columns that fit."""
     gap = 3
     room = (width - gap * (len(parts) - 1)) // len(parts)
-    cut = [[[(_shortened(word, room), id_) for word, id_ in row] for row in part] for part in parts]
+    cut = [[[(_shortened(word, min(room, CELL)), id_) for word, id_ in row] for row in part] for part in parts]
     widths = [max(token_span(*chip) for chip in column) for column in zip(*itertools.chain(*cut), strict=True)]
     places = list(itertools.accumulate((one + 1 for one in widths), initial=0))  # of each column, and the end
     count = max(1, sum(end - 1 <= room for end in places[1:]))

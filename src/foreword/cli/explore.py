@@ -61,8 +61,7 @@ def serve(
 ) -> None:
     """Serve the HTTP API alone, without the page.
 
-    Its OpenAPI document is at /api/v1/openapi.json. Where a token is asked for, send it with each request, as the
-    header Authorization: Bearer TOKEN.
+    Its OpenAPI document is at /api/v1/openapi.json. A token is sent as the header Authorization: Bearer TOKEN.
 
     Example: foreword serve --port 9000
     """
