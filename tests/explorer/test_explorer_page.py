@@ -50,10 +50,10 @@ def visit(browser, client):
     """visit(path, dark=…, phone=…) → a page, ready; at the end, nothing was logged as an error or asked elsewhere."""
     contexts, faults = [], []
 
-    def open_(path, *, dark=False, phone=False, refusals=False):
+    def open_(path, *, dark=False, phone=False, refusals=False, route=None):
         def told(message):
             # A browser logs an answer of 4xx, whatever the page makes of it.
-            refusal = refusals and re.search(r"status of 4\d\d", message.text)
+            refusal = refusals and re.search(r"status of (4\d\d|503)", message.text)
             if message.type in ("error", "warning") and not refusal:
                 faults.append(message.text)
 
@@ -67,6 +67,8 @@ def visit(browser, client):
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
+        if route:
+            page.route(*route)
         page.on("pageerror", lambda error: faults.append(f"error: {error}"))
         page.on("console", told)
         page.on("request", lambda asked: asked.url.startswith(client.url) or faults.append(f"asked {asked.url}"))
@@ -367,6 +369,67 @@ def test_the_address_brings_the_view_back(visit):
     assert again.input_value("#S") == "1"
 
 
+def test_what_leads_elsewhere_and_back_loses_nothing(visit):
+    """The skip link moves the focus alone; the other views and the name lead back to a view as it was left."""
+    page = visit("/#text=one+two+three&T=2&S=2&B=1")
+    page.focus(".skip")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "text-input"
+    assert page.input_value("#text-input") == "one two three"
+    page.fill("#text-input", "one two three four")
+    for back in ("nav a:text('Flow')", ".masthead .name"):
+        page.click("nav a:text('Words')")  # at once: what was typed is kept all the same
+        page.wait_for_selector("html[data-ready] #word")
+        page.click(back)
+        page.wait_for_selector("html[data-ready] #text-input")
+        assert page.input_value("#text-input") == "one two three four"
+
+
+def test_a_token_stays_in_hand_until_escape(visit):
+    page = visit("/#T=4&S=4&B=2")
+    page.click("#tokens [data-place='5']")
+    page.mouse.move(1, 1)
+    until(page, "document.querySelector('#tokens .on').dataset.place === '5'")
+    assert page.evaluate("document.body.classList.contains('linked')")
+    until(page, "location.hash.includes('at=5')")
+    page.keyboard.press("Escape")
+    until(page, "!document.body.classList.contains('linked')")
+    page.click("#tokens [data-place='40']")
+    until(page, "document.querySelector('#elsewhere').textContent.includes('is not in this batch')")
+    page.click("#elsewhere button")
+    until(page, "document.querySelector('#which-batch').textContent === 'batch 6 of 7'")
+    until(page, "document.querySelector('#strip-sum-name').textContent.endsWith('[0, 0]')")
+
+
+def test_cells_are_walked_by_keyboard(visit):
+    page = visit("/#T=4&S=4&B=2")
+    page.focus("#inputs [tabindex='0']")
+    for key, place in (("ArrowRight", 1), ("ArrowDown", 5), ("ArrowLeft", 4), ("ArrowUp", 0), ("ArrowUp", 0)):
+        page.keyboard.press(key)
+        until(page, f"document.querySelector('#tokens .on').dataset.place === '{place}'")
+    assert page.locator("#inputs [tabindex='0']").count() == 1
+
+
+@pytest.mark.parametrize("what", ["tokenizers", "vectors", "stores"])
+def test_a_server_that_is_busy_is_told_and_nothing_breaks(visit, what):
+    view = {"tokenizers": "/", "vectors": "/words", "stores": "/store"}[what]
+
+    def busy(route):
+        route.fulfill(status=503, content_type="application/problem+json", body='{"title": "busy", "status": 503}')
+
+    page = visit(view, refusals=True, route=(f"**/api/v1/{what}", busy))
+    assert "busy" in page.locator(".problem:visible").all_text_contents()
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(100)
+
+
+def test_places_beyond_the_end_are_the_last(visit):
+    page = visit("/store#place=1e30&documents=1e30")
+    assert page.text_content("#about-reading").startswith("tokens 3")
+    assert page.locator("#documents tbody tr").count() == 3
+    assert int(page.input_value("#place")) < 100
+
+
 def test_too_short_a_text_is_told_and_mended(visit):
     page = visit("/#text=Hi&B=1", refusals=True)
     assert "at least 5" in page.text_content("#problem-windows")
@@ -411,8 +474,13 @@ def test_words_complete_and_are_found_by_keyboard(visit):
     page.fill("#word", "")
     page.type("#word", "philos")
     until(page, "document.querySelector('#word-list [role=option]')?.textContent === 'philosophy'")
+    words = page.locator("#word-list [role=option]").all_text_contents()
+    page.keyboard.press("ArrowUp")
+    until(page, "document.querySelector('#word-list [aria-selected=true]')")
+    assert page.text_content("#word-list [aria-selected=true]") == words[-1]
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
+    until(page, "document.querySelector('#word-list').hidden")
     wv = fw.load(VECTORS)
     expected = wv.most_similar("philosophy", topn=10)
     until(page, f"document.querySelector('#near .word-link')?.textContent === {expected[0][0]!r}")

@@ -417,6 +417,9 @@ def test_who_reads_nothing_is_hung_up_on(caplog):
             connection.connect(("127.0.0.1", client.port))
             connection.sendall(request)
         deadline = time.monotonic() + 30
+        while len(client.server.server_state.connections) < 4:  # and those that are told it is too many
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         while client.server.server_state.connections:
             assert time.monotonic() < deadline
             time.sleep(0.1)

@@ -15,7 +15,7 @@ import functools
 import os
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -134,25 +134,48 @@ class _Starts:
         return starts
 
 
+class _Keep:
+    """What was made once, by a key; of several that ask at once, one makes it and the others wait.
+
+    The ``most`` that were made last are kept; all, where it is None.
+    """
+
+    def __init__(self, *, most: int | None = None) -> None:
+        self._lock = threading.Lock()
+        self._most = most
+        self._made: dict[Hashable, Any] = {}
+
+    def of(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` made for ``key``, now or before."""
+        made: T | None = self._made.get(key)
+        if made is None:
+            with self._lock:
+                made = self._made.get(key)
+                if made is None:
+                    made = self._made[key] = make()
+                    if self._most is not None and len(self._made) > self._most:
+                        del self._made[next(iter(self._made))]
+        return made
+
+
 class Words:
     """Word vectors, and what the page asks of them beyond ``KeyedVectors``: completion and maps."""
 
     def __init__(self, name: str, keyed_vectors: KeyedVectors) -> None:
         self.name = name
         self.kv = keyed_vectors
-        self._lock = threading.Lock()
+        self._keys = _Keep()
+        self._maps = _Keep(most=4)
 
-    @functools.cached_property
     def _sorted(self) -> tuple[list[str], NDArray[np.int64]]:
         """The keys in order, and the row of each."""
-        with self._lock:
-            keys = list(self.kv.index_to_key)
-            order = sorted(range(len(keys)), key=keys.__getitem__)
-            return [keys[row] for row in order], np.array(order, np.int64)
+        keys = list(self.kv.index_to_key)
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        return [keys[row] for row in order], np.array(order, np.int64)
 
     def complete(self, prefix: str, limit: int) -> list[str]:
         """The keys that start with ``prefix``, or where none does, in lower case; the most frequent first."""
-        keys, rows = self._sorted
+        keys, rows = self._keys.of("sorted", self._sorted)
         low = bisect_left(keys, prefix)
         high = bisect_left(keys, prefix + "\U0010ffff", low)
         if low == high and prefix != prefix.lower():
@@ -162,13 +185,15 @@ class Words:
             found = np.partition(found, limit - 1)[:limit]
         return [self.kv.index_to_key[int(row)] for row in np.sort(found)]
 
-    @functools.lru_cache(maxsize=4)  # noqa: B019 - as many objects as names at start
     def map(self, count: int) -> tuple[NDArray[np.float64], float, NDArray[np.int64]]:
         """The first ``count`` rows on a plane, the variance it keeps, and their clusters."""
-        with self._lock:
+
+        def made() -> tuple[NDArray[np.float64], float, NDArray[np.int64]]:
             points = geometry.unit(np.asarray(self.kv.vectors[:count], np.float32))
             flat, kept = pca(points.astype(np.float64))
             return flat, kept, geometry.clusters(points, _CLUSTERS)
+
+        return self._maps.of(count, made)
 
 
 class Library:
@@ -179,8 +204,7 @@ class Library:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._locks = {kind: threading.Lock() for kind in ("vectors", "tokenizer")}
-        self._opened: dict[tuple[str, str], Any] = {}
+        self._loaded, self._tokenizers = _Keep(), _Keep()
         self.vectors = _named(settings.vectors, _stem)
         self.tokenizers = _named(settings.tokenizers, _stem)
         self._given: dict[Path, str] = {}
@@ -191,12 +215,12 @@ class Library:
     def words(self, name: str) -> Words:
         """Word vectors by name; the first time, they are loaded."""
         source = _known("word vectors", name, self.vectors)
-        return self._open("vectors", name, lambda: Words(name, foreword.load(source)))
+        return self._loaded.of(name, lambda: Words(name, foreword.load(source)))
 
     def tokenizer(self, name: str) -> Tokenizer:
         """A tokenizer by name."""
         source = _known("tokenizer", name, self.tokenizers)
-        return self._open("tokenizer", name, lambda: foreword.get_tokenizer(source))
+        return self._tokenizers.of(name, lambda: foreword.get_tokenizer(source))
 
     def stores(self) -> dict[str, StorePlace]:
         """The stores below the allowed folders, by name."""
@@ -238,15 +262,6 @@ class Library:
         for name in self.tokenizers:
             with contextlib.suppress(ForewordError):
                 yield self.tokenizer(name)
-
-    def _open(self, kind: str, name: str, make: Callable[[], T]) -> T:
-        opened = self._opened.get((kind, name))
-        if opened is None:
-            with self._locks[kind]:  # one of two that ask at once opens it
-                opened = self._opened.get((kind, name))
-                if opened is None:
-                    opened = self._opened[kind, name] = make()
-        return opened
 
 
 def _named(sources: Iterable[T], short: Callable[[T], str]) -> dict[str, T]:

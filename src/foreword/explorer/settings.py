@@ -28,8 +28,7 @@ class Limits:
         text_characters: the longest text.
         answer_floats: the largest array of an answer, in elements.
         table_floats: the largest embedding table that a request may draw, in elements.
-        topn: the most neighbours; ``keys`` the most words of one request.
-        map_words: the most points of a map.
+        map_words: the most points of a map, and the most neighbours of a batch of words.
         store_tokens: the most tokens read from a store at once.
     """
 
@@ -44,8 +43,6 @@ class Limits:
     text_characters: int = 100_000
     answer_floats: int = 1 << 19
     table_floats: int = 200_064 * 256  # the largest vocabulary of tiktoken, at the page's D
-    topn: int = 1_000
-    keys: int = 1_000
     map_words: int = 10_000
     store_tokens: int = 4_096
 

@@ -201,7 +201,7 @@ class TokenStore:
         """Where each document starts in the stream of tokens, and the end: uint64 [documents + 1]."""
         local = [load() for load in self._load_offsets]
         if len(local) == 1:
-            return local[0]
+            return local[0][:]  # read, where it is not mapped
         starts = self.shard_starts.astype(np.uint64)
         return np.concatenate([*(o[:-1] + start for o, start in zip(local, starts, strict=False)), starts[-1:]])
 
@@ -343,7 +343,7 @@ def map_file(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
 
 
 class FileArray:
-    """The file as an array [count], of which every slice is read when it is asked for.
+    """The file as an array [count], of which an element or a slice is read when it is asked for.
 
     For a file that another program may cut short meanwhile: that ends a process which has it mapped (SIGBUS), and is
     an error here. Costs: to open the file, for each slice.
@@ -360,8 +360,11 @@ class FileArray:
     def __len__(self) -> int:
         return self._file[2]
 
-    def __getitem__(self, index: slice) -> NDArray[Any]:
+    def __getitem__(self, index: int | slice) -> Any:
         path, dtype, count = self._file
+        if not isinstance(index, slice):
+            place = range(count)[index]
+            return self[place : place + 1][0]
         start, stop, _ = index.indices(count)
         size = max(0, stop - start) * dtype.itemsize
         with _opened(path, dtype, count) as file:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from foreword.errors import ArgumentError
+from foreword.errors import ArgumentError, ForewordError
 from foreword.explorer.library import Library
 from foreword.explorer.settings import Limits
 
@@ -34,6 +35,7 @@ __all__ = [
     "answer",
     "array",
     "check_size",
+    "listed",
 ]
 
 First = FailFast()  # of a list: its first fault is told, and no others are looked for
@@ -107,6 +109,18 @@ def answer(content: object) -> Response:
         json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace"),
         media_type="application/json",
     )
+
+
+def listed(sources: Iterable[tuple[str, str]], tell: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
+    """What ``tell`` tells of each name, with its source; why it can't be opened, where that is so."""
+    every = []
+    for name, source in sources:
+        try:
+            told = tell(name)
+        except ForewordError as error:
+            told = {"problem": error.problem}
+        every.append({"name": name, "source": source} | told)
+    return every
 
 
 def check_size(what: str, size: int, limit: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from foreword.errors import ArgumentError, ForewordError, MissingPackageError
+from foreword.errors import ArgumentError, MissingPackageError
 from foreword.explorer.api.common import (
     Array,
     Body,
@@ -30,6 +30,7 @@ from foreword.explorer.api.common import (
     answer,
     array,
     check_size,
+    listed,
 )
 from foreword.windows import WindowDataset
 
@@ -53,15 +54,12 @@ class TokenizerInfo(Listed):
 @router.get("/tokenizers", response_model=list[TokenizerInfo | Listed], summary="The tokenizers that may be named")
 def tokenizers(library: InLibrary) -> Response:
     """Their names, vocabulary sizes and special tokens; the first is the default."""
-    told: list[dict[str, Any]] = []
-    for name, source in library.tokenizers.items():
-        one = {"name": name, "source": source}
-        try:
-            tokenizer = library.tokenizer(name)
-            told.append(one | {"vocab_size": tokenizer.vocab_size, "special_tokens": tokenizer.special_tokens})
-        except ForewordError as error:
-            told.append(one | {"problem": error.problem})
-    return answer(told)
+
+    def tell(name: str) -> dict[str, Any]:
+        tokenizer = library.tokenizer(name)
+        return {"vocab_size": tokenizer.vocab_size, "special_tokens": tokenizer.special_tokens}
+
+    return answer(listed(library.tokenizers.items(), tell))
 
 
 class TokenizeRequest(Body):

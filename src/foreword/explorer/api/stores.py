@@ -17,7 +17,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from foreword.errors import ArgumentError, ForewordError
+from foreword.errors import ArgumentError
 from foreword.explorer.api.common import (
     Body,
     First,
@@ -28,6 +28,7 @@ from foreword.explorer.api.common import (
     WithinLimits,
     answer,
     check_size,
+    listed,
 )
 from foreword.explorer.library import ServedStore
 
@@ -137,13 +138,9 @@ class Found(BaseModel):
 @router.get("", response_model=list[StoreInfo | Listed], summary="The stores that may be named")
 def stores(library: InLibrary) -> Response:
     """Those in the folders that were allowed at start; one that can't be opened has a problem in place of counts."""
-    told: list[dict[str, Any]] = []
-    for name, place in library.stores().items():
-        try:
-            told.append(_info(name, library.open_store(place)))
-        except ForewordError as error:  # one that can't be opened hides none of the others
-            told.append({"name": name, "source": place.source, "problem": error.problem})
-    return answer(told)
+    places = library.stores()
+    sources = ((name, place.source) for name, place in places.items())
+    return answer(listed(sources, lambda name: _info(library.open_store(places[name]))))
 
 
 @router.get("/account", response_model=StoreAccount, summary="What a store holds")
@@ -165,7 +162,8 @@ def account(store: StoreName, library: InLibrary) -> Response:
         bins.pop(0)
     policies = opened.manifest.get("policies")
     return answer(
-        _info(store, opened)
+        {"name": store, "source": opened.place.source}
+        | _info(opened)
         | {
             "vocab_size": opened.vocab_size,
             "bytes": len(opened) * opened.dtype.itemsize,
@@ -251,10 +249,8 @@ def find(request: FindRequest, library: InLibrary) -> Response:
     return answer({"ids": wanted, "places": places, "next": here if here < end else None})
 
 
-def _info(name: str, store: ServedStore) -> dict[str, Any]:
+def _info(store: ServedStore) -> dict[str, Any]:
     return {
-        "name": name,
-        "source": store.place.source,
         "tokens": len(store),
         "documents": store.documents,
         "dtype": str(store.dtype),

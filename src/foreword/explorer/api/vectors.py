@@ -13,9 +13,9 @@ from fastapi import APIRouter, Path, Query, Response
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from foreword.errors import ArgumentError, ForewordError
+from foreword.errors import ArgumentError
 from foreword.explorer import geometry
-from foreword.explorer.api.common import Body, First, InLibrary, Listed, WithinLimits, answer, check_size
+from foreword.explorer.api.common import Body, First, InLibrary, Listed, WithinLimits, answer, check_size, listed
 from foreword.vectors.word_map import pca
 
 __all__ = ["router"]
@@ -116,15 +116,12 @@ class Map(BaseModel):
 @router.get("", response_model=list[VectorsInfo | Listed], summary="The word vectors that may be named")
 def vectors(library: InLibrary) -> Response:
     """Their names and sizes; the first is the default."""
-    told: list[dict[str, Any]] = []
-    for name, source in library.vectors.items():
-        one = {"name": name, "source": source}
-        try:
-            kv = library.words(name).kv
-            told.append(one | {"keys": len(kv), "dim": kv.vector_size})
-        except ForewordError as error:
-            told.append(one | {"problem": error.problem})
-    return answer(told)
+
+    def tell(name: str) -> dict[str, Any]:
+        kv = library.words(name).kv
+        return {"keys": len(kv), "dim": kv.vector_size}
+
+    return answer(listed(library.vectors.items(), tell))
 
 
 @router.get("/{name}/lookup", response_model=Lookup, summary="A word's vector")
@@ -204,9 +201,13 @@ def analogy(name: Name, request: AnalogyRequest, library: InLibrary) -> Response
 
 @router.get("/{name}/map", response_model=Map, summary="The most frequent words on a plane")
 def map_of_most_frequent(
-    name: Name, library: InLibrary, count: Annotated[int, Query(ge=1, le=10_000, description="how many words")] = 1_000
+    name: Name,
+    library: InLibrary,
+    limits: WithinLimits,
+    count: Annotated[int, Query(ge=1, le=10_000, description="how many words")] = 1_000,
 ) -> Response:
     """The first ``count`` words on the plane of their first two principal components, in clusters."""
+    check_size("words of a map", count, limits.map_words)
     words = library.words(name)
     count = min(count, len(words.kv))
     flat, kept, clusters = words.map(count)

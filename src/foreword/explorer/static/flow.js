@@ -1,7 +1,7 @@
 // The Flow view: text → tokens → windows → input embeddings, one stage asking the API after another; and the link
 // between them. A token in hand is a place in the text; every stage lights up what comes of that place.
 
-import { $, ask, brief, chosen, clamp, code, debounce, draw, enable, hue, latest, make, number, onPress, options, plural, py, python, remembered, telling, themeSwitch, visible } from "./lib.js";
+import { $, ask, brief, chosen, clamp, code, debounce, draw, enable, giveUp, hue, latest, make, number, onPress, options, plural, py, python, remembered, telling, themeSwitch, visible } from "./lib.js";
 import { HeatMap, array, legend } from "./heat.js";
 
 const OPENING =
@@ -32,14 +32,14 @@ const tokenizer = () => chosen(tokenizers, state.tokenizer);
 const askTokens = latest();
 
 async function readText() {
-  await telling("tokens", askTokens, async (signal) => {
+  const well = await telling("tokens", askTokens, async (signal) => {
     const characters = [...state.text].length;
     if (characters > LONGEST) throw new Error(`The page shows texts of up to ${number(LONGEST)} characters; this one has ${number(characters)}.\nPrepare it into a store instead: foreword prepare FILE STORE`);
     reading = await ask("tokenize", { signal, body: { text: state.text, tokenizer: state.tokenizer, special: state.special } });
     showTokens();
     await cutWindows();
   });
-  if (state.side) readSideBySide();
+  if (well && state.side) readSideBySide();
 }
 
 function showTokens() {
@@ -49,6 +49,7 @@ function showTokens() {
     `and not the tokens of your text, ${number(tokens.length)}.`;
   facts("#facts-tokens", [[number(tokens.length), tokens.length === 1 ? "token" : "tokens"], [number(distinct), "distinct"], [number(characters), "characters"], [number(utf8_bytes), "bytes"], [number(vocab_size), "vocab_size"]]);
   code($("#code-tokens"), reads());
+  state.at = Math.min(state.at, tokens.length - 1);
   const shown = tokens.slice(0, SHOWN);
   $("#tokens").replaceChildren(...withBreaks(shown, (token, place) => chip(token, place)));
   $("#more-tokens").textContent = tokens.length > SHOWN ? `… and ${plural(tokens.length - SHOWN, "more token")}, not drawn here but cut into windows below.` : "";
@@ -104,7 +105,7 @@ function chip(token, place) {
 const askSide = latest();
 
 async function readSideBySide() {
-  await telling("tokens", askSide, async (signal) => {
+  await telling("side", askSide, async (signal) => {
     const usable = tokenizers.filter((one) => !one.problem);
     const every = await Promise.all(usable.map((one) => ask("tokenize", { signal, body: { text: state.text, tokenizer: one.name, special: state.special } })));
     $("#side").replaceChildren(
@@ -128,6 +129,7 @@ async function readSideBySide() {
 const askWindows = latest();
 
 async function cutWindows() {
+  if (!reading) return;
   $("#out-T").textContent = state.T;
   $("#out-S").textContent = state.S;
   $("#out-B").textContent = state.B;
@@ -150,6 +152,7 @@ async function cutWindows() {
     showWindows();
     await embed();
   });
+  if (done === undefined) return; // a later cut is under way
   $("#windows").hidden = !done && !batch?.batches;
   $("#embeddings").hidden = !batch?.batches;
   if (!batch?.batches) $("#shape-batch").textContent = $("#shape-out").textContent = "";
@@ -223,7 +226,7 @@ function showCascade() {
   function rect(place, y, kind) {
     const width = Math.max(1, size - (size > 5 ? 1.5 : 0.4));
     const inset = kind ? 0.7 : 0;
-    return draw("rect", { class: kind, x: x(place) + inset, y: y + inset, width: width - 2 * inset, height: row - 2 * inset, rx: Math.min(2, size / 6), "--h": hue(reading.tokens[place].id), "data-place": place, "data-window": y ? "" : undefined });
+    return draw("rect", { class: kind, x: x(place) + inset, y: y + inset, width: width - 2 * inset, height: row - 2 * inset, rx: Math.min(2, size / 6), "--h": hue(reading.tokens[place].id), "data-place": place });
   }
 }
 
@@ -321,7 +324,7 @@ function showStrips(place) {
     const other = batchOf(place);
     const token = make("code", {}, ...visible(reading.tokens[place]));
     if (other === null) $("#elsewhere").replaceChildren(token, ` at place ${number(place)} is in the inputs of no ${state.last ? "whole " : ""}batch: the model never sees it.`);
-    else $("#elsewhere").replaceChildren(token, ` at place ${number(place)} is not in this batch. `, make("button", { type: "button", onclick: () => { state.batch = other; pin(place); changed(); } }, `Show batch ${number(other + 1)}`));
+    else $("#elsewhere").replaceChildren(token, ` at place ${number(place)} is not in this batch. `, make("button", { type: "button", onclick: () => { state.batch = other; pin(place); changed(); $(`#tokens [data-place="${place}"]`)?.focus({ preventScroll: true }); } }, `Show batch ${number(other + 1)}`));
     return;
   }
   const [b, t] = cell;
@@ -433,7 +436,8 @@ function paint() {
   const token = reading.tokens[place];
   document.body.classList.toggle("linked", held !== null);
   for (const element of document.querySelectorAll("[data-place].on, [data-place].same, [data-id].on")) element.classList.remove("on", "same");
-  const stop = clamp(state.at, 0, Math.min(last, SHOWN - 1)); // where Tab comes to
+  const focused = document.activeElement.closest("#tokens [data-place]")?.dataset.place;
+  const stop = Number(focused ?? clamp(state.at, 0, Math.min(last, SHOWN - 1))); // where Tab comes to
   for (const button of $("#tokens").querySelectorAll("button")) button.tabIndex = Number(button.dataset.place) === stop ? 0 : -1;
   if (!token) {
     $("#inspector").replaceChildren("Type a text above.");
@@ -536,10 +540,10 @@ document.addEventListener("focusout", (event) => {
 $("#tokens").addEventListener("keydown", (event) => {
   const here = Number(event.target.dataset?.place);
   const last = Math.min(reading.tokens.length, SHOWN) - 1;
-  const to = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: last, ArrowDown: below(event.target, 1), ArrowUp: below(event.target, -1) }[event.key];
-  if (to === undefined || Number.isNaN(here)) return;
+  const to = { ArrowRight: () => here + 1, ArrowLeft: () => here - 1, Home: () => 0, End: () => last, ArrowDown: () => below(event.target, 1), ArrowUp: () => below(event.target, -1) }[event.key];
+  if (!to || Number.isNaN(here)) return;
   event.preventDefault();
-  const place = Math.max(0, Math.min(last, to));
+  const place = clamp(to(), 0, last);
   pin(place);
   $(`#tokens [data-place="${place}"]`).focus();
 });
@@ -551,7 +555,7 @@ for (const table of [$("#inputs"), $("#targets")]) {
     const to = table.querySelector(`[data-window="${Number(window) + down}"][data-position="${Number(position) + right}"]`);
     if (!to || (!down && !right)) return;
     event.preventDefault();
-    event.target.tabIndex = -1;
+    for (const old of table.querySelectorAll("[tabindex='0']")) old.tabIndex = -1;
     to.tabIndex = 0;
     pin(Number(to.dataset.place));
     to.focus();
@@ -560,7 +564,7 @@ for (const table of [$("#inputs"), $("#targets")]) {
 
 /** The chip nearest above or below, on the next line. */
 function below(chip, direction) {
-  const box = chip.getBoundingClientRect?.();
+  const box = chip.getBoundingClientRect();
   const others = [...$("#tokens").querySelectorAll("button")].map((one) => [one, one.getBoundingClientRect()]);
   const further = others.filter(([, other]) => (other.top - box.top) * direction > box.height / 2);
   const line = Math.min(...further.map(([, other]) => Math.abs(other.top - box.top)));
@@ -580,6 +584,7 @@ tokenizers = await ask("tokenizers").catch((error) => {
 });
 $("#tokenizer").replaceChildren(...options(tokenizers));
 controlsFromState();
-await start();
+if (tokenizers.length) await start();
+else giveUp();
 await showSchemes();
 document.documentElement.dataset.ready = "yes";

@@ -103,7 +103,7 @@ export function remembered(defaults, changed) {
   read();
   keep(location.pathname, location.hash);
   // The other views are found as they were left.
-  for (const link of document.querySelectorAll("nav a:not([aria-current])")) link.href = link.pathname + kept(link.pathname);
+  for (const link of document.querySelectorAll(".masthead a")) if (link.pathname !== location.pathname) link.href = link.pathname + kept(link.pathname);
   addEventListener("pagehide", () => timer !== null && write());
   addEventListener("hashchange", () => {
     read();
@@ -131,6 +131,14 @@ function kept(path) {
     return "";
   }
 }
+
+// The skip link moves the focus, and not the address, which is the state's.
+$(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  const target = $(event.target.hash);
+  target.tabIndex = Math.max(-1, target.tabIndex);
+  target.focus();
+});
 
 export const isDark = () => {
   const theme = document.documentElement.dataset.theme;
@@ -221,7 +229,8 @@ export function code(place, shown, needed = []) {
 }
 
 /** Do the work of a section; what goes wrong is told in its place, and what needs the section is not shown meanwhile.
-    asker is a latest(): where a later question came before the answer, nothing is told. True when it went well. */
+    asker is a latest(): where a later question came before the answer, nothing is told. True when it went well, false
+    when it did not, undefined where a later question took its place. */
 export async function telling(section, asker, work) {
   let problem = "";
   try {
@@ -229,13 +238,18 @@ export async function telling(section, asker, work) {
       await work(signal);
       return true;
     });
-    if (!done) return false;
+    if (!done) return undefined;
   } catch (error) {
     problem = error.message;
   }
   $(`#problem-${section}`).textContent = problem;
   for (const one of document.querySelectorAll(`[data-needs~="${section}"]`)) one.classList.toggle(`without-${section}`, problem !== "");
   return !problem;
+}
+
+/** Nothing on the page can work: its controls are dead, and what was told in its place says why. */
+export function giveUp() {
+  for (const one of document.querySelectorAll(".controls, textarea, fieldset, details")) one.inert = true;
 }
 
 /** Switch a button on or off; off, it keeps the focus that it may have. */

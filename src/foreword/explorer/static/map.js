@@ -17,6 +17,7 @@ export class WordMap {
     const fingers = new Map(); // where each pointer that is down was last
     let moved = false;
     canvas.addEventListener("pointerdown", (event) => {
+      if (event.button) return;
       if (!fingers.size) moved = false;
       fingers.set(event.pointerId, [event.offsetX, event.offsetY]);
       canvas.setPointerCapture(event.pointerId);
@@ -27,7 +28,7 @@ export class WordMap {
       if (from) {
         moved ||= Math.hypot(here[0] - from[0], here[1] - from[1]) > 3;
         const [other] = [...fingers].filter(([id]) => id !== event.pointerId).map(([, place]) => place);
-        if (other) this.zoom(apart(here, other) / apart(from, other), ...other);
+        if (other && moved) this.zoom(apart(here, other) / apart(from, other), ...other);
         else if (moved) this.move(here[0] - from[0], here[1] - from[1]);
         if (moved) fingers.set(event.pointerId, here);
         return;
@@ -39,8 +40,7 @@ export class WordMap {
       }
     });
     canvas.addEventListener("pointerup", (event) => {
-      fingers.delete(event.pointerId);
-      const word = moved ? -1 : this.nearest(event.offsetX, event.offsetY);
+      const word = !fingers.delete(event.pointerId) || moved ? -1 : this.nearest(event.offsetX, event.offsetY);
       if (word >= 0) chosen(this.words.keys[word]);
     });
     canvas.addEventListener("pointercancel", (event) => fingers.delete(event.pointerId)); // the page scrolls
@@ -55,14 +55,13 @@ export class WordMap {
       const act = {
         ArrowLeft: () => this.move(step, 0), ArrowRight: () => this.move(-step, 0), ArrowUp: () => this.move(0, step), ArrowDown: () => this.move(0, -step),
         "+": () => this.zoom(1.4), "=": () => this.zoom(1.4), "-": () => this.zoom(1 / 1.4), 0: () => this.all(),
-        Enter: () => this.hover >= 0 && chosen(this.words.keys[this.hover]),
+        Enter: () => chosen(this.words.keys[this.hover < 0 ? this.middleWord() : this.hover]),
       }[event.key];
-      if (!act || event.ctrlKey || event.metaKey) return;
+      if (!act || !this.words || event.ctrlKey || event.metaKey) return;
       event.preventDefault();
       act();
-      if (!this.words || event.key === "Enter") return;
-      const [width, height] = this.size();
-      this.hover = this.nearest(width / 2, height / 2, Infinity);
+      if (event.key === "Enter") return;
+      this.hover = this.middleWord();
       told(this.words.keys[this.hover]);
       this.paint();
     });
@@ -100,11 +99,9 @@ export class WordMap {
 
   /** After a move: paint, and tell. */
   look() {
-    const places = this.centre.map((place) => place.toFixed(6));
-    const zoom = (this.scale / this.whole).toFixed(3);
-    this.centre = places.map(Number); // as the address tells it
-    this.scale = Number(zoom) * this.whole;
-    this.looked(zoom === "1.000" && places.every((place, i) => place === this.middle[i].toFixed(6)) ? "" : [...places, zoom].join(","));
+    const told = (...values) => values.map((value) => Number(value.toFixed(8))).join(",");
+    const view = told(...this.centre, this.scale / this.whole);
+    this.looked(view === told(...this.middle, 1) ? "" : view);
     this.paint();
   }
 
@@ -128,9 +125,9 @@ export class WordMap {
   find(word) {
     this.wanted = word;
     const at = this.words?.keys.indexOf(word) ?? -1;
-    if (at >= 0) this.centre = [this.words.x[at], this.words.y[at]];
-    if (at >= 0) this.look();
-    else this.paint();
+    if (at < 0) return this.paint();
+    this.centre = [this.words.x[at], this.words.y[at]];
+    this.look();
   }
 
   size() {
@@ -140,6 +137,11 @@ export class WordMap {
   place(i) {
     const [width, height] = this.size();
     return [width / 2 + (this.words.x[i] - this.centre[0]) * this.scale, height / 2 - (this.words.y[i] - this.centre[1]) * this.scale];
+  }
+
+  middleWord() {
+    const [width, height] = this.size();
+    return this.nearest(width / 2, height / 2, Infinity);
   }
 
   has(word) {

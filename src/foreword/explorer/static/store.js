@@ -4,10 +4,11 @@ import { $, ask, chosen, clamp, code, debounce, draw, enable, hue, latest, make,
 
 const PAGE = 12; // documents
 const PIECE = 256; // tokens
+const FURTHEST = 2 ** 53; // what a number counts to
 
 const [state, remember] = remembered({ store: "", documents: 0, place: 0, find: "" }, () => start());
 let stores = [];
-let total = 0;
+let total = 0; // tokens and documents of the store, as last told
 let documents = 0;
 let found = null; // the sequence last found, to mark it
 
@@ -20,12 +21,10 @@ const askAccount = latest();
 async function account() {
   code($("#code-account"), [...opening(), "len(store), store.documents, store.dtype"]);
   await telling("account", askAccount, async (signal) => {
-      const told = await ask("stores/account", { signal, query: { store: state.store } });
-      total = told.tokens;
-      documents = told.documents;
-      const pairs = [["tokens", number(told.tokens)], ["documents", number(told.documents)], ["tokenizer", told.tokenizer], ["vocab_size", number(told.vocab_size)], ["dtype", told.dtype], ["on disk", size(told.bytes)], ["shortest", number(told.shortest)], ["median", number(told.median)], ["longest", number(told.longest)]];
-      $("#numbers").replaceChildren(...pairs.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
-      histogram(told.histogram);
+    const told = await ask("stores/account", { signal, query: { store: state.store } });
+    const pairs = [["tokens", number(told.tokens)], ["documents", number(told.documents)], ["tokenizer", told.tokenizer], ["vocab_size", number(told.vocab_size)], ["dtype", told.dtype], ["on disk", size(told.bytes)], ["shortest", number(told.shortest)], ["median", number(told.median)], ["longest", number(told.longest)]];
+    $("#numbers").replaceChildren(...pairs.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+    histogram(told.histogram);
   });
 }
 
@@ -64,20 +63,29 @@ const askDocuments = latest();
 async function listDocuments() {
   code($("#code-documents"), py`ids = store.document(${state.documents})\nstore.tokenizer.decode(ids)\nstore.offsets  # where each starts`, opening());
   await telling("documents", askDocuments, async (signal) => {
-      const { page } = await ask("stores/documents", { signal, query: { store: state.store, start: state.documents, limit: PAGE } });
-      const head = make("tr", {}, ...[["document", "n"], ["starts at", "n"], ["tokens", "n"], ["begins", ""]].map(([name, kind]) => make("th", { scope: "col", class: kind }, name)));
-      const rows = page.map((one) =>
-        make("tr", {}, make("td", { class: "n" }, make("button", { class: "plain link", type: "button", onclick: () => go(one.start).then(() => $("#reading").scrollIntoView({ block: "nearest" })), "aria-label": `Read document ${one.index}` }, number(one.index))),
-          make("td", { class: "n" }, number(one.start)), make("td", { class: "n" }, number(one.tokens)), make("td", { class: "begin" }, one.text.replace(/\s+/g, " "))));
-      $("#documents").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
-      enable($("#documents-back"), state.documents > 0);
-      enable($("#documents-on"), state.documents + PAGE < documents);
-      $("#documents-where").textContent = page.length ? `${number(page[0].index)} to ${number(page.at(-1).index)} of ${number(documents)}` : "none";
+    const pageFrom = (start) => ask("stores/documents", { signal, query: { store: state.store, start, limit: PAGE } });
+    let told = await pageFrom(state.documents);
+    documents = told.documents;
+    if (state.documents > lastPage()) {
+      state.documents = lastPage(); // there are no more
+      told = await pageFrom(state.documents);
+    }
+    const { page } = told;
+    const head = make("tr", {}, ...[["document", "n"], ["starts at", "n"], ["tokens", "n"], ["begins", ""]].map(([name, kind]) => make("th", { scope: "col", class: kind }, name)));
+    const rows = page.map((one) =>
+      make("tr", {}, make("td", { class: "n" }, make("button", { class: "plain link", type: "button", onclick: () => go(one.start).then(() => $("#reading").scrollIntoView({ block: "nearest" })), "aria-label": `Read document ${one.index}` }, number(one.index))),
+        make("td", { class: "n" }, number(one.start)), make("td", { class: "n" }, number(one.tokens)), make("td", { class: "begin" }, one.text.replace(/\s+/g, " "))));
+    $("#documents").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
+    enable($("#documents-back"), state.documents > 0);
+    enable($("#documents-on"), state.documents + PAGE < documents);
+    $("#documents-where").textContent = page.length ? `${number(page[0].index)} to ${number(page.at(-1).index)} of ${number(documents)}` : "none";
   });
 }
 
+const lastPage = () => PAGE * Math.floor(Math.max(0, documents - 1) / PAGE);
+
 function turn(by) {
-  state.documents = clamp(state.documents + by, 0, PAGE * Math.floor((documents - 1) / PAGE));
+  state.documents = clamp(state.documents + by, 0, lastPage());
   remember();
   listDocuments();
 }
@@ -89,31 +97,38 @@ const askRead = latest();
 async function read() {
   code($("#code-read"), py`ids = store[${state.place} : ${state.place} + ${PIECE}]\nstore.tokenizer.decode(ids)`, opening());
   await telling("read", askRead, async (signal) => {
-      const piece = await ask("stores/read", { signal, query: { store: state.store, start: state.place, count: PIECE } });
-      const starts = new Set(piece.starts);
-      const marked = new Set();
-      if (found) for (const place of found.places) for (let i = 0; i < found.ids.length; i++) marked.add(place + i - piece.start);
-      let current = piece.document;
-      const items = [];
-      piece.ids.forEach((id, i) => {
-        if (starts.has(i)) {
-          if (i) current++;
-          items.push(make("li", { class: "document" }, `document ${number(current)}`));
-        }
-        items.push(make("li", {}, make("span", { class: `token${marked.has(i) ? " on" : ""}`, "--h": hue(id), title: `id ${id}, place ${piece.start + i}, bytes ${piece.bytes[i]}` }, make("span", { class: "text" }, ...visible({ text: piece.texts[i], bytes: piece.bytes[i] })))));
-        if (piece.texts[i].includes("\n")) items.push(make("li", { class: "newline", "aria-hidden": "true" }));
-      });
-      $("#reading").replaceChildren(make("ol", { class: "tokens" }, ...items));
-      $("#place").value = $("#out-place").textContent = piece.start;
-      if (document.activeElement !== $("#anywhere")) $("#anywhere").value = (piece.start / Math.max(1, total - 1)) * 1000;
-      enable($("#read-back"), piece.start > 0);
-      enable($("#read-on"), piece.start + piece.ids.length < total);
-      $("#about-reading").textContent = piece.ids.length ? `tokens ${number(piece.start)} to ${number(piece.start + piece.ids.length - 1)} of ${number(total)}, from document ${number(piece.document)} on` : "the end of the store";
+    const pieceFrom = (start) => ask("stores/read", { signal, query: { store: state.store, start, count: PIECE } });
+    let piece = await pieceFrom(state.place);
+    total = piece.tokens;
+    if (state.place >= total && total) {
+      state.place = total - 1; // there are no more
+      piece = await pieceFrom(state.place);
+    }
+    $("#place").max = Math.max(0, total - 1);
+    const starts = new Set(piece.starts);
+    const marked = new Set();
+    if (found) for (const place of found.places) for (let i = 0; i < found.ids.length; i++) marked.add(place + i - piece.start);
+    let current = piece.document;
+    const items = [];
+    piece.ids.forEach((id, i) => {
+      if (starts.has(i)) {
+        if (i) current++;
+        items.push(make("li", { class: "document" }, `document ${number(current)}`));
+      }
+      items.push(make("li", {}, make("span", { class: `token${marked.has(i) ? " on" : ""}`, "--h": hue(id), title: `id ${id}, place ${piece.start + i}, bytes ${piece.bytes[i]}` }, make("span", { class: "text" }, ...visible({ text: piece.texts[i], bytes: piece.bytes[i] })))));
+      if (piece.texts[i].includes("\n")) items.push(make("li", { class: "newline", "aria-hidden": "true" }));
+    });
+    $("#reading").replaceChildren(make("ol", { class: "tokens" }, ...items));
+    $("#place").value = $("#out-place").textContent = piece.start;
+    if (document.activeElement !== $("#anywhere")) $("#anywhere").value = (piece.start / Math.max(1, total - 1)) * 1000;
+    enable($("#read-back"), piece.start > 0);
+    enable($("#read-on"), piece.start + piece.ids.length < total);
+    $("#about-reading").textContent = piece.ids.length ? `tokens ${number(piece.start)} to ${number(piece.start + piece.ids.length - 1)} of ${number(total)}, from document ${number(piece.document)} on` : "the end of the store";
   });
 }
 
 function go(place) {
-  state.place = clamp(place || 0, 0, Math.max(0, total - 1));
+  state.place = clamp(place || 0, 0, (total || FURTHEST) - 1);
   remember();
   return read();
 }
@@ -122,21 +137,23 @@ const askFind = latest();
 
 async function find(from = 0) {
   code($("#code-find"), py`ids = store.tokenizer.encode(${python(state.find)}, disallowed_special=())\nlist(store.find(ids))`, opening());
+  if (!from) found = null;
   if (!state.find) {
-    found = null;
+    askFind.stop();
     $("#places").replaceChildren();
     $("#about-found").textContent = $("#problem-find").textContent = "";
     return;
   }
   await telling("find", askFind, async (signal) => {
-      const answer = await ask("stores/find", { signal, body: { store: state.store, text: state.find, start: from, limit: 20 } });
-      found = from && found ? { ...answer, places: [...found.places, ...answer.places] } : answer;
-      $("#about-found").textContent = `${plural(found.places.length, "place")}${answer.next === null ? "" : " so far"} of [${answer.ids.join(", ")}]. Text is found where it was cut into these very tokens: “cat” is not “ cat”.`;
-      $("#places").replaceChildren(
-        ...found.places.map((place) => make("li", {}, make("button", { type: "button", onclick: () => go(Math.max(0, place - 24)) }, number(place)))),
-        answer.next === null ? "" : make("li", {}, make("button", { type: "button", onclick: () => find(answer.next) }, "search on")),
-      );
-      if (from) $(`#places li:nth-child(${found.places.length - answer.places.length + 1}) button`)?.focus();
+    const answer = await ask("stores/find", { signal, body: { store: state.store, text: state.find, start: from, limit: 20 } });
+    found = from && found ? { ...answer, places: [...found.places, ...answer.places] } : answer;
+    $("#about-found").textContent = `${plural(found.places.length, "place")}${answer.next === null ? "" : " so far"} of [${answer.ids.join(", ")}]. Text is found where it was cut into these very tokens: “cat” is not “ cat”.`;
+    $("#places").replaceChildren(
+      ...found.places.map((place) => make("li", {}, make("button", { type: "button", onclick: () => go(Math.max(0, place - 24)) }, number(place)))),
+      answer.next === null ? "" : make("li", {}, make("button", { type: "button", onclick: () => find(answer.next) }, "search on")),
+    );
+    if (from) $(`#places li:nth-child(${found.places.length - answer.places.length + 1}) button`)?.focus();
+    if (from) read();
   });
 }
 
@@ -147,11 +164,9 @@ async function start() {
   $("#store").value = state.store;
   $("#wanted").value = state.find;
   total = documents = 0;
-  await account();
-  state.documents = PAGE * Math.floor(clamp(state.documents, 0, Math.max(0, documents - 1)) / PAGE);
-  state.place = clamp(state.place, 0, Math.max(0, total - 1));
-  $("#place").max = Math.max(0, total - 1);
-  await Promise.all([listDocuments(), find().then(read)]);
+  state.documents = PAGE * Math.floor(clamp(state.documents, 0, FURTHEST - 1) / PAGE);
+  state.place = clamp(state.place, 0, FURTHEST - 1);
+  await Promise.all([account(), listDocuments(), find().then(read)]);
 }
 
 $("#store").addEventListener("change", (event) => { Object.assign(state, { store: event.target.value, documents: 0, place: 0 }); remember(); start(); });

@@ -1,6 +1,6 @@
 // The Words view: neighbours as bars, analogies as parallelograms, a map.
 
-import { $, ask, brief, chosen, clamp, code, debounce, draw, latest, make, number, options as choices, plural, py, python, remembered, telling, themeSwitch } from "./lib.js";
+import { $, ask, brief, chosen, clamp, code, debounce, draw, giveUp, latest, make, number, options as choices, plural, py, python, remembered, telling, themeSwitch } from "./lib.js";
 import { WordMap } from "./map.js";
 
 const LIST =
@@ -73,7 +73,7 @@ function complete(input, taken) {
     else if (event.key === "Escape") close();
     else if (list.hidden) return;
     else if (event.key === "ArrowDown") at = (at + 1) % options.length;
-    else if (event.key === "ArrowUp") at = (at - 1 + options.length) % options.length;
+    else if (event.key === "ArrowUp") at = (Math.max(at, 0) - 1 + options.length) % options.length;
     else return;
     event.preventDefault();
     mark();
@@ -100,16 +100,16 @@ async function near() {
   $("#out-topn").textContent = state.topn;
   code($("#code-near"), [...loading(), ...py`wv.most_similar(${python(state.word)}, topn=${state.topn})`]);
   await telling("near", askNear, async (signal) => {
-      const [found, own] = await Promise.all([
-        ask(path("similar"), { signal, query: { key: state.word, topn: state.topn } }),
-        ask(path("lookup"), { signal, query: { key: state.word } }),
-      ]);
-      bars($("#near"), found);
-      $("#facts-near").replaceChildren(
-        make("li", {}, "row ", make("b", {}, number(own.row))),
-        make("li", {}, "length ", make("b", {}, own.norm.toFixed(3))),
-        make("li", {}, `[${own.vector.length}]  ${own.vector.slice(0, 4).map((value) => value.toFixed(4).replace("-", "−")).join("  ")}  …`),
-      );
+    const [found, own] = await Promise.all([
+      ask(path("similar"), { signal, query: { key: state.word, topn: state.topn } }),
+      ask(path("lookup"), { signal, query: { key: state.word } }),
+    ]);
+    bars($("#near"), found);
+    $("#facts-near").replaceChildren(
+      make("li", {}, "row ", make("b", {}, number(own.row))),
+      make("li", {}, "length ", make("b", {}, own.norm.toFixed(3))),
+      make("li", {}, `[${own.vector.length}]  ${own.vector.slice(0, 4).map((value) => value.toFixed(4).replace("-", "−")).join("  ")}  …`),
+    );
   });
 }
 
@@ -129,9 +129,9 @@ async function analogy() {
   const { a, b, c } = state;
   code($("#code-analogy"), py`wv.most_similar(\n    positive=[${python(a)}, ${python(c)}],\n    negative=[${python(b)}])`, loading());
   await telling("analogy", askAnalogy, async (signal) => {
-      const answer = await ask(path("analogy"), { signal, body: { a, b, c, topn: 10 } });
-      bars($("#answers"), answer.neighbours);
-      parallelogram(answer);
+    const answer = await ask(path("analogy"), { signal, body: { a, b, c, topn: 10 } });
+    bars($("#answers"), answer.neighbours);
+    parallelogram(answer);
   });
 }
 
@@ -193,9 +193,8 @@ function fromMap(word) {
   $("#on-map").replaceChildren("The neighbours of ", make("b", {}, word), " are ", make("a", { href: "#word", onclick: (event) => { event.preventDefault(); $("#word").focus(); } }, "above"), ".");
 }
 
-/** Mark the word that was asked for; where the map has none, say so. */
-function findOnMap() {
-  map.find(state.find);
+/** Where the map has not the word that was asked for, say so. */
+function tellFound() {
   $("#on-map").textContent = state.find && !map.has(state.find) ? `“${state.find}” is not on this map.` : "";
 }
 
@@ -206,12 +205,13 @@ async function showMap() {
   const source = isList ? brief(`[word for word in ${python(words.join(" "))}.split() if word in wv]`, 60) : `wv.index_to_key[:${state.map}]`;
   code($("#code-map"), py`from foreword.vectors import word_map\n\nwords = ${source}\nword_map.word_map(wv, words).places`, loading());
   await telling("map", askMap, async (signal) => {
-      const answer = isList
-        ? await ask(path("map"), { signal, body: { keys: words } })
-        : await ask(path("map"), { signal, query: { count: state.map } });
-      map.show(answer, state.view, state.find);
-      const missing = answer.missing.length ? ` Without a vector: ${answer.missing.slice(0, 12).join(", ")}${answer.missing.length > 12 ? " …" : ""}.` : "";
-      $("#about-map").textContent = `${plural(answer.keys.length, "word")} in ${plural(answer.clusters, "cluster")}; the plane keeps ${(answer.kept * 100).toFixed(0)} % of the variance.${missing}`;
+    const answer = isList
+      ? await ask(path("map"), { signal, body: { keys: words } })
+      : await ask(path("map"), { signal, query: { count: state.map } });
+    map.show(answer, state.view, state.find);
+    tellFound();
+    const missing = answer.missing.length ? ` Without a vector: ${answer.missing.slice(0, 12).join(", ")}${answer.missing.length > 12 ? " …" : ""}.` : "";
+    $("#about-map").textContent = `${plural(answer.keys.length, "word")} in ${plural(answer.clusters, "cluster")}; the plane keeps ${(answer.kept * 100).toFixed(0)} % of the variance.${missing}`;
   });
 }
 
@@ -233,7 +233,7 @@ $("#topn").addEventListener("input", (event) => { state.topn = Number(event.targ
 $("#vectors").addEventListener("change", (event) => { Object.assign(state, { vectors: event.target.value, view: "" }); remember(); start(); });
 $("#which").addEventListener("change", (event) => { Object.assign(state, { map: event.target.value, view: "" }); remember(); showMap(); });
 $("#list").addEventListener("input", debounce((event) => { Object.assign(state, { list: event.target.value, view: "" }); remember(); showMap(); }, 300));
-$("#find").addEventListener("input", (event) => { state.find = event.target.value.trim(); remember(); findOnMap(); });
+$("#find").addEventListener("input", (event) => { state.find = event.target.value.trim(); remember(); map.find(state.find); tellFound(); });
 $("#find").addEventListener("keydown", (event) => { if (event.key === "Enter" && map.has(state.find)) fromMap(state.find); });
 $("#zoom-in").addEventListener("click", () => map.zoom(1.5));
 $("#zoom-out").addEventListener("click", () => map.zoom(1 / 1.5));
@@ -247,4 +247,5 @@ try {
 }
 $("#vectors").replaceChildren(...choices(every));
 if (every.length) await start();
+else giveUp();
 document.documentElement.dataset.ready = "yes";
