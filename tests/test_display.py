@@ -100,8 +100,11 @@ def test_what_is_cut_off_says_so(tokenizer):
         assert f" {told} " not in text.splitlines()[1]
         assert max(map(len, text.splitlines())) <= width
     assert "are shown" not in repr(display.batch([[1, 2]]))
-    assert "300 of 301 are shown" not in display.neighbours([("a", 0.5)] * 3)._repr_html_()
-    assert "the first 100 of 101 are shown" in repr(display.neighbours([("a", 0.5)] * 101))
+    for count, cut in ((100, False), (101, True)):
+        bars = display.neighbours([("a", 0.5)] * count)
+        for form in (bars._repr_html_(), repr(bars)):
+            assert form.count("0.5000") == 100
+            assert ("the first 100 of 101 are shown" in form) == ("are shown" in form) == cut
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0), (0, 0), (1, 1)])
@@ -224,6 +227,33 @@ def test_of_large_vectors_only_what_is_shown_is_read():
     assert repr(display.embedding(torch.ones(1).expand(10**9, 5, 10**6))).count("1.0") > 100
     pytest.importorskip("matplotlib")
     assert shown.plot().axes[0].images[0].get_array().shape == (64, 256)
+
+
+def test_of_a_large_store_only_the_first_lengths_are_read(tmp_path):
+    store = fw.prepare(["one two three"], tmp_path / "store")
+    store.documents = 10**12
+    store.offsets = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint64), (10**12 + 1,), (0,))
+    shown = display.store(store)
+    for form in (shown._repr_html_(), repr(shown)):
+        assert "1,000,000,000,000; the first 1,000,000 are of 0 to 0 tokens" in form
+    assert ">1000000<" in shown._repr_html_()
+
+
+@pytest.mark.parametrize("shard_tokens", [1, 1 << 30])
+@pytest.mark.parametrize(
+    ("most", "told"), [(2, "3; the first 2 are of 2 to 4 tokens, 3.0"), (3, "3, of 2 to 6 tokens, 4.0")]
+)
+def test_a_store_tells_how_many_lengths_it_read(tmp_path, monkeypatch, shard_tokens, most, told):
+    pytest.importorskip("matplotlib")
+    options = {"tokenizer": "bytes", "append_end_of_text": False, "shard_tokens": shard_tokens}
+    store = fw.prepare(["aa", "aaaa", "aaaaaa"], tmp_path / "store", **options)
+    monkeypatch.setattr(display, "READ_DOCUMENTS", most)
+    shown = display.store(store)
+    assert f"{told} on average" in repr(shown)
+    assert f"documents by length: {told}" in shown._repr_html_()
+    axes = shown.plot().axes[0]
+    assert sum(bar.get_height() for bar in axes.patches) == most
+    assert axes.get_title() == "documents by length" + (", the first 2 of 3" if most == 2 else "")
 
 
 def test_colours_are_told_in_words():

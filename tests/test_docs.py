@@ -11,7 +11,6 @@ import zlib
 from pathlib import Path
 
 import pytest
-import torch
 import typer.testing
 
 import foreword as fw
@@ -49,6 +48,8 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
     Blocks with prompts are doctests; a block with a title is written to that file too; of shell the lines are commands
     of Foreword.
     """
+    if any(re.search(r"\btorch\b|WindowLoader", block["code"]) for _, block in blocks(page)):
+        pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     for _ in range(2 if page.parent.name == "how-to" else 1):  # a how-to is followed again
         namespace = {"__name__": page.stem}
@@ -85,6 +86,7 @@ def run_commands(code, where):
 @pytest.mark.slow
 def test_the_script_for_a_cluster_runs_on_several_processes_and_resumes_on_one(tmp_path):
     """docs/how-to/on-a-cluster.md: train.py under torchrun for an epoch, then alone for another."""
+    torch = pytest.importorskip("torch")
     (script,) = [block["code"] for _, block in blocks(DOCS / "how-to" / "on-a-cluster.md") if block["title"]]
     fw.prepare(["Every effort moves you, one step and then another. " * 100], tmp_path / "store")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -157,6 +159,8 @@ CORPUS = {
     "wordsim353.tsv": "king\tqueen\t8.5\ncat\tdog\t7.3\ncat\tking\t1.2\n",
 }
 NOT_HERE = {"serve", "explore", "download", "convert"}  # they wait for requests, or fetch
+if importlib.util.find_spec("torch") is None:
+    NOT_HERE.add("tour")
 
 
 def test_the_examples_of_the_commands_run(tmp_path, monkeypatch):
@@ -209,6 +213,7 @@ def test_the_site_builds_without_a_warning_and_asks_nobody_else(site):
 
 def test_every_public_name_is_in_the_reference(site):
     """By the site's own inventory: name, kind, and page of everything that the reference tells."""
+    pytest.importorskip("torch", reason="foreword.embeddings needs torch")
     _, _, _, _, packed = (site / "objects.inv").read_bytes().split(b"\n", 4)
     inventory = {line.split(" ", 1)[0] for line in zlib.decompress(packed).decode().splitlines()}
     for part in PUBLIC:

@@ -11,8 +11,12 @@ A ``Display`` is one thing in three forms: HTML (a notebook shows it by itself),
 colour) and a picture (``.plot("out.png")``, by matplotlib). Each shows the beginning of what is large, and says so.
 Stores, windows, loaders, vectors and layers show themselves so.
 
-Not for: the explorer's page. It knows nothing of the rooms: it takes their objects as they come, and reads their public
-attributes. Costs: what it shows, never all there is; nothing heavy is imported until a picture is drawn.
+Not for: the explorer's page; nor how chips, bars and heat maps look (``_shown``) or are drawn (``_pictures``). It knows
+nothing of the rooms: it takes their objects as they come, and reads their public attributes.
+
+Costs: of vectors and layers what is shown; of ``tokens``, ``batch`` and ``neighbours`` all that is given (a text is
+encoded to its end); of ``windows`` and ``loader`` their account, which inside documents counts them all; of ``store``
+what it says there. Nothing heavy is imported until a picture is drawn.
 """
 
 from __future__ import annotations
@@ -20,22 +24,21 @@ from __future__ import annotations
 import dataclasses
 import html
 import io
-import itertools
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from foreword import _pictures
-from foreword._pictures import BLUE, GREY, LINE, RUST, STOPS, Placed, token_colour, token_span, writable
+from foreword import _pictures, _shown
+from foreword._pictures import BLUE, LINE, RUST, writable
 from foreword.errors import ArgumentError, ForewordError
 
 if TYPE_CHECKING:
@@ -50,11 +53,8 @@ SHOWN_TOKENS = 400
 SHOWN_NEIGHBOURS, LONGEST_KEY = 100, 200
 SHOWN_ROWS, SHOWN_COLUMNS = 16, 64
 DRAWN_ROWS, DRAWN_COLUMNS = 64, 256  # of a heat map's picture
-CELL = 12  # characters of a token in a table, at most
+READ_DOCUMENTS = 1_000_000  # of a store, whose lengths are told
 TEXT_WIDTH = 100  # of ``print``, where the terminal is not narrower
-_NAMES = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
-
-Chip = tuple[str, int]  # a token's text, or its id as text, and its id
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -122,15 +122,15 @@ def tokens(tokenizer: Any, text_or_ids: str | ArrayLike, *, allowed_special: Any
     """
     if isinstance(text_or_ids, str):
         text_or_ids = tokenizer.encode(text_or_ids, allowed_special=allowed_special, disallowed_special=())
-    ids = _ids("token ids", text_or_ids).reshape(-1)
-    shown = [(_visible(tokenizer, id_), id_) for id_ in ids[:SHOWN_TOKENS].tolist()]
+    ids = _shown.token_ids("token ids", text_or_ids).reshape(-1)
+    shown = [(_shown.visible(tokenizer, id_), id_) for id_ in ids[:SHOWN_TOKENS].tolist()]
     told = f"{len(ids):,} token{'' if len(ids) == 1 else 's'}, {len(np.unique(ids)):,} distinct"
     told += f" (the first {len(shown)} are shown)" if len(shown) < len(ids) else ""
-    marked = "".join(_chip(*chip) + ("<br>" if "↵" in chip[0] else "") for chip in shown)
-    drawn = _flowing(shown, LINE)
+    marked = "".join(_shown.chip(*chip) + ("<br>" if "↵" in chip[0] else "") for chip in shown)
+    drawn = _shown.flowing(shown, LINE)
     return Display(
-        _page(f"<div style='line-height:2.4'>{marked}</div>", told),
-        lambda width, _: Group(_lines(_flowing(shown, width)), Text(told)),
+        _shown.page(f"<div style='line-height:2.4'>{marked}</div>", told),
+        lambda width, _: Group(_shown.token_lines(_shown.flowing(shown, width)), Text(told)),
         lambda axes: _pictures.chips(axes, drawn, told),
         _pictures.chips_size(drawn),
     )
@@ -149,11 +149,11 @@ def batch(inputs: Any, targets: Any = None, *, tokenizer: Any = None) -> Display
     1 2             2 3
     3 4             4 5
     """
-    named = _inputs_and_targets(inputs, targets)
+    named = _shown.inputs_and_targets(inputs, targets)
     rows, columns = next(iter(named.values())).shape
 
-    def chip(id_: int) -> Chip:
-        return (str(id_) if tokenizer is None or id_ < 0 else _visible(tokenizer, id_)), id_
+    def chip(id_: int) -> _shown.Chip:
+        return (str(id_) if tokenizer is None or id_ < 0 else _shown.visible(tokenizer, id_)), id_
 
     parts = [
         [[chip(id_) for id_ in row] for row in ids[:SHOWN_ROWS, :SHOWN_COLUMNS].tolist()] for ids in named.values()
@@ -166,11 +166,9 @@ def batch(inputs: Any, targets: Any = None, *, tokenizer: Any = None) -> Display
             return ""
         return f"the first {shown[0]} of {rows:,} windows and {shown[1]} of {columns:,} tokens are shown"
 
-    def grid(part: list[list[Chip]]) -> str:
-        lines = (
-            "<tr>" + "".join(f"<td style='padding:1px;text-align:left'>{_chip(*one)}</td>" for one in row) + "</tr>"
-            for row in part
-        )
+    def grid(part: list[list[_shown.Chip]]) -> str:
+        place = "<td style='padding:1px;text-align:left'>"
+        lines = ("<tr>" + "".join(f"{place}{_shown.chip(*one)}</td>" for one in row) + "</tr>" for row in part)
         return f"<table style='border-collapse:collapse'>{''.join(lines)}</table>"
 
     cells = "".join(
@@ -179,14 +177,18 @@ def batch(inputs: Any, targets: Any = None, *, tokenizer: Any = None) -> Display
     )
 
     def text(width: int, _: bool) -> RenderableType:
-        lines, places, count = _side_by_side(parts, heads, width)
-        first = _lines([[(place, head, -1) for place, head in zip(places, heads, strict=True)]], chips=False)
-        return Group(first, _lines(lines), *([Text(told(count))] if told(count) else []))
+        lines, places, count = _shown.side_by_side(parts, heads, width)
+        first = [(place, head, -1) for place, head in zip(places, heads, strict=True)]
+        return Group(
+            _shown.token_lines([first], chips=False),
+            _shown.token_lines(lines),
+            *([Text(told(count))] if told(count) else []),
+        )
 
-    drawn, _, count = _side_by_side(parts, heads, LINE + LINE // 2)
+    drawn, _, count = _shown.side_by_side(parts, heads, LINE + LINE // 2)
     title = "   ".join(heads) + (f"\n{told(count)}" if told(count) else "")
     return Display(
-        _page(f"<table><tr>{cells}</tr></table>", told(SHOWN_COLUMNS)),
+        _shown.page(f"<table><tr>{cells}</tr></table>", told(SHOWN_COLUMNS)),
         text,
         lambda axes: _pictures.chips(axes, drawn, title),
         _pictures.chips_size(drawn),
@@ -250,11 +252,20 @@ def _account(told: Any) -> dict[str, str]:
 
 
 def store(opened: Any) -> Display:
-    """A ``TokenStore``: its account, and the lengths of its documents."""
-    lengths = np.diff(np.asarray(opened.offsets).astype(np.int64))
-    documents = f"{opened.documents:,}"
+    """A ``TokenStore``: its account, and the lengths of its documents, at most of the first million.
+
+    Costs: what it reads of one shard is mapped; the offsets of several are all joined first, and kept by the store: 8
+    bytes a document, and thrice that on the way.
+    """
+    lengths = np.diff(np.asarray(opened.offsets[: READ_DOCUMENTS + 1]).astype(np.int64))
+    documents, title = f"{opened.documents:,}", "documents by length"
+    if len(lengths) < opened.documents:
+        documents += f"; the first {len(lengths):,} are"
+        title += f", the first {len(lengths):,} of {opened.documents:,}"
+    elif len(lengths):
+        documents += ","
     if len(lengths):
-        documents += f", of {lengths.min():,} to {lengths.max():,} tokens, {lengths.mean():,.1f} on average"
+        documents += f" of {lengths.min():,} to {lengths.max():,} tokens, {lengths.mean():,.1f} on average"
     facts = {
         "tokens": f"{len(opened):,} as {opened.dtype}",
         "documents": documents,
@@ -268,8 +279,8 @@ def store(opened: Any) -> Display:
     shown = _facts(facts)
     return dataclasses.replace(
         shown,
-        html=shown.html + _columns_svg(bins, f"documents by length: {documents}"),
-        draw=lambda axes: _pictures.columns(axes, bins, "documents by length"),
+        html=shown.html + _shown.columns_svg(bins, f"documents by length: {documents}"),
+        draw=lambda axes: _pictures.columns(axes, bins, title),
     )
 
 
@@ -328,14 +339,18 @@ def neighbours(found: Iterable[tuple[str, float]], *, title: str = "") -> Displa
         room = max(1, min(40, width - keys - scores - 4))
         table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
         for key, score in pairs:
-            bar, style = (_bar(share(score), room), "cyan") if not score < 0 else (_grain(share(score), room), "red")
-            table.add_row(Text(_shortened(key, keys)), Text(bar.ljust(room), style), Text(f"{score:.4f}"))
+            make, style = (_shown.grain, "red") if score < 0 else (_shown.bar, "cyan")
+            table.add_row(
+                Text(_shown.shortened(key, keys)),
+                Text(make(share(score), room).ljust(room), style),
+                Text(f"{score:.4f}"),
+            )
         return Group(
             *([Text(title, "bold")] if title else []), *([table] if pairs else []), *([Text(told)] if told else [])
         )
 
     return Display(
-        _page(f"{heading}<table>{marked}</table>", told),
+        _shown.page(f"{heading}<table>{marked}</table>", told),
         text,
         lambda axes: _pictures.bars(axes, pairs, "\n".join(filter(None, [title, told]))),
         (8, 1 + 0.25 * max(3, len(pairs))),
@@ -350,13 +365,13 @@ def embedding(values: Any, *, title: str = "") -> Display:
 
     Without colour the text is the numbers themselves. Mean, standard deviation and range are those of what is shown.
     """
-    shape, numbers = _beginning(values)
+    shape, numbers = _shown.beginning(values, DRAWN_ROWS, DRAWN_COLUMNS)
     size = math.prod(shape[:-1]), shape[-1]
 
     def part(rows: int, columns: int) -> tuple[NDArray[np.float64], float, str]:
         """What is shown of it, where its colours are full, and what is told of it."""
         shown = numbers[:rows, :columns]
-        limit, told = _told(shown)
+        limit, told = _shown.statistics(shown)
         cut = "" if shown.shape == size else f", the first {shown.shape[0]} × {shown.shape[1]} are shown"
         return shown, limit, f"{title} {list(shape)}{cut}{told}".strip()
 
@@ -365,8 +380,8 @@ def embedding(values: Any, *, title: str = "") -> Display:
             return Text(part(SHOWN_ROWS, SHOWN_COLUMNS)[2])
         if colour:
             shown, limit, told = part(SHOWN_ROWS, min(SHOWN_COLUMNS, width))
-            cells = [Text.assemble(*((" ", f"on {_colour(v, limit)}") for v in row)) for row in shown.tolist()]
-            return Group(Text(told + _scale(shown, limit)), *cells)
+            cells = [Text.assemble(*((" ", f"on {_shown.colour(v, limit)}") for v in row)) for row in shown.tolist()]
+            return Group(Text(told + _shown.scale(shown, limit)), *cells)
         written = [[f"{v:#.2g}" for v in row] for row in numbers[:SHOWN_ROWS, :SHOWN_COLUMNS].tolist()]
         cell = 1 + max(len(one) for row in written for one in row)
         columns = max(1, width // cell)
@@ -376,7 +391,7 @@ def embedding(values: Any, *, title: str = "") -> Display:
     shown, limit, told = part(SHOWN_ROWS, SHOWN_COLUMNS)
     drawn, drawn_limit, drawn_told = part(DRAWN_ROWS, DRAWN_COLUMNS)
     return Display(
-        _page(_heat_svg(shown, limit, told), told + _scale(shown, limit)),
+        _shown.page(_shown.heat_svg(shown, limit, told), told + _shown.scale(shown, limit)),
         text,
         lambda axes: _pictures.heat(axes, drawn, drawn_limit, drawn_told.replace(": ", "\n", 1)),
         (8, 1.6 + 0.09 * max(12, len(drawn))),
@@ -395,251 +410,11 @@ def layer(module: Any) -> Display:
     return _facts(facts, embedding(module.token_embedding.weight, title="token table"))
 
 
-# ---------------------------------------------------------------- what is taken
-
-
-def _ids(name: str, values: Any) -> NDArray[Any]:
-    """Token ids as an array; a tensor's too.
-
-    Raises:
-        ArgumentError: they are not integers, or of uneven rows.
-    """
-    try:
-        ids = np.asarray(values.detach().cpu().numpy() if hasattr(values, "detach") else values)
-    except ValueError:
-        raise ArgumentError(f"{name} must be integers", got="rows of uneven lengths") from None
-    if ids.dtype.kind not in "ui" and ids.size:
-        raise ArgumentError(f"{name} must be integers", got=f"{ids.dtype}, shape {list(ids.shape)}")
-    return ids
-
-
-def _inputs_and_targets(inputs: Any, targets: Any) -> dict[str, NDArray[Any]]:
-    """Both by name, [B, T] each; targets only where there are some.
-
-    Raises:
-        ArgumentError: they are not integers [B, T], or not of one shape.
-    """
-    if isinstance(inputs, Mapping):
-        if "inputs" not in inputs:
-            raise ArgumentError("a batch has inputs", got=", ".join(map(str, inputs)), expected="inputs, targets")
-        inputs, targets = inputs["inputs"], inputs.get("targets", targets)
-    elif targets is None and isinstance(inputs, tuple | list) and len(inputs) == 2 and _depth(inputs[0]) == 2:
-        inputs, targets = inputs
-    named = {"inputs": _ids("inputs", inputs)} | ({} if targets is None else {"targets": _ids("targets", targets)})
-    for name, ids in named.items():
-        if ids.ndim != 2:
-            raise ArgumentError(f"{name} must be integers [B, T]", got=f"shape {list(ids.shape)}")
-        if ids.shape != named["inputs"].shape:
-            raise ArgumentError(
-                "targets must have the shape of inputs",
-                got=f"inputs {list(named['inputs'].shape)}, targets {list(ids.shape)}",
-            )
-    return named
-
-
-def _depth(values: Any) -> int:
-    """The dimensions of an array or of nested lists."""
-    if hasattr(values, "ndim"):
-        return int(values.ndim)
-    return 1 + (_depth(values[0]) if values else 0) if isinstance(values, tuple | list) else 0
-
-
-def _beginning(values: Any) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-    """The shape of vectors, and the numbers of the first of them: [n, D], as many as a picture shows.
-
-    Raises:
-        ArgumentError: they are not numbers [D], [T, D] or [B, T, D].
-    """
-    problem = "a heat map is of vectors [T, D] or [B, T, D]"
-    try:
-        array = values.detach() if hasattr(values, "detach") else np.asarray(values)
-    except ValueError:
-        raise ArgumentError(problem, got="rows of uneven lengths") from None
-    shape = tuple(array.shape)
-    if len(shape) not in (1, 2, 3) or "complex" in str(array.dtype):
-        raise ArgumentError(problem, got=f"{array.dtype}, shape {list(shape)}")
-    if len(shape) == 2:
-        array = array[:DRAWN_ROWS]
-    elif len(shape) == 3:
-        array = array[: 1 + DRAWN_ROWS // max(1, shape[1]), :DRAWN_ROWS]
-    array = array[..., :DRAWN_COLUMNS]
-    try:
-        first = np.array(array.cpu().double().numpy() if hasattr(array, "cpu") else array, np.float64)  # a copy
-    except (TypeError, ValueError):
-        raise ArgumentError(problem, got=f"{array.dtype}, not numbers") from None
-    return shape, first.reshape(math.prod(first.shape[:-1]), first.shape[-1])[:DRAWN_ROWS]
-
-
-def _told(values: NDArray[np.float64]) -> tuple[float, str]:
-    """Where colours are full, three standard deviations or the largest value if that is less; and the statistics.
-
-    Both are of the finite numbers.
-    """
-    finite = values[np.isfinite(values)]
-    odd = f"{values.size - finite.size:,} not finite" if finite.size < values.size else ""
-    if not finite.size:
-        return 1.0, f": {odd or 'no numbers'}"
-    with np.errstate(all="ignore"):  # float64 is too narrow for the squares of the largest and the least
-        mean, spread, low, high = map(float, (finite.mean(), finite.std(), finite.min(), finite.max()))
-    largest = max(-low, high)
-    limit = min(largest, 3 * spread) or largest or 1.0
-    told = f": mean {mean:.3g}, standard deviation {spread:.3g}, from {low:.3g} to {high:.3g}"
-    return limit, told + (f", {odd}" if odd else "")
-
-
-def _visible(tokenizer: Any, id_: int) -> str:
-    """A token's text with nothing invisible in it; bytes that are no text, in hexadecimal."""
-    data: bytes = tokenizer.decode_bytes([id_])
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        return f"⟨{data.hex(' ')}⟩"
-    return "".join(_NAMES.get(c) or (c if c.isprintable() else f"⟨{ord(c):04x}⟩") for c in text)
-
-
-# ---------------------------------------------------------------- text
-
-
-def _flowing(chips: Sequence[Chip], width: int) -> list[list[Placed]]:
-    """Chips in lines of so many characters, a new one after each line end."""
-    lines: list[list[Placed]] = [[]]
-    place = 0
-    for chip in chips:
-        word, id_ = _shortened(chip[0], width), chip[1]
-        if lines[-1] and (place + token_span(word, id_) > width or "↵" in lines[-1][-1][1]):
-            lines.append([])
-            place = 0
-        lines[-1].append((place, word, id_))
-        place += token_span(word, id_) + 1
-    return lines
-
-
-def _side_by_side(
-    parts: Sequence[Sequence[Sequence[Chip]]], heads: Sequence[str], width: int
-) -> tuple[list[list[Placed]], list[int], int]:
-    """Grids of one shape beside each other in columns: their lines, where each grid starts, the columns that fit."""
-    gap = 3
-    room = (width - gap * (len(parts) - 1)) // len(parts)
-    cut = [[[(_shortened(word, min(room, CELL)), id_) for word, id_ in row] for row in part] for part in parts]
-    widths = [max(token_span(*chip) for chip in column) for column in zip(*itertools.chain(*cut), strict=True)]
-    places = list(itertools.accumulate((one + 1 for one in widths), initial=0))  # of each column, and the end
-    count = max(1, sum(end - 1 <= room for end in places[1:]))
-    each = max(len(heads[0]), places[min(count, len(widths))] - 1) + gap
-    starts = [each * i for i in range(len(parts))]
-    lines = [
-        [
-            (start + place, *chip)
-            for start, row in zip(starts, rows, strict=True)
-            for place, chip in zip(places, row[:count], strict=False)
-        ]
-        for rows in zip(*cut, strict=True)
-    ]
-    return lines, starts, count
-
-
-def _lines(rows: Sequence[Sequence[Placed]], *, chips: bool = True) -> Text:
-    """Tokens above their ids, each at its place; ids alone where they are all there is."""
-    made = []
-    for row in rows:
-        words, ids = Text(no_wrap=True), Text(style="dim", no_wrap=True)
-        for place, word, id_ in row:
-            words.pad_right(place - words.cell_len)
-            words.append(word, f"black on {token_colour(id_)}" if chips else "bold")
-            ids.pad_right(place - ids.cell_len)
-            ids.append(str(id_))
-        made += [words, ids] if chips and any(word != str(id_) for _, word, id_ in row) else [words]
-    return Text("\n", no_wrap=True).join(made)
-
-
-def _shortened(text: str, width: int) -> str:
-    """A text of so many characters of a terminal at most."""
-    return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)).rstrip() + "…"
-
-
-def _bar(share: float, width: int) -> str:
-    """A bar for 0…1, to an eighth of a character."""
-    eighths = round(8 * width * share)
-    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
-
-
-def _grain(share: float, width: int) -> str:
-    """A bar for a score below 0."""
-    return "▒" * round(width * share)
-
-
-# ---------------------------------------------------------------- HTML
-
-
-def _chip(word: str, id_: int) -> str:
-    below = f"<small style='display:block;font:0.7em monospace;color:#4e483e'>{id_}</small>" if word != str(id_) else ""
-    return (
-        f"<span title='id {id_}' style='background:{token_colour(id_)};color:#1c1a17;padding:1px 4px;"
-        f"margin:1px;border-radius:3px;white-space:pre;display:inline-block;line-height:1.25'>{html.escape(word)}"
-        f"{below}</span>"
-    )
-
-
-def _page(body: str, note: str) -> str:
-    return f"<div style='overflow-x:auto'>{body}<div style='opacity:0.75'>{html.escape(note)}</div></div>"
-
-
 def _facts(facts: dict[str, str], below: Display | None = None) -> Display:
     """Facts by name, and another display under them, whose picture is that of both."""
-    rows = "".join(
-        f"<tr><td style='text-align:left;opacity:0.75;padding-right:1.5em'>{html.escape(name)}</td>"
-        f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-        for name, value in facts.items()
-    )
 
     def text(width: int, colour: bool) -> RenderableType:
-        table = Table.grid(padding=(0, 2, 0, 0))
-        for name, value in facts.items():
-            table.add_row(Text(name, style="dim"), Text(value))
-        return Group(table, *([] if below is None else ["", below.text(width, colour)]))
+        return Group(_shown.facts_table(facts), *([] if below is None else ["", below.text(width, colour)]))
 
-    shown = Display(f"<table>{rows}</table>", text)
+    shown = Display(_shown.facts_html(facts), text)
     return shown if below is None else dataclasses.replace(below, html=shown.html + below.html, text=text)
-
-
-def _columns_svg(bins: Sequence[tuple[str, int]], told: str) -> str:
-    most = max((count for _, count in bins), default=0) or 1
-    columns = "".join(
-        f"<rect x='{46 * i + 2}' y='{102 - 66 * count / most:.1f}' width='42' height='{66 * count / most:.1f}' "
-        f"fill='{BLUE}'/><text x='{46 * i + 23}' y='114' text-anchor='middle'>{name}</text>"
-        f"<text x='{46 * i + 23}' y='{98 - 66 * count / most:.1f}' text-anchor='middle'>{count or ''}</text>"
-        for i, (name, count) in enumerate(bins)
-    )
-    return (
-        f"<svg width='{max(200, 46 * len(bins))}' height='134' style='font:10px monospace;fill:currentColor' "
-        f"role='img' aria-label='{html.escape(told)}'><text x='2' y='10'>documents</text>{columns}"
-        f"<text x='2' y='130'>tokens of a document, from</text></svg>"
-    )
-
-
-def _heat_svg(values: NDArray[np.float64], limit: float, told: str) -> str:
-    cells = "".join(
-        f"<rect x='{8 * column}' y='{8 * row}' width='8' height='8' fill='{_colour(float(value), limit)}'/>"
-        for (row, column), value in np.ndenumerate(values)
-    )
-    rows, columns = values.shape
-    return (
-        f"<svg width='{8 * columns}' height='{8 * rows}' shape-rendering='crispEdges' role='img' "
-        f"aria-label='heat map of {html.escape(told, quote=True)}'>{cells}</svg>"
-    )
-
-
-def _colour(value: float, limit: float) -> str:
-    """Blue at −limit, white at 0, rust at limit; grey for what is not finite."""
-    if not math.isfinite(value):
-        return GREY
-    place = (min(1.0, max(-1.0, value / limit)) + 1) * 2
-    low = min(int(place), 3)
-    red, green, blue = (STOPS[low] + (STOPS[low + 1] - STOPS[low]) * (place - low)).round().astype(int).tolist()
-    return f"#{red:02x}{green:02x}{blue:02x}"
-
-
-def _scale(values: NDArray[np.float64], limit: float) -> str:
-    """The colours in words; nothing where there are no numbers."""
-    finite = np.isfinite(values)
-    grey = "" if finite.all() else ", grey not finite"
-    return f"; blue −{limit:.2g}, white 0, rust +{limit:.2g}{grey}" if finite.any() else ""
