@@ -470,3 +470,15 @@ def test_no_display_is_wider_than_its_console(tokenizer, tmp_path, width):
         for options in ({}, {"color_system": "truecolor", "force_terminal": True}):
             lines = re.sub(r"\x1b\[[\d;]*m", "", written(shown, width, **options)).splitlines()
             assert max(cell_len(line) for line in lines) <= width
+
+
+def test_a_display_opens_no_tokenizer_that_is_not_at_hand(tmp_path, monkeypatch):
+    """One that would have to be downloaded, for a look at windows: ids are shown."""
+    from foreword.tokens import store as module
+
+    store = fw.prepare(["one two three four five"], tmp_path / "store")
+    assert "·two" in repr(display.windows(fw.WindowDataset(store, context_length=2)))
+    again = fw.TokenStore.open(tmp_path / "store")
+    again.manifest["tokenizer"]["name"] = "cl100k_base"
+    monkeypatch.setattr(module, "get_tokenizer", lambda name: pytest.fail(f"opened {name}"))
+    assert "·two" not in repr(display.windows(fw.WindowDataset(again, context_length=2)))

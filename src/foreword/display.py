@@ -201,13 +201,13 @@ def windows(data: Any, *, count: int = 6, tokenizer: Any = None) -> Display:
     Args:
         data: the dataset.
         count: windows shown, at most 16.
-        tokenizer: to show tokens as text; that of the dataset's store where it is None, and ids where there is none.
+        tokenizer: to show tokens as text; that of the dataset's store where it is None and at hand, else ids.
     """
     some = np.arange(max(0, min(count, len(data), SHOWN_ROWS)))
-    if tokenizer is None and data.source is not None:
+    if tokenizer is None and data.source is not None and _at_hand(data.source):
         try:
             tokenizer = data.source.tokenizer
-        except ForewordError:  # the store does not say, or it is not to be had here
+        except ForewordError:  # it is not the one that made the store
             tokenizer = None
     first = batch(data.gather(some), tokenizer=tokenizer)
     rows, places, starts, lengths = (each.tolist() for each in data.spans(some))
@@ -219,6 +219,11 @@ def windows(data: Any, *, count: int = 6, tokenizer: Any = None) -> Display:
         draw=lambda axes: _pictures.spans(axes, pieces, packed=packed),
         size=(8, 1.2 + 0.3 * max(2, len(some))),
     )
+
+
+def _at_hand(opened: Any) -> bool:
+    """Whether a store's tokenizer is open, or carried in the package; no display opens another's file, or downloads it."""
+    return "tokenizer" in vars(opened) or opened.manifest["tokenizer"].get("name") in ("gpt2", "r50k_base", "bytes")
 
 
 def loader(opened: Any) -> Display:

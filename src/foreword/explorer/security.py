@@ -119,8 +119,7 @@ class Guard:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._holding() as hold:
             body = await self._read(receive, hold)
-            messages, fault = await self._work(scope, b"".join(body), receive)
-            body.clear()
+            messages, fault = await self._work(scope, body, receive)
             start, answer = messages[0], b"".join(message.get("body", b"") for message in messages[1:])
             messages.clear()
             hold(len(answer))
@@ -157,10 +156,14 @@ class Guard:
         except TimeoutError:
             raise _RefusedError(problem(408, "the body took too long")) from None
 
-    async def _work(self, scope: Scope, body: bytes, receive: Receive) -> tuple[list[Message], Exception | None]:
-        """``_answer`` in its turn, which lasts as long as the work does, even where nobody waits for it any more."""
+    async def _work(self, scope: Scope, body: list[bytes], receive: Receive) -> tuple[list[Message], Exception | None]:
+        """``_answer`` in its turn, which lasts as long as the work does, even where nobody waits for it any more.
+
+        The pieces of the body are joined when the turn comes, and given up.
+        """
         await self._turns.acquire()
-        work = asyncio.create_task(self._answer(scope, body, receive))
+        work = asyncio.create_task(self._answer(scope, b"".join(body), receive))
+        body.clear()
 
         def done(work: asyncio.Task[tuple[list[Message], Exception | None]]) -> None:
             self._turns.release()
