@@ -25,7 +25,7 @@ from foreword.explorer import Settings, server
 IMAGES = Path(__file__).absolute().parent / "images"
 VIEWS = {"flow": "/", "words": "/words", "store": "/store#place=289&find=+statement"}
 SHOWN = {"flow-light", "words-dark", "store-light"}  # in the docs
-HOVER = {"flow": "#tokens [data-place='5']"}
+HOVER = {"flow": "#tokens [data-place='13']"}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 

@@ -222,7 +222,7 @@ def windows(data: Any, *, count: int = 6, tokenizer: Any = None) -> Display:
 
 
 def _at_hand(opened: Any) -> bool:
-    """Whether a store's tokenizer is open, or carried in the package; no display opens another's file, or downloads it."""
+    """Whether a store's tokenizer is open, or carried in the package; a display opens no other, nor downloads it."""
     return "tokenizer" in vars(opened) or opened.manifest["tokenizer"].get("name") in ("gpt2", "r50k_base", "bytes")
 
 

@@ -397,7 +397,7 @@ def test_a_token_stays_in_hand_until_escape(visit):
     page.click("#tokens [data-place='40']")
     until(page, "document.querySelector('#elsewhere').textContent.includes('is not in this batch')")
     page.click("#elsewhere button")
-    until(page, "document.querySelector('#which-batch').textContent === 'batch 6 of 7'")
+    until(page, "document.querySelector('#which-batch').textContent === 'batch 6 of 8'")
     until(page, "document.querySelector('#strip-sum-name').textContent.endsWith('[0, 0]')")
 
 

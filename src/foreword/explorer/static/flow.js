@@ -5,9 +5,9 @@ import { $, ask, brief, chosen, clamp, code, debounce, draw, enable, giveUp, hue
 import { HeatMap, array, legend } from "./heat.js";
 
 const OPENING =
-  "I HAD always thought Jack Gisburn rather a cheap genius--though a good fellow enough--so it was no great surprise " +
-  "to me to hear that, in the height of his glory, he had dropped his painting, married a rich widow, and established " +
-  "himself in a villa on the Riviera.";
+  "Every model begins with a text. Before the first block sees any of it, words have become tokens, tokens numbers, and " +
+  "numbers rows of a table--one row for what a token is, one for where it stands--so that all a transformer ever reads is " +
+  "their sum. The rows begin as noise; what they come to mean is learned.";
 const LONGEST = 100_000; // characters; the API refuses more
 const SHOWN = 600; // tokens drawn; all are used
 const DIM = 256;
