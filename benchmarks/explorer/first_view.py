@@ -1,6 +1,7 @@
 """Claim: seconds from asking for the Flow view to its tokens, and to all of it, on loopback, in a headless Chromium.
 
-The server has warmed up, as it does by itself; each round is a new browser context, with nothing cached.
+Of a server that has warmed up, as it does by itself, and of one that has just begun to listen; each round is a new
+browser context, with nothing cached.
 
     python benchmarks/explorer/first_view.py [--repeats 5] [--json]      needs foreword[e2e] and Chromium
 """
@@ -8,6 +9,7 @@ The server has warmed up, as it does by itself; each round is a new browser cont
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -33,7 +35,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
 
-        def view(until: str) -> float:
+        def view(until: str, url: str = url) -> float:
             context = browser.new_context(viewport={"width": 1280, "height": 900})
             page: Page = context.new_page()
             start = time.perf_counter()
@@ -43,11 +45,23 @@ def main() -> None:
             context.close()
             return seconds
 
+        def first(until: str) -> float:
+            """The same of a server that has only just begun to listen: it is still loading torch and the vectors."""
+            command = [sys.executable, "-m", "foreword", "explore", "--no-browser", "--port", "0"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+                line = next(line for line in process.stdout or () if "http://" in line)
+                try:
+                    return view(until, line.split()[3])
+                finally:
+                    process.terminate()
+
         result = race(
             "Flow view",
             [
                 Contender("all of it", lambda: view("html[data-ready]")),
                 Contender("its tokens", lambda: view("#tokens button")),
+                Contender("all of it, server just started", lambda: first("html[data-ready]")),
+                Contender("its tokens, server just started", lambda: first("#tokens button")),
             ],
             repeats=options.repeats,
         )
