@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import http.client
 import json
+import logging
 import threading
 import time
 from urllib.parse import urlencode
@@ -49,6 +50,17 @@ class Client:
 
     def post(self, path, body, **rest):
         return self.ask("POST", f"/api/v1/{path}", body=body, **rest)
+
+
+@contextlib.contextmanager
+def log_of_the_server(caplog):
+    """Have ``caplog`` see what a running server logs: uvicorn keeps its log to itself."""
+    logger = logging.getLogger("uvicorn.error")
+    logger.addHandler(caplog.handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(caplog.handler)
 
 
 @contextlib.contextmanager

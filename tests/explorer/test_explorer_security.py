@@ -12,10 +12,9 @@ import threading
 import time
 
 import pytest
-from explorer_client import VECTORS, serving
+from explorer_client import VECTORS, log_of_the_server, serving
 
 import foreword as fw
-from foreword.errors import UnknownNameError
 from foreword.explorer import Limits, Settings
 from foreword.explorer.security import POLICY, host_name
 
@@ -408,7 +407,7 @@ def test_who_reads_nothing_is_hung_up_on(caplog):
     """More such clients than there may be connections; in a moment the server serves again."""
     limits = Limits(connections=4, request_seconds=4, head_seconds=0.5)
     bad_hosts = b"GET / HTTP/1.1\r\nHost: evil\r\n\r\n" * 6
-    with serving(Settings(limits=limits)) as client, contextlib.ExitStack() as held:
+    with serving(Settings(limits=limits)) as client, log_of_the_server(caplog), contextlib.ExitStack() as held:
         while client.post("embed", EMBED, headers=JSON).status != 200:  # torch is being loaded
             time.sleep(0.1)
         for request in (bad_hosts, *[_post("embed", EMBED)] * 7):
@@ -434,7 +433,7 @@ def test_a_refusal_is_seen_by_who_is_still_sending(client):
     assert client.post("tokenize", body[:900_000], headers={**JSON, "Host": "evil.example"}).status == 421
 
 
-def test_work_that_nobody_waits_for_keeps_its_turn(monkeypatch):
+def test_work_that_nobody_waits_for_keeps_its_turn(monkeypatch, caplog):
     """A request that took too long is told so; its thread still works, and no other takes its place meanwhile."""
     from foreword.explorer.library import Library
 
@@ -443,10 +442,10 @@ def test_work_that_nobody_waits_for_keeps_its_turn(monkeypatch):
     def slow(self, name):
         begun.release()
         end.wait(30)
-        raise UnknownNameError("slow")
+        raise RuntimeError("slow")
 
     monkeypatch.setattr(Library, "tokenizer", slow)
-    with serving(Settings(limits=Limits(working=1, request_seconds=0.5))) as client:
+    with serving(Settings(limits=Limits(working=1, request_seconds=0.5))) as client, log_of_the_server(caplog):
         assert client.post("tokenize", {"text": "a"}).status == 503
         assert client.post("tokenize", {"text": "a"}).status == 503
         assert begun.acquire(timeout=5)
@@ -455,6 +454,7 @@ def test_work_that_nobody_waits_for_keeps_its_turn(monkeypatch):
         deadline = time.monotonic() + 10
         while client.get("health").status != 200:
             assert time.monotonic() < deadline
+        assert "slow" in caplog.text  # a fault is told in the log, though nobody waits for the answer
 
 
 def test_a_token_is_asked_for_and_becomes_a_cookie():
@@ -514,10 +514,11 @@ def test_an_unexpected_error_tells_nothing_but_that(monkeypatch, caplog):
         raise RuntimeError("a secret")
 
     monkeypatch.setattr(Library, "words", broken)
-    with serving(Settings()) as client:
+    with serving(Settings()) as client, log_of_the_server(caplog):
         answer = client.get(f"vectors/{VECTORS}/similar", query={"key": "king"})
         assert answer.status == 500
         assert b"secret" not in answer.body
+        assert "a secret" in caplog.text  # the traceback is in the server's log, and only there
         assert answer.headers["content-security-policy"] == POLICY
 
 

@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import parse_qsl, urlencode
 
@@ -29,6 +30,8 @@ from foreword.explorer.problems import problem
 from foreword.explorer.settings import Settings
 
 __all__ = ["BUSY", "COOKIE", "HANG_UP", "POLICY", "Guard", "host_name"]
+
+logger = logging.getLogger("uvicorn.error")  # the server's own, which it has set up
 
 COOKIE = "foreword_token"
 POLICY = (
@@ -119,7 +122,7 @@ class Guard:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._holding() as hold:
             body = await self._read(receive, hold)
-            messages, fault = await self._work(scope, body, receive)
+            messages = await self._work(scope, body, receive)
             start, answer = messages[0], b"".join(message.get("body", b"") for message in messages[1:])
             messages.clear()
             hold(len(answer))
@@ -127,8 +130,6 @@ class Guard:
             for at in range(0, max(1, len(answer)), _PIECE):  # each waits until the client has taken those before
                 more = at + _PIECE < len(answer)
                 await send({"type": "http.response.body", "body": answer[at : at + _PIECE], "more_body": more})
-        if fault is not None:
-            raise fault
 
     async def _read(self, receive: Receive, hold: Callable[[int], None]) -> list[bytes]:
         """The body, in pieces.
@@ -156,7 +157,7 @@ class Guard:
         except TimeoutError:
             raise _RefusedError(problem(408, "the body took too long")) from None
 
-    async def _work(self, scope: Scope, body: list[bytes], receive: Receive) -> tuple[list[Message], Exception | None]:
+    async def _work(self, scope: Scope, body: list[bytes], receive: Receive) -> list[Message]:
         """``_answer`` in its turn, which lasts as long as the work does, even where nobody waits for it any more.
 
         The pieces of the body are joined when the turn comes, and given up.
@@ -164,17 +165,11 @@ class Guard:
         await self._turns.acquire()
         work = asyncio.create_task(self._answer(scope, b"".join(body), receive))
         body.clear()
-
-        def done(work: asyncio.Task[tuple[list[Message], Exception | None]]) -> None:
-            self._turns.release()
-            if not work.cancelled():
-                work.exception()  # seen, where nobody waits
-
-        work.add_done_callback(done)
+        work.add_done_callback(lambda _: self._turns.release())
         return await asyncio.shield(work)
 
-    async def _answer(self, scope: Scope, body: bytes, receive: Receive) -> tuple[list[Message], Exception | None]:
-        """The application's whole answer; and its fault, where it answered one, for the server's log."""
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive) -> list[Message]:
+        """The application's whole answer. A fault of ours that it answered stands in the log, whoever waits for it."""
         messages: list[Message] = []
         read = False
 
@@ -190,11 +185,11 @@ class Guard:
 
         try:
             await self._app(scope, replay, collect)
-        except Exception as fault:
+        except Exception:
             if not messages:
                 raise
-            return messages, fault
-        return messages, None
+            logger.exception("an unexpected error, answered %s", messages[0]["status"])
+        return messages
 
     @contextlib.contextmanager
     def _holding(self) -> Iterator[Callable[[int], None]]:

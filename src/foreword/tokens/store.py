@@ -236,7 +236,9 @@ class TokenStore:
         wanted = np.asarray(ids)
         if wanted.ndim != 1 or not len(wanted) or wanted.dtype.kind not in "ui":
             raise ArgumentError(
-                "a token sequence to find is integers [n]", got=f"{wanted.dtype}, shape {list(wanted.shape)}"
+                "a token sequence to find is integers [n]",
+                got="none" if not wanted.size else f"{wanted.dtype}, shape {list(wanted.shape)}",
+                expected="token ids, at least one: store.tokenizer.encode(text)",
             )
         if start < 0 or (stop is not None and stop < 0):
             raise ArgumentError("a place in a store is not negative", got=f"start={start}, stop={stop}")
