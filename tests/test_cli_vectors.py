@@ -14,7 +14,7 @@ import foreword as fw
 from faulty_server import running
 from foreword.cli import app
 from foreword.errors import FileError, ForewordError, FormatError, UnknownKeyError
-from foreword.vectors import catalogue
+from foreword.vectors.sources import catalogue
 
 TEXT = b"4 2\nking 1 0.1\nqueen 0.9 0.4\nman 0.2 1\nwoman 0.1 1\n"
 

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 import foreword as fw
-from foreword import _pictures, display
+from foreword.display import display, drawings
 from foreword.errors import ArgumentError, MissingPackageError
 
 
@@ -182,7 +182,7 @@ def test_what_is_not_finite_is_grey_and_counted(odd):
         warnings.simplefilter("error")
         shown = display.embedding(values)
         cells = [one.get("fill") for one in parsed(shown).iter("rect")]
-        assert cells[10] == _pictures.GREY not in plain
+        assert cells[10] == drawings.GREY not in plain
         for form in (shown._repr_html_(), repr(shown), shown.plot().axes[0].get_title()):
             assert "1 not finite" in form
         assert abs(shown.plot().axes[0].images[0].norm.vmax - whole.plot().axes[0].images[0].norm.vmax) < 0.5

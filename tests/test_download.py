@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from faulty_server import change, cut, fail, manners, running, stall
-from foreword import _download
-from foreword._download import Patience, fetch
-from foreword._urls import mirrored
+from foreword._base import download as _download
+from foreword._base.download import Patience, fetch
+from foreword._base.urls import mirrored
 from foreword.errors import ArgumentError, DownloadError, FileError, MissingFileError
 
 DATA = bytes(range(256)) * 12_000  # 3 MB
@@ -335,7 +335,7 @@ def test_what_is_no_http_is_trouble(tmp_path):
 
 CHILD = """
     import sys
-    from foreword._download import Patience, fetch
+    from foreword._base.download import Patience, fetch
     fetch(sys.argv[1], sys.argv[2], checksum=sys.argv[3] or None, patience=Patience(silence=30, tries=2, pause=0.01))
     print("fetched", flush=True)
 """
@@ -429,7 +429,7 @@ def test_bytes_of_another_url_are_not_gone_on_from(server, tmp_path):
 def test_a_full_disk_is_one_clear_error_and_no_file(server, tmp_path):
     code = f"""
         import resource, signal
-        from foreword._download import fetch
+        from foreword._base.download import fetch
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
         try:

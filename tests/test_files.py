@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from foreword import _files
+from foreword._base import files as _files
 from foreword.errors import FileError, MissingFileError, TextDecodeError
 
 
@@ -70,7 +70,7 @@ def test_a_folder_that_exists_is_not_overwritten(tmp_path):
 def test_kill_in_the_middle_of_a_write(tmp_path):
     code = f"""
         import sys, time
-        from foreword._files import atomic_write
+        from foreword._base.files import atomic_write
         with atomic_write({str(tmp_path / "file")!r}) as file:
             file.write(b"half")
             file.flush()
@@ -93,7 +93,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path):
     # A limit on file size stands in for a full disk: both fail in write(2).
     code = f"""
         import resource, signal
-        from foreword._files import atomic_write
+        from foreword._base.files import atomic_write
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:

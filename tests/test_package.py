@@ -14,10 +14,10 @@ SOURCE = Path(foreword.__file__).parent
 # What each part may import of Foreword; what all may import stands in BELOW. Imports point down only.
 BELOW = {
     "foreword.errors",
-    "foreword._files",
-    "foreword._progress",
+    "foreword._base.files",
+    "foreword._base.progress",
     "foreword.display",
-    "foreword._pictures",
+    "foreword.display.drawings",
     "foreword.__version__",
 }
 ROOMS = {"vectors", "tokens", "windows", "embeddings"}
@@ -26,13 +26,13 @@ ALLOWED = {
     "_progress": set(),
     "_files": {"foreword.errors"},
     "_urls": {"foreword.errors"},
-    "_download": {"foreword.errors", "foreword._files", "foreword._progress", "foreword._urls"},
-    "_pictures": {"foreword.errors", "foreword._files"},
-    "_shown": {"foreword.errors", "foreword._pictures"},
-    "display": {"foreword.errors", "foreword._pictures", "foreword._shown"},
-    "vectors": BELOW | {"foreword._download", "foreword._urls"},
+    "_download": {"foreword.errors", "foreword._base.files", "foreword._base.progress", "foreword._base.urls"},
+    "_pictures": {"foreword.errors", "foreword._base.files"},
+    "_shown": {"foreword.errors", "foreword.display.drawings"},
+    "display": {"foreword.errors", "foreword.display.drawings", "foreword.display.forms"},
+    "vectors": BELOW | {"foreword._base.download", "foreword._base.urls"},
     "tokens": BELOW,
-    "windows": BELOW | {"foreword.tokens.store"},
+    "windows": BELOW | {"foreword.tokens.store.store"},
     "embeddings": BELOW,
 }
 HEAVY = {"torch", "numba", "pyarrow", "fastapi", "uvicorn", "matplotlib", "ray", "transformers"}
@@ -117,7 +117,7 @@ def test_heavy_libraries_are_imported_where_they_are_used(path):
         "foreword.vectors",
         "foreword.tokens",
         "foreword.windows",
-        "foreword.pipeline",
+        "foreword.recipes.dataloader",
         "foreword.downloader",
         "foreword.cli",
         "foreword.tour",

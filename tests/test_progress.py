@@ -5,8 +5,8 @@ import io
 import pytest
 import rich.console
 
-from foreword import _progress
-from foreword._progress import progress
+from foreword._base import progress as module
+from foreword._base.progress import progress
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def terminal(monkeypatch):
         return console(file=out, force_terminal=True, width=120, color_system=None)
 
     monkeypatch.setattr(rich.console, "Console", made)
-    monkeypatch.setattr(_progress, "QUIET_SECONDS", -1.0)
+    monkeypatch.setattr(module, "QUIET_SECONDS", -1.0)
     return out
 
 
@@ -30,14 +30,14 @@ def test_where_nobody_looks_nothing_is_shown(terminal):
 
 
 def test_where_somebody_looks_it_is_shown(terminal, monkeypatch):
-    monkeypatch.setattr(_progress.sys, "stderr", type("Terminal", (io.StringIO,), {"isatty": lambda _: True})())
+    monkeypatch.setattr(module.sys, "stderr", type("Terminal", (io.StringIO,), {"isatty": lambda _: True})())
     with progress("working", 10, unit="files") as bar:
         bar.advance(10)
     assert "10/10" in terminal.getvalue()
 
 
 def test_quick_work_is_quiet(terminal, monkeypatch):
-    monkeypatch.setattr(_progress, "QUIET_SECONDS", 60.0)
+    monkeypatch.setattr(module, "QUIET_SECONDS", 60.0)
     with progress("working", 10, shown=True) as bar:
         bar.advance(10)
     assert terminal.getvalue() == ""

@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from corpus.real_text import real_text
-from foreword.tokens.engines import parse_ranks
+from foreword.tokens.tokenizers.engines import parse_ranks
 from runner import Contender, arguments, fresh_process, race, report
 
 PREAMBLE = """
@@ -33,7 +33,7 @@ import numpy as np
 def tiktoken_gpt2():
     import tiktoken
     from tiktoken.load import load_tiktoken_bpe
-    from foreword.tokens.engines import GPT2_PATTERN
+    from foreword.tokens.tokenizers.engines import GPT2_PATTERN
     ranks = load_tiktoken_bpe(ranks_file)
     special = {"<|endoftext|>": 50256}
     return tiktoken.Encoding("gpt2", pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens=special)

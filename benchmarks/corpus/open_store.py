@@ -15,7 +15,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from foreword.tokens import get_tokenizer
-from foreword.tokens.writer import write_manifest
+from foreword.tokens.store.writer import write_manifest
 from runner import Contender, arguments, fresh_process, race, report
 
 CODE = """

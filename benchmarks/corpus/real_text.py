@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from foreword._files import atomic_folder, cache_folder
+from foreword._base.files import atomic_folder, cache_folder
 
 PACKAGES = ["python3.11-doc", "postgresql-doc-15"]
 SUFFIXES = {".txt", ".html", ".rst", ".md"}

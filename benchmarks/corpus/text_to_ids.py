@@ -19,7 +19,7 @@ import tiktoken
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from corpus.real_text import real_text
-from foreword.tokens.engines import GPT2_PATTERN, make_engine, parse_ranks
+from foreword.tokens.tokenizers.engines import GPT2_PATTERN, make_engine, parse_ranks
 from runner import Contender, arguments, race, report
 
 

@@ -26,7 +26,7 @@ DARK = {"ground": "#14171b", "faint": "#98a1ab", "grid": "#2a2f36"}
 SIZES = [10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000]
 CODE = """
 import json, statistics, sys, time
-from foreword.vectors import kernels
+from foreword.vectors.search import kernels
 from foreword.vectors.keyed_vectors import KeyedVectors
 from foreword.vectors.loading import load
 times = [time.perf_counter()]

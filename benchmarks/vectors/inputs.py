@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._files import atomic_write, cache_folder
+from foreword._base.files import atomic_write, cache_folder
 
 _AT_ONCE = 10_000
 

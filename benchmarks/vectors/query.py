@@ -24,7 +24,7 @@ QUERIES, BATCH = 64, 64
 
 def warmed(wv, words) -> None:
     """Ask until the kernels have loaded (a minute at most)."""
-    from foreword.vectors import kernels
+    from foreword.vectors.search import kernels
 
     end = time.perf_counter() + 60
     while kernels.ready() is None and time.perf_counter() < end and os.environ.get("FOREWORD_KERNELS") != "0":

@@ -28,7 +28,7 @@ _HOME = {
     "Tokenizer": "foreword.tokens",
     "WindowDataset": "foreword.windows",
     "WindowLoader": "foreword.windows",
-    "create_dataloader": "foreword.pipeline",
+    "create_dataloader": "foreword.recipes.dataloader",
     "downloader": "foreword.downloader",
     "errors": "foreword.errors",
     "get_tokenizer": "foreword.tokens",
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from foreword import downloader, errors
     from foreword.embeddings import InputEmbedding
     from foreword.errors import ForewordError
-    from foreword.pipeline import create_dataloader
+    from foreword.recipes.dataloader import create_dataloader
     from foreword.tokens import Tokenizer, TokenStore, get_tokenizer, prepare
     from foreword.vectors import KeyedVectors, load
     from foreword.windows import WindowDataset, WindowLoader

@@ -13,7 +13,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from foreword.vectors import catalogue
+from foreword.vectors.sources import catalogue
 
 if TYPE_CHECKING:
     from foreword.vectors.keyed_vectors import KeyedVectors
@@ -39,7 +39,7 @@ def load(name: str, return_path: bool = False) -> KeyedVectors | str:
 
         return load_vectors(name if "://" in name else catalogue.find(name).name)
     if "://" in name:
-        from foreword.vectors.remote import obtain
+        from foreword.vectors.sources.remote import obtain
 
         return os.fspath(obtain(name))
     return os.fspath(catalogue.local_file(catalogue.find(name)).path)

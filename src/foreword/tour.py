@@ -131,7 +131,7 @@ def take_tour(*, text: Path | None = None, vectors: str = "glove-wiki-gigaword-5
             else 'text = "\\n".join(pydoc_data.topics.topics.values())'
         )
         if text:
-            from foreword._files import read_text
+            from foreword._base.files import read_text
 
             read_text(text)  # for its errors, which say more than those of the line above
         yield step(

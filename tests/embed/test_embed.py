@@ -13,8 +13,9 @@ import torch
 
 import foreword as fw
 from foreword import errors
-from foreword.embed import embed, work
-from foreword.embed.encoders import WordEncoder
+from foreword.recipes import corpus_embeddings as work
+from foreword.recipes import embed
+from foreword.recipes.encoders import WordEncoder
 
 WORDS = ["the", "king", "does", "n't", "it", "'s", ".", "Paris", "état"]
 

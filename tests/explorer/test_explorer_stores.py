@@ -19,8 +19,8 @@ import foreword as fw
 from foreword.explorer import Settings
 from foreword.explorer.api import stores as stores_api
 from foreword.explorer.library import Library
-from foreword.tokens import store as store_module
-from foreword.tokens.store import seal
+from foreword.tokens.store import store as store_module
+from foreword.tokens.store.store import seal
 
 
 @pytest.fixture
@@ -303,7 +303,7 @@ def test_a_manifest_opens_no_file_and_no_network(folder, served, name, monkeypat
         manifest["tokenizer"] |= {"name": name, "fingerprint": "0" * 64}
 
     rewrite(folder / "one", change)
-    import foreword.tokens.tokenizer as module
+    import foreword.tokens.tokenizers.tokenizer as module
 
     for way in ("_from_file", "_from_tiktoken"):
         monkeypatch.setattr(module, way, lambda *_: pytest.fail("opened"))

@@ -11,7 +11,7 @@ import hypothesis.strategies as st
 import pytest
 import tiktoken
 
-from foreword.tokens.engines import GPT2_PATTERN, parse_ranks
+from foreword.tokens.tokenizers.engines import GPT2_PATTERN, parse_ranks
 
 SPECIAL = "<|endoftext|>"
 

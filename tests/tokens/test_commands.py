@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from foreword.cli import app
 from foreword.errors import ArgumentError, ForewordError, MissingPackageError, StoreError
 from foreword.tokens import TokenStore, get_tokenizer, prepare
-from foreword.tokens.inspection import inspect
-from foreword.tokens.train import train_tokenizer
+from foreword.tokens.store.inspection import inspect
+from foreword.tokens.tokenizers.train import train_tokenizer
 
 from .conftest import real_text
 

@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foreword.errors import ArgumentError, FileError, FormatError, MissingFileError, TextDecodeError
-from foreword.tokens import corpus as corpora
-from foreword.tokens import documents as documents_module
 from foreword.tokens import get_tokenizer
-from foreword.tokens.corpus import open_corpus
-from foreword.tokens.documents import Reader, Reading, _last_cut
+from foreword.tokens.preparing import corpus as corpora
+from foreword.tokens.preparing import documents as documents_module
+from foreword.tokens.preparing.corpus import open_corpus
+from foreword.tokens.preparing.documents import Reader, Reading, _last_cut
 
 from .conftest import odd_strings, real_text
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 
 from foreword.errors import FormatError, SpecialTokenError, TokenIdError, UnknownNameError
 from foreword.tokens import get_tokenizer
-from foreword.tokens.engines import _Gigatoken, _Tiktoken, parse_ranks
+from foreword.tokens.tokenizers.engines import _Gigatoken, _Tiktoken, parse_ranks
 
 from .conftest import SPECIAL, gpt2_oracle, gpt2_ranks, odd_strings, real_text
 

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 
 from foreword.errors import ArgumentError, FileError, FormatError, StoreError, TextDecodeError
 from foreword.tokens import TokenStore, get_tokenizer, prepare
-from foreword.tokens import blocks as blocks_module
-from foreword.tokens import documents as documents_module
-from foreword.tokens import journal as journal_module
-from foreword.tokens import run as run_module
-from foreword.tokens.digests import RUN, Seen, SplitRule, digest
+from foreword.tokens.preparing import blocks as blocks_module
+from foreword.tokens.preparing import documents as documents_module
+from foreword.tokens.preparing import journal as journal_module
+from foreword.tokens.preparing import run as run_module
+from foreword.tokens.preparing.digests import RUN, Seen, SplitRule, digest
 
 from .conftest import SPECIAL, odd_strings, real_text
 
@@ -162,7 +162,7 @@ def test_deduplicate(tmp_path: Path) -> None:
 
 
 def test_seen_against_a_set(monkeypatch) -> None:
-    from foreword.tokens import digests
+    from foreword.tokens.preparing import digests
 
     monkeypatch.setattr(digests, "RUN", 50)
     seen, plain, rng = Seen(), set(), random.Random(1)
@@ -335,7 +335,7 @@ def test_resume_refuses_another_plan_and_a_changed_corpus(tmp_path: Path, monkey
 
 def interrupt(tmp_path: Path, monkeypatch, *, after: int, **options) -> None:
     """Prepare tmp_path/corpus until the writer has been given so many blocks."""
-    from foreword.tokens.writer import StoreWriter
+    from foreword.tokens.store.writer import StoreWriter
 
     plain, left = StoreWriter.append, [after]
 
@@ -410,7 +410,8 @@ def test_killed_between_the_manifest_and_the_end(tmp_path: Path, monkeypatch, sp
 
 VICTIM = """
 import sys
-from foreword.tokens import prepare, run
+from foreword.tokens import prepare
+from foreword.tokens.preparing import run
 run.CHECKPOINT_SECONDS = 0.02
 prepare(sys.argv[1], sys.argv[2], shard_tokens=100_000, workers=int(sys.argv[3]), documents="blank-line")
 """

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from foreword.errors import ArgumentError, FileError, ForewordError, MissingFileError, StoreError
 from foreword.tokens import TokenStore, get_tokenizer, prepare
-from foreword.tokens.formats import FORMATS, export
+from foreword.tokens.store.formats import FORMATS, export
 
 from .conftest import real_text
 
@@ -47,7 +47,7 @@ def test_find_is_a_plain_search(data, tmp_path_factory) -> None:
     start, stop = data.draw(st.integers(0, len(tokens) + 2)), data.draw(st.none() | st.integers(0, len(tokens) + 2))
     naive = [i for i in range(len(tokens) - len(wanted) + 1) if tokens[i : i + len(wanted)] == wanted]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("foreword.tokens.store._SLICE", data.draw(st.integers(1, 9)))
+        patch.setattr("foreword.tokens.store.store._SLICE", data.draw(st.integers(1, 9)))
         found = list(store.find(wanted, start=start, stop=stop))
     assert found == [i for i in naive if start <= i and (stop is None or i < stop)]
 
@@ -60,8 +60,8 @@ def test_find_of_common_and_of_rare_ids_is_a_plain_search(tmp_path: Path) -> Non
     )
     store = prepare([text], tmp_path / "store", tokenizer="bytes", shard_tokens=1 << 20)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("foreword.tokens.store._SLICE", 700)
-        patch.setattr("foreword.tokens.store._PIECE", 7)
+        patch.setattr("foreword.tokens.store.store._SLICE", 700)
+        patch.setattr("foreword.tokens.store.store._PIECE", 7)
         for at, length in zip(rng.integers(0, len(text) - 400, 60), [1, 2, 3, 5, 20, 300] * 10, strict=True):
             wanted = text[at : at + length]
             naive = [i for i in range(len(text)) if text.startswith(wanted, i)]
@@ -134,7 +134,7 @@ def test_files_missing_cut_and_too_long(copy: Path, kind: str) -> None:
 
 
 def test_manifests_that_lie(copy: Path) -> None:
-    from foreword.tokens.store import seal
+    from foreword.tokens.store.store import seal
 
     manifest = json.loads((copy / "manifest.json").read_bytes())
     del manifest["checksum"]
@@ -235,8 +235,8 @@ def test_export_and_open(exported) -> None:
 
 
 def test_exports_of_a_large_vocabulary(tmp_path: Path) -> None:
-    from foreword.tokens.engines import PATTERNS, format_ranks
-    from foreword.tokens.tokenizer import RankTokenizer
+    from foreword.tokens.tokenizers.engines import PATTERNS, format_ranks
+    from foreword.tokens.tokenizers.tokenizer import RankTokenizer
 
     ranks = {bytes([i]): i for i in range(256)}
     large = RankTokenizer("large", format_ranks(ranks), PATTERNS["gpt2"], {"<|endoftext|>": 100_000})

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 
 from foreword.errors import ArgumentError, FileError, FormatError, MissingPackageError, SpecialTokenError, StoreError
 from foreword.tokens import TokenStore, get_tokenizer, prepare
-from foreword.tokens.engines import PATTERNS, _Gigatoken, _Tiktoken, format_ranks, parse_ranks
-from foreword.tokens.tokenizer import RankTokenizer
+from foreword.tokens.tokenizers.engines import PATTERNS, _Gigatoken, _Tiktoken, format_ranks, parse_ranks
+from foreword.tokens.tokenizers.tokenizer import RankTokenizer
 
 from .conftest import SPECIAL, gpt2_oracle, gpt2_ranks, odd_strings, real_text
 
@@ -155,7 +155,7 @@ def gpt2_json(tmp_path: Path) -> Path:
     """GPT-2 as a tokenizer.json, made from our own ranks by the library itself."""
     tokenizers = pytest.importorskip("tokenizers")
     ranks = parse_ranks(gpt2_ranks(), where="gpt2")
-    from foreword.tokens.foreign import _BYTE_OF_LETTER
+    from foreword.tokens.tokenizers.foreign import _BYTE_OF_LETTER
 
     letter = {byte: letter for letter, byte in _BYTE_OF_LETTER.items()}
 
@@ -336,7 +336,7 @@ def test_the_gil_is_released() -> None:
 
 
 def test_an_engine_that_has_grown_is_renewed(monkeypatch) -> None:
-    from foreword.tokens import engines
+    from foreword.tokens.tokenizers import engines
 
     engine = _Gigatoken(gpt2_ranks())
     built = []

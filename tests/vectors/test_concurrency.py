@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from foreword import KeyedVectors
-from foreword.vectors import _threads, kernels
+from foreword._base import threads
+from foreword.vectors.search import kernels
 
 N, D = 20_000, 64
 
@@ -28,7 +29,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _small_work_is_shared(monkeypatch):
-    monkeypatch.setattr("foreword.vectors.search._SMALL", 0)  # so that threads take part
+    monkeypatch.setattr("foreword.vectors.search.index._SMALL", 0)  # so that threads take part
 
 
 def ask(wv, i):
@@ -87,7 +88,7 @@ def test_forked_children_search(folder):
     """The pool's threads don't survive a fork: a child makes its own."""
     wv = KeyedVectors.load(folder)
     wanted = ask(wv, 3)
-    assert _threads._waiting is not None
+    assert threads._waiting is not None
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     children = [context.Process(target=_in_child, args=(wv, 3, queue)) for _ in range(3)]
@@ -122,7 +123,7 @@ def test_fresh_processes_answer_alike(folder, setting):
 LEAVING = """
 import sys
 from foreword import KeyedVectors
-from foreword.vectors import kernels
+from foreword.vectors.search import kernels
 wv = KeyedVectors.load(sys.argv[1])
 kernels.hasten()
 print(len(wv.most_similar("w3")))
@@ -140,7 +141,7 @@ def test_a_process_that_leaves_while_kernels_load_leaves_well(folder, tmp_path):
 
 NO_CACHE = """
 import sys
-from foreword.vectors import kernels
+from foreword.vectors.search import kernels
 import numba.core.caching as caching
 caching.CacheImpl._locator_classes = []
 compiled = kernels.load()
@@ -173,12 +174,12 @@ def test_serial_blas_is_undone_when_the_last_leaves():
         return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
 
     before = limits()
-    with _threads.serial_blas():
+    with threads.serial_blas():
         assert set(limits()) <= {1}
         with ThreadPoolExecutor(8) as pool:
 
             def enter(_):
-                with _threads.serial_blas():
+                with threads.serial_blas():
                     return limits()
 
             assert all(set(found) <= {1} for found in pool.map(enter, range(50)))

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from foreword import KeyedVectors
 from foreword.errors import ArgumentError, FileError, FormatError, StoreError, UnknownKeyError
-from foreword.vectors.search import cosines, unit_query
+from foreword.vectors.search.index import cosines, unit_query
 from foreword.vectors.spelling import nearest_spellings
-from foreword.vectors.store import VectorStore
+from foreword.vectors.store.store import VectorStore
 
 WORDS = ["king", "queen", "man", "woman", "throne", "apple", "pear", "the"]
 

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from foreword._base import threads as pool
 from foreword.errors import ArgumentError
-from foreword.vectors import _threads, kernels, search
-from foreword.vectors.codes import quantise, quantise_query, row_norms
-from foreword.vectors.search import Index, cosines, unit_query
+from foreword.vectors.search import index as search
+from foreword.vectors.search import kernels
+from foreword.vectors.search.codes import quantise, quantise_query, row_norms
+from foreword.vectors.search.index import Index, cosines, unit_query
 
 
 def reference(rows, query, k, admitted):
@@ -201,10 +203,10 @@ def test_ties_go_to_the_lower_row_at_any_thread_count(monkeypatch, scans):
     expected = np.flatnonzero((rows == rows[7]).all(axis=1))[:60]
     for threads in (1, 2, 3, 7):
         monkeypatch.setenv("FOREWORD_THREADS", str(threads))
-        _threads._forget()
+        pool._forget()
         hits = Index(rows, made.norms, made).nearest(query, 60)
         assert np.array_equal(hits.rows, expected)
-    _threads._forget()
+    pool._forget()
 
 
 def test_scores_do_not_depend_on_the_company_of_a_row():
@@ -259,7 +261,7 @@ def test_shares_cover_the_range(monkeypatch):
     for threads in (1, 2, 5):
         monkeypatch.setenv("FOREWORD_THREADS", str(threads))
         for start, stop in ((0, 0), (3, 4), (0, 7), (10, 100_003)):
-            parts = _threads.shares(start, stop)
+            parts = pool.shares(start, stop)
             assert (parts[0][0], parts[-1][1]) == (start, stop)
             assert all(a[1] == b[0] for a, b in itertools.pairwise(parts))
 
@@ -268,7 +270,7 @@ def test_shares_cover_the_range(monkeypatch):
 @given(st.lists(st.integers(0, 100), max_size=5), st.integers(0, 9))
 def test_split_covers_the_range(edges, pieces):
     start, stop = min(edges, default=0), max(edges, default=0)
-    parts = _threads.split(start, stop, pieces=pieces or None)
+    parts = pool.split(start, stop, pieces=pieces or None)
     assert parts[0][0] == start
     assert parts[-1][1] == stop
     assert all(a[1] == b[0] for a, b in itertools.pairwise(parts))
@@ -298,9 +300,9 @@ def test_batches_split_between_threads_are_the_same(monkeypatch):
     monkeypatch.setattr(search, "_SMALL", 0)
     monkeypatch.setattr(search, "_BLOCK", 1 << 11)
     monkeypatch.setenv("FOREWORD_THREADS", "3")
-    _threads._forget()
+    pool._forget()
     for chosen, answers in zip((None, among), wanted, strict=True):
         for got, answer in zip(index.nearest_batch(queries, 20, start=100, among=chosen), answers, strict=True):
             assert np.array_equal(got.rows, answer.rows)
             assert np.array_equal(got.scores, answer.scores)
-    _threads._forget()
+    pool._forget()

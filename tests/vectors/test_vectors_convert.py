@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from vectors_formats import read, store_of, text, word2vec_binary
 
 from foreword.errors import FileError, FormatError, StoreError
-from foreword.vectors import building, convert
-from foreword.vectors.codes import quantise
-from foreword.vectors.convert import cached_store
-from foreword.vectors.readers import Options
-from foreword.vectors.store import VectorStore
+from foreword.vectors.formats import Options
+from foreword.vectors.search.codes import quantise
+from foreword.vectors.sources import convert
+from foreword.vectors.sources.convert import cached_store
+from foreword.vectors.store import building
+from foreword.vectors.store.store import VectorStore
 
 FLOAT32 = np.dtype("float32")
 WORDS = [b"w%d" % i for i in range(40)]
@@ -223,8 +224,8 @@ LOAD = textwrap.dedent(
     """
     import sys, numpy as np
     from pathlib import Path
-    from foreword.vectors import convert
-    from foreword.vectors.readers import Options
+    from foreword.vectors.sources import convert
+    from foreword.vectors.formats import Options
     made = convert.convert
     def told(*args, **named):
         with open(sys.argv[2], "a") as file:
@@ -314,8 +315,8 @@ def test_reading_takes_memory_for_a_few_blocks_only(tmp_path):
     code = """
         import resource, sys, numpy as np
         from pathlib import Path
-        from foreword.vectors.convert import convert
-        from foreword.vectors.readers import Options
+        from foreword.vectors.sources import convert
+        from foreword.vectors.formats import Options
         def anonymous():
             with open("/proc/self/status") as file:
                 return next(int(line.split()[1]) for line in file if line.startswith("RssAnon")) << 10

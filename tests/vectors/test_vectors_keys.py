@@ -5,8 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreword.vectors import keys as module
-from foreword.vectors.keys import IndexToKey, KeyToIndex, ListedKeys, MappedKeys, decode, encode, hash_key, hash_keys
+from foreword.vectors.store import keys as module
+from foreword.vectors.store.keys import (
+    IndexToKey,
+    KeyToIndex,
+    ListedKeys,
+    MappedKeys,
+    decode,
+    encode,
+    hash_key,
+    hash_keys,
+)
 
 ANY_KEY = st.text(st.characters(exclude_categories=()), max_size=12) | st.text(max_size=200)
 

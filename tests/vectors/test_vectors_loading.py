@@ -8,8 +8,8 @@ import foreword
 import foreword.downloader as api
 from foreword.errors import ArgumentError, FileError, MissingFileError, StoreError, UnknownNameError
 from foreword.vectors import load
-from foreword.vectors.convert import cached_store
-from foreword.vectors.readers import Options
+from foreword.vectors.formats import Options
+from foreword.vectors.sources.convert import cached_store
 
 NAME = "glove-wiki-gigaword-50"
 WORDS = [b"w%d" % i for i in range(9)]

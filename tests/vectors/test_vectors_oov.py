@@ -15,7 +15,7 @@ from vectors_formats import fasttext, ngrams
 import foreword as fw
 from foreword.errors import ArgumentError, UnknownKeyError
 from foreword.vectors.oov import POLICIES, infer, spellings, without_accents
-from foreword.vectors.subwords import Subwords, fnv1a
+from foreword.vectors.store.subwords import Subwords, fnv1a
 
 UNSEEN = [
     "qwertyuiop",

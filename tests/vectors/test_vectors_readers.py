@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from vectors_formats import fasttext, native, ngrams, read, safetensors, store_of, text, word2vec_binary
 
 from foreword.errors import FileError, FormatError, MissingFileError, TextDecodeError
-from foreword.vectors.readers import word2vec
-from foreword.vectors.subwords import fnv1a, subword_rows
+from foreword.vectors.formats import word2vec
+from foreword.vectors.store.subwords import fnv1a, subword_rows
 
 RNG = np.random.default_rng(3)
 WORDS = [f"w{i}".encode() if i % 3 else f"wé{i}".encode() for i in range(50)]
@@ -171,7 +171,7 @@ def expected_rows(words, *, minn=2, maxn=4, bucket=37):
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_fasttext(tmp_path, monkeypatch, pack, old, compiled):
-    monkeypatch.setattr("foreword.vectors.subwords._COMPILED", 0 if compiled else 1 << 40)
+    monkeypatch.setattr("foreword.vectors.store.subwords._COMPILED", 0 if compiled else 1 << 40)
     words = [b"</s>", "日本語".encode(), *WORDS[2:]]
     store = store_of(put(tmp_path, pack(fasttext(words, COUNTS, MATRIX, old=old, **SUBWORDS))), tmp_path / "store")
     assert [key.encode() for key in store.keys] == words

@@ -17,8 +17,8 @@ import foreword as fw
 import foreword.downloader as api
 from faulty_server import cut, fail, running
 from foreword.errors import ArgumentError, DownloadError, FormatError, MissingFileError, UnknownNameError
-from foreword.vectors import catalogue, remote
-from foreword.vectors.readers import source
+from foreword.vectors.formats import source
+from foreword.vectors.sources import catalogue, remote
 
 TEXT = b"3 2\none 1 0\ntwo 0 1\nthree 1 1\n"
 NAME = "glove-twitter-25"
@@ -136,7 +136,7 @@ def test_eight_processes_fetch_and_convert_once(server, entry):
     code = f"""if True:
         import dataclasses, sys
         import foreword as fw
-        from foreword.vectors import catalogue
+        from foreword.vectors.sources import catalogue
         catalogue.CATALOGUE[{NAME!r}] = dataclasses.replace(
             catalogue.CATALOGUE[{NAME!r}], bytes={entry.bytes}, checksum={entry.checksum!r})
         print(len(fw.load({NAME!r})))

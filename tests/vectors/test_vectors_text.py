@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from vectors_formats import read, text
 
 from foreword.errors import FormatError, TextDecodeError
-from foreword.vectors.readers import text as module
-from foreword.vectors.readers.text import guess_dim, parse_line
+from foreword.vectors.formats import text as module
+from foreword.vectors.formats.text import guess_dim, parse_line
 
 WORDS = [b"the", "naïve".encode(), b". . .", b"2010", b"a\xc2\xa0b"]
 ROWS = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
@@ -105,7 +105,7 @@ def test_large_files_go_through_the_kernel_in_blocks(tmp_path, monkeypatch):
 
 def test_without_numba_python_reads_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_COMPILED", 0)
-    monkeypatch.setitem(__import__("sys").modules, "foreword.vectors.readers.text_kernel", None)
+    monkeypatch.setitem(__import__("sys").modules, "foreword.vectors.formats.text_kernel", None)
     assert module._compiled_parse() is module._parse
 
 
@@ -181,7 +181,7 @@ def test_compiling_loads_no_other_packages_extensions_of_numba():
         from importlib import metadata
         real, asked = metadata.entry_points, []
         metadata.entry_points = lambda **named: asked.append(1) or real(**named)
-        from foreword.vectors.readers.text_kernel import parse_lines
+        from foreword.vectors.formats.text_kernel import parse_lines
         ours = len(asked)
         import numba
         numba.njit("int64(int64)")(lambda x: x)

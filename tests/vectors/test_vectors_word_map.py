@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import foreword as fw
 from foreword.errors import ArgumentError, FileError, MissingPackageError, UnknownKeyError
 from foreword.vectors import word_map as maps
-from foreword.vectors.word_map import draw, pca, word_map
+from foreword.vectors.projection import draw, pca, word_map
 
 SIGNATURES = {".png": b"\x89PNG\r\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
 
@@ -124,7 +124,7 @@ def test_odd_words_are_drawn(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         draw(word_map(table(words), words[:2], near=words), tmp_path / "map.svg", title=" + ".join(words))
     assert (tmp_path / "map.svg").stat().st_size > 1000
-    assert {record.name for record in caplog.records} <= {"foreword._pictures"}
+    assert {record.name for record in caplog.records} <= {"foreword.display.drawings"}
 
 
 def test_words_without_a_direction_are_drawn(tmp_path):

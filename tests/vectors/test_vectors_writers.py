@@ -11,9 +11,9 @@ from vectors_formats import read, store_of, text
 
 from foreword import KeyedVectors
 from foreword.errors import ArgumentError, FileError
-from foreword.vectors.keys import encode
-from foreword.vectors.readers import Options, open_vectors
-from foreword.vectors.writers import write_npy, write_safetensors, write_word2vec
+from foreword.vectors.formats import Options, open_vectors
+from foreword.vectors.formats.writers import write_npy, write_safetensors, write_word2vec
+from foreword.vectors.store.keys import encode
 
 KEYS = ["the", "naïve", ". . .", "", "2010"]
 ROWS = np.random.default_rng(2).normal(size=(5, 4)).astype(np.float32)

@@ -8,9 +8,9 @@ import types
 
 import numpy as np
 
-from foreword.vectors.convert import convert
-from foreword.vectors.readers import Options, open_vectors
-from foreword.vectors.store import VectorStore
+from foreword.vectors.formats import Options, open_vectors
+from foreword.vectors.sources import convert
+from foreword.vectors.store.store import VectorStore
 
 MAGIC = 793712314
 

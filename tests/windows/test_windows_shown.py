@@ -63,7 +63,7 @@ def test_a_bar_for_an_epoch_tells_tokens_a_second(monkeypatch, capsys):
     assert [batch[0][0, 0].item() for batch in loader] == plain
     assert capsys.readouterr().err == ""  # no terminal, no bar
 
-    monkeypatch.setattr("foreword._progress.QUIET_SECONDS", -1)
+    monkeypatch.setattr("foreword._base.progress.QUIET_SECONDS", -1)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR", "1")

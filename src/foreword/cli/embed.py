@@ -38,7 +38,7 @@ def embed(
 
     Example: foreword embed reviews.txt reviews.safetensors --documents line --pool
     """
-    from foreword.embed import embed as run
+    from foreword.recipes import embed as run
 
     done = run(
         source,

@@ -66,7 +66,7 @@ def similar(
 
         display.neighbours(found, title=f"{title}, in {vectors}").plot(plot)
     if map_ is not None:
-        from foreword.vectors.word_map import draw, word_map
+        from foreword.vectors.projection import draw, word_map
 
         near = [word for word, _ in found]
         draw(word_map(table, words, minus=minus or [], near=near, method=method), map_, title=title, dark=dark)
@@ -78,7 +78,7 @@ def list_(as_json: AsJson = False) -> None:
 
     Example: foreword vectors list
     """
-    from foreword.vectors import catalogue
+    from foreword.vectors.sources import catalogue
 
     places = {}
     for name, entry in catalogue.CATALOGUE.items():
@@ -114,7 +114,8 @@ def info(name: Name, as_json: AsJson = False) -> None:
 
     Example: foreword vectors info word2vec-ruscorpora-300
     """
-    from foreword.vectors import catalogue, load
+    from foreword.vectors import load
+    from foreword.vectors.sources import catalogue
 
     facts: dict[str, Any]
     if name in catalogue.CATALOGUE:
@@ -165,7 +166,7 @@ def convert(
     """
     import shutil
 
-    from foreword._files import atomic_folder
+    from foreword._base.files import atomic_folder
     from foreword.vectors import load
 
     table = load(name, limit=limit, dtype=dtype, encoding=encoding, unicode_errors=unicode_errors)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from foreword._files import atomic_folder, explained, read_text
+from foreword._base.files import atomic_folder, explained, read_text
 from foreword.embeddings.positions import (
     AlibiBias,
     LearnedPositions,

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import foreword
-from foreword._files import explained
+from foreword._base.files import explained
 from foreword.errors import ForewordError, StoreError, UnknownNameError
 from foreword.explorer import geometry
 from foreword.explorer.settings import Settings
-from foreword.tokens.store import FileArray, TokenStore
-from foreword.vectors.word_map import pca
+from foreword.tokens.store.store import FileArray, TokenStore
+from foreword.vectors.projection import pca
 
 if TYPE_CHECKING:
     from foreword import KeyedVectors, Tokenizer

@@ -22,7 +22,7 @@ from urllib.parse import quote
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from foreword._files import explained
+from foreword._base.files import explained
 from foreword.errors import ForewordError
 from foreword.explorer.app import create_app
 from foreword.explorer.security import BUSY, HANG_UP, POLICY
@@ -202,6 +202,6 @@ def _warm(server: uvicorn.Server) -> None:
 
         for name in library.vectors:
             library.words(name).complete("a", 1)
-        from foreword.vectors import kernels
+        from foreword.vectors.search import kernels
 
         kernels.load()  # a server answers often enough for compiled search to pay

@@ -6,8 +6,8 @@ Read in this order: ``engines`` (byte-pair encoding of ordinary text), ``tokeniz
 Knows nothing of windows and torch.
 """
 
-from foreword.tokens.preparing import prepare
-from foreword.tokens.store import TokenStore
-from foreword.tokens.tokenizer import Tokenizer, get_tokenizer
+from foreword.tokens.preparing.prepare import prepare
+from foreword.tokens.store.store import TokenStore
+from foreword.tokens.tokenizers.tokenizer import Tokenizer, get_tokenizer
 
 __all__ = ["TokenStore", "Tokenizer", "get_tokenizer", "prepare"]

@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._files import read_text
+from foreword._base.files import read_text
 from foreword.errors import ArgumentError, FormatError
-from foreword.vectors import kernels
-from foreword.vectors.analogies import nearest_of_analogies
 from foreword.vectors.neighbours import Neighbours
 from foreword.vectors.oov import spellings
+from foreword.vectors.search import kernels
+from foreword.vectors.search.analogies import nearest_of_analogies
 from foreword.vectors.similarity import Similarities
 
 __all__ = ["Correlation", "Evaluation"]

@@ -11,7 +11,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from foreword._files import read_text
+from foreword._base.files import read_text
 from foreword.errors import FormatError
 from foreword.vectors.keyed_vectors import KeyedVectors
 

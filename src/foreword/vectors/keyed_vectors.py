@@ -21,10 +21,10 @@ from numpy.typing import DTypeLike, NDArray
 from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.editing import Editing
 from foreword.vectors.evaluation import Evaluation
-from foreword.vectors.keys import decode
+from foreword.vectors.store.keys import decode
 
 if TYPE_CHECKING:
-    from foreword.vectors.writers import Format
+    from foreword.vectors.formats.writers import Format
 
 __all__ = ["KeyedVectors"]
 
@@ -94,7 +94,7 @@ class KeyedVectors(Editing, Evaluation):
         options: dict[str, Any] = {"encoding": encoding, "unicode_errors": unicode_errors}
         table = cls._of(load(fname, limit=limit, dtype=datatype, binary=None if no_header else binary, **options))
         if fvocab is not None:
-            from foreword.vectors.saving import read_counts
+            from foreword.vectors.store.saving import read_counts
 
             told = read_counts(fvocab, encoding=encoding)
             table.expandos["count"] = np.fromiter((told.get(key, 0) for key in table.index_to_key), dtype=np.int64)
@@ -119,7 +119,7 @@ class KeyedVectors(Editing, Evaluation):
             FileError: the folder can't be written.
             ArgumentError: a key is not a string.
         """
-        from foreword.vectors.saving import save_store
+        from foreword.vectors.store.saving import save_store
 
         self.allocate_vecattrs()
         save_store(fname_or_handle, self._written_keys(), self._rows, self.expandos, self._subwords)
@@ -139,7 +139,7 @@ class KeyedVectors(Editing, Evaluation):
             FileError: the file can't be written.
             ArgumentError: the format can't hold a key, or there is no such format.
         """
-        from foreword.vectors.writers import write
+        from foreword.vectors.formats.writers import write
 
         return write(path, self._written_keys(), self._rows, format=format)
 
@@ -170,8 +170,8 @@ class KeyedVectors(Editing, Evaluation):
             FileError: the file can't be written.
             ArgumentError: counts are asked for and there are none.
         """
-        from foreword.vectors.saving import write_counts
-        from foreword.vectors.writers import write_word2vec
+        from foreword.vectors.formats.writers import write_word2vec
+        from foreword.vectors.store.saving import write_counts
 
         keys, order = self._written_keys(), np.arange(len(self))
         if sort_attr in self.expandos:
@@ -279,7 +279,7 @@ class KeyedVectors(Editing, Evaluation):
     def __setstate__(self, state: dict[str, Any]) -> None:
         path = state.get("_store")
         if path is not None:
-            from foreword.vectors.store import VectorStore
+            from foreword.vectors.store.store import VectorStore
 
             vars(self).update(vars(type(self)._from_store(VectorStore.open(path))))
             state = {name: value for name, value in state.items() if name != "_store"}
@@ -294,7 +294,7 @@ def _read_blocks(
     """The words and rows of a word2vec file, block by block."""
     from pathlib import Path
 
-    from foreword.vectors.readers import Options, open_vectors
+    from foreword.vectors.formats import Options, open_vectors
 
     options = Options(binary=binary, encoding=encoding, unicode_errors=unicode_errors)
     with open_vectors(Path(fname), options) as (_, reader):

@@ -17,12 +17,12 @@ from typing import Literal
 from numpy.typing import DTypeLike
 
 from foreword.errors import ArgumentError, MissingFileError
-from foreword.vectors import catalogue
-from foreword.vectors.convert import cached_store
+from foreword.vectors.formats import Options
+from foreword.vectors.formats.source import member_of
 from foreword.vectors.keyed_vectors import KeyedVectors
-from foreword.vectors.readers import Options
-from foreword.vectors.readers.source import member_of
-from foreword.vectors.store import VectorStore, is_store, vector_dtype
+from foreword.vectors.sources import catalogue
+from foreword.vectors.sources.convert import cached_store
+from foreword.vectors.store.store import VectorStore, is_store, vector_dtype
 
 __all__ = ["load"]
 
@@ -89,7 +89,7 @@ def load(
 def _store(name_or_path: str | os.PathLike[str], options: Options, dtype: DTypeLike | None) -> VectorStore:
     """The store of what is named, fetched and converted where it has to be."""
     if "://" in os.fspath(name_or_path):
-        from foreword.vectors.remote import obtain
+        from foreword.vectors.sources.remote import obtain
 
         name_or_path = obtain(os.fspath(name_or_path))
     path = Path(name_or_path).expanduser()

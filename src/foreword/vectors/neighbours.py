@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword.errors import ArgumentError
-from foreword.vectors.search import Hits, rising, unit_query
+from foreword.vectors.search.index import Hits, rising, unit_query
 from foreword.vectors.table import VectorTable, _checked_vector, is_key
 
 __all__ = ["Neighbours"]

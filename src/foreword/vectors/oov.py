@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword.errors import ArgumentError
-from foreword.vectors.subwords import Subwords
+from foreword.vectors.store.subwords import Subwords
 
 __all__ = ["POLICIES", "check_policy", "infer", "spellings"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword.errors import ArgumentError, MissingPackageError
-from foreword.vectors.search import cosines, unit_query
+from foreword.vectors.search.index import cosines, unit_query
 from foreword.vectors.table import VectorTable, _checked_vector, is_key
 
 __all__ = ["Similarities"]

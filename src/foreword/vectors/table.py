@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from foreword.errors import ArgumentError, UnknownKeyError
-from foreword.vectors.codes import quantise, row_norms
-from foreword.vectors.keys import IndexToKey, KeyToIndex
 from foreword.vectors.oov import check_policy, infer, spellings
-from foreword.vectors.search import Index, unit_query
+from foreword.vectors.search.codes import quantise, row_norms
+from foreword.vectors.search.index import Index, unit_query
 from foreword.vectors.spelling import nearest_spellings
+from foreword.vectors.store.keys import IndexToKey, KeyToIndex
 
 if TYPE_CHECKING:
-    from foreword.vectors.store import VectorStore
-    from foreword.vectors.subwords import Subwords
+    from foreword.vectors.store.store import VectorStore
+    from foreword.vectors.store.subwords import Subwords
 
 __all__ = ["Key", "Vector", "VectorTable", "is_key"]
 
@@ -89,7 +89,7 @@ class VectorTable:
         table.next_index = n
         table.expandos = {} if store.counts is None else {"count": store.counts}
         if store.path is not None and (store.path / ATTRIBUTES).exists():
-            from foreword.vectors.saving import read_attributes
+            from foreword.vectors.store.saving import read_attributes
 
             table.expandos |= read_attributes(store.path / ATTRIBUTES)
         table._hold(store.vectors)

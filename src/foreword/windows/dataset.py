@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foreword.errors import ArgumentError, TooShortError
-from foreword.tokens.store import TokenStore
+from foreword.tokens.store.store import TokenStore
 from foreword.windows.arithmetic import Cut, Tail, TokenAccount, positive
 from foreword.windows.packing import Packing
 from foreword.windows.segments import Segments, document_segments, with_padding

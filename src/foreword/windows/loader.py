@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._progress import progress as progress_bar
+from foreword._base.progress import progress as progress_bar
 from foreword.errors import ArgumentError, StoreError
 from foreword.windows.arithmetic import positive
 from foreword.windows.dataset import IGNORE, WindowDataset, longest, trimmed

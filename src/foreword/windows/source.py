@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foreword.errors import ArgumentError, StoreError
-from foreword.tokens.store import TokenStore
+from foreword.tokens.store.store import TokenStore
 
 __all__ = ["Source"]
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from foreword.errors import ArgumentError
 from foreword.explorer import geometry
 from foreword.explorer.api.common import Body, First, InLibrary, Listed, WithinLimits, answer, check_size, listed
-from foreword.vectors.word_map import pca
+from foreword.vectors.projection import pca
 
 __all__ = ["router"]
 

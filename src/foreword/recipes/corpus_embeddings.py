@@ -1,0 +1,253 @@
+"""The loop of ``foreword embed``: documents in, rows out, a block of ids at a time.
+
+Not for: how ids or files are made (``encoders``, ``output``). Costs: BLOCK rows of D float32 at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreword._base.progress import progress
+from foreword.errors import ArgumentError
+from foreword.recipes.encoders import Encoder, LayerEncoder, Unknown, WordEncoder
+from foreword.recipes.output import Output, open_output
+
+if TYPE_CHECKING:
+    from foreword.embeddings import InputEmbedding
+    from foreword.tokens import Tokenizer, TokenStore
+    from foreword.vectors import KeyedVectors
+
+__all__ = ["BLOCK", "Embedded", "embed"]
+
+BLOCK = 1 << 16
+"""Ids whose rows are in memory at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedded:
+    """What was written.
+
+    Attributes:
+        path: the .safetensors file, or the folder of .npy files.
+        rows: rows written: words or tokens, or documents where they were pooled.
+        dim: D.
+        documents: documents read.
+        tokens: words or tokens read, those without a vector included.
+        unknown: of these, words without a vector.
+    """
+
+    path: Path
+    rows: int
+    dim: int
+    documents: int
+    tokens: int
+    unknown: int
+
+
+def embed(
+    source: str | os.PathLike[str] | TokenStore,
+    out: str | os.PathLike[str],
+    *,
+    vectors: str | os.PathLike[str] | KeyedVectors | None = None,
+    layer: str | os.PathLike[str] | InputEmbedding | None = None,
+    tokenizer: str | Tokenizer = "gpt2",
+    pool: bool = False,
+    unknown: Unknown = "skip",
+    documents: str = "file",
+    field: str = "text",
+) -> Embedded:
+    """Write the embeddings of a corpus to ``out``.
+
+    By word vectors, each word of the text has a row (``vectors``, by default GloVe); by an input layer, each token has
+    (``layer``). Static embeddings both: a word has one vector, wherever it stands.
+
+    Args:
+        source: a file or folder of text, as ``prepare`` reads them; a token store, or its folder.
+        out: NAME.safetensors, one file; or a folder to make, of .npy files.
+        vectors: word vectors, or their name or path.
+        layer: an ``InputEmbedding``, or what ``from_pretrained`` reads; its token table is used, without positions.
+        tokenizer: of the layer.
+        pool: one row for each document, the mean of its words' or tokens' rows; zeros where it has none.
+        unknown: words without a vector: "skip", "zero" (the id is −1), "error". Pooled, "zero" counts in the mean.
+        documents: in text files: "file", "line" or "blank-line".
+        field: of jsonl, parquet and csv: what holds the text.
+
+    Without pooling ``out`` holds ``embeddings`` float32 [N, D], ``ids`` int64 [N] (rows of the vectors, or token ids)
+    and ``offsets`` int64 [documents + 1] (where each document starts); with it ``embeddings`` float32 [documents, D]
+    and ``counts`` int64 [documents] (what each mean is of).
+
+    Raises:
+        ArgumentError: both vectors and layer, or what doesn't fit together.
+        UnknownKeyError: a word without a vector, with unknown="error".
+        FileError, FormatError, StoreError, TextDecodeError: the source can't be read, or ``out`` can't be written.
+
+    >>> import foreword as fw, numpy as np, pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "two.txt").write_text("the king\\nthe queen of qwxzy")
+    >>> done = embed(folder / "two.txt", folder / "out", documents="line")
+    >>> done.rows, done.dim, done.unknown
+    (5, 50, 1)
+    >>> np.load(folder / "out" / "offsets.npy")
+    array([0, 2, 5])
+    """
+    if vectors is not None and layer is not None:
+        raise ArgumentError("give vectors or layer, not both")
+    encoder: Encoder
+    if layer is None:
+        encoder, told = _words(vectors, unknown)
+    else:
+        encoder, told = _tokens(layer, tokenizer)
+    count = _Count()
+    about: dict[str, Any] = {"source": str(getattr(source, "path", source)), **told, "pool": pool}
+    pieces = _Pieces(source, encoder, count, documents=documents, field=field)
+    kinds: dict[str, tuple[str, tuple[int, ...]]] = {"embeddings": ("<f4", (encoder.dim,))}
+    kinds |= {"counts": ("<i8", ())} if pool else {"ids": ("<i8", ()), "offsets": ("<i8", ())}
+    with open_output(Path(out), kinds, about) as output:
+        write = _pooled if pool else _one_by_one
+        rows = write(_known(pieces, count, drop=layer is None and unknown == "skip"), encoder, output)
+        about |= {"documents": count.documents, "tokens": count.tokens, "unknown": count.unknown}
+    return Embedded(Path(out), rows, encoder.dim, count.documents, count.tokens, count.unknown)
+
+
+@dataclasses.dataclass
+class _Count:
+    documents: int = 0
+    tokens: int = 0
+    unknown: int = 0
+
+
+def _words(
+    vectors: str | os.PathLike[str] | KeyedVectors | None, unknown: Unknown
+) -> tuple[WordEncoder, dict[str, Any]]:
+    from foreword.vectors import load
+
+    vectors = "glove-wiki-gigaword-50" if vectors is None else vectors
+    if isinstance(vectors, str | os.PathLike):
+        wv, name = load(vectors), str(vectors)
+    else:
+        wv, name = vectors, repr(vectors)
+    return WordEncoder(wv, unknown=unknown), {"vectors": name, "unknown_policy": unknown}
+
+
+def _tokens(
+    layer: str | os.PathLike[str] | InputEmbedding, tokenizer: str | Tokenizer
+) -> tuple[LayerEncoder, dict[str, Any]]:
+    from foreword.embeddings import InputEmbedding
+    from foreword.tokens import get_tokenizer
+
+    made = layer if isinstance(layer, InputEmbedding) else InputEmbedding.from_pretrained(layer)
+    tok = get_tokenizer(tokenizer)
+    name = repr(made).splitlines()[1].strip() if isinstance(layer, InputEmbedding) else os.fspath(layer)
+    return LayerEncoder(made, tok), {"layer": name, "tokenizer": tok.name, "tokenizer_fingerprint": tok.fingerprint}
+
+
+class _Pieces:
+    """The ids of the source, a piece at a time, and whether a document ends with it."""
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | TokenStore,
+        encoder: Encoder,
+        count: _Count,
+        *,
+        documents: str,
+        field: str,
+    ) -> None:
+        from foreword.tokens import TokenStore
+
+        self._encoder, self._count, self._documents, self._field = encoder, count, documents, field
+        is_store = isinstance(source, TokenStore) or (Path(source) / "manifest.json").exists()
+        self._store = TokenStore.open(source) if is_store and not isinstance(source, TokenStore) else source
+        self._is_store = is_store
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.int64], bool]]:
+        return self._of_store(self._store) if self._is_store else self._of_text(self._store)  # type: ignore[arg-type]
+
+    def _of_store(self, store: TokenStore) -> Iterator[tuple[NDArray[np.int64], bool]]:
+        with progress("embedding", store.documents, unit="documents") as bar:
+            for i in range(store.documents):
+                yield self._encoder.of_store(store.document(i), store.tokenizer), True
+                bar.advance(1)
+
+    def _of_text(self, source: str | os.PathLike[str]) -> Iterator[tuple[NDArray[np.int64], bool]]:
+        from foreword.tokens.preparing.corpus import open_corpus
+        from foreword.tokens.preparing.documents import Reader, Reading
+
+        sources = open_corpus(source)
+        reading = Reading(documents=self._documents, field=self._field)
+        sizes = [getattr(each, "size", None) for each in sources]
+        total = None if None in sizes else float(sum(size or 0 for size in sizes))
+        with progress("embedding", total, unit="B") as bar:
+            reader = Reader(reading, cuttable=self._encoder.cuttable, advance=bar.advance)
+            for each in sources:
+                for text, ends in reader.read(each):
+                    yield self._encoder.ids(text), ends
+
+
+def _known(pieces: _Pieces, count: _Count, *, drop: bool) -> Iterator[tuple[NDArray[np.int64], bool]]:
+    """The pieces, counted; without unknown words where they are to be dropped; at most BLOCK ids each."""
+    for ids, ends in pieces:
+        known = ids >= 0
+        count.tokens += len(ids)
+        count.unknown += int(len(ids) - known.sum())
+        count.documents += ends
+        kept = ids[known] if drop else ids
+        for start in range(0, max(len(kept), 1), BLOCK):
+            yield kept[start : start + BLOCK], ends and start + BLOCK >= len(kept)
+
+
+def _one_by_one(pieces: Iterator[tuple[NDArray[np.int64], bool]], encoder: Encoder, output: Output) -> int:
+    written = 0
+    output.append("offsets", np.zeros(1, np.int64))
+    for group in _groups(pieces):
+        ids = np.concatenate([part for part, _ in group])
+        output.append("embeddings", encoder.rows(ids))
+        output.append("ids", ids)
+        ends = written + np.cumsum([len(part) for part, _ in group])
+        output.append("offsets", ends[[ends_here for _, ends_here in group]])
+        written += len(ids)
+    return written
+
+
+def _pooled(pieces: Iterator[tuple[NDArray[np.int64], bool]], encoder: Encoder, output: Output) -> int:
+    written = 0
+    total, count = np.zeros(encoder.dim), 0  # of the document at hand, which may go on in the next group
+    for group in _groups(pieces):
+        rows = encoder.rows(np.concatenate([part for part, _ in group]))
+        means, counts, start = [], [], 0
+        for part, ends in group:
+            # A slice's sum; numpy's reduceat over all of them takes ten times as long.
+            total += rows[start : start + len(part)].sum(axis=0, dtype=np.float64)
+            count += len(part)
+            start += len(part)
+            if ends:
+                means.append(total / max(count, 1))
+                counts.append(count)
+                total, count = np.zeros(encoder.dim), 0
+        output.append("embeddings", np.array(means, dtype=np.float32).reshape(-1, encoder.dim))
+        output.append("counts", np.array(counts, dtype=np.int64))
+        written += len(means)
+    return written
+
+
+def _groups(
+    pieces: Iterator[tuple[NDArray[np.int64], bool]],
+) -> Iterator[list[tuple[NDArray[np.int64], bool]]]:
+    """Pieces put together up to about BLOCK ids, so that a line a document costs little."""
+    group: list[tuple[NDArray[np.int64], bool]] = []
+    size = 0
+    for ids, ends in pieces:
+        group.append((ids, ends))
+        size += len(ids) + 1
+        if size >= BLOCK:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

@@ -1,0 +1,310 @@
+"""Prepare: a corpus to a token store, on several threads, in bounded memory, resumed where it was killed.
+
+    sources ── Reader ──▶ pieces ── (split, de-duplicate) ──▶ BlockEncoder ──▶ StoreWriter ──▶ manifest
+                                                        every few seconds ──▶ .journal
+
+Special-token text inside a document is ordinary text; only what is put around documents is special. The bytes of a
+store depend on the corpus and the options alone: not on the number of workers, not on interruptions.
+
+Not for: tokenizing a text in memory (``Tokenizer.encode``). Costs: 1 GB/s of reading and hashing in the main thread,
+100–400 MB/s of text a worker; a few hundred MB of memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from foreword._base.files import explained
+from foreword._base.progress import progress
+from foreword.errors import ArgumentError, StoreError
+from foreword.tokens.preparing import journal
+from foreword.tokens.preparing.blocks import Framing, Task, Threads, Workers
+from foreword.tokens.preparing.corpus import FileSource, Source, TextsSource, open_corpus, sha256_of
+from foreword.tokens.preparing.documents import Reader, Reading
+from foreword.tokens.preparing.run import Plan, Run
+from foreword.tokens.store.store import TokenStore, token_dtype
+from foreword.tokens.tokenizers.tokenizer import Tokenizer, get_tokenizer
+
+__all__ = ["prepare"]
+
+SHARD_TOKENS = 1 << 30
+
+
+def prepare(
+    corpus: object,
+    out: str | os.PathLike[str],
+    *,
+    tokenizer: str | os.PathLike[str] | Tokenizer = "gpt2",
+    append_end_of_text: bool = True,
+    beginning: str | None = None,
+    documents: str = "file",
+    separator: str | None = None,
+    field: str = "text",
+    encoding: str = "utf-8",
+    bad_records: str = "error",
+    format: str | None = None,  # noqa: A002 - the option's name
+    split: Mapping[str, float] | None = None,
+    deduplicate: bool = False,
+    append: bool = False,
+    restart: bool = False,
+    workers: int | None = None,
+    shard_tokens: int = SHARD_TOKENS,
+    engine: str = "local",
+    address: str | None = None,
+) -> TokenStore:
+    """Tokenize a corpus into the token store ``out``, and open it.
+
+    Interrupted, it is run again with the same arguments and resumes. On a store that is complete and was made of the
+    same corpus with the same options it reads the corpus's checksums, and returns the store.
+
+    Args:
+        corpus: a file, a folder, a pattern (glob) or a URL of .txt, .md, .jsonl, .parquet or .csv files, each also as
+            .gz, .bz2, .xz or .zst; a list of ``Path``; or an iterable of texts or of records (a Hugging Face dataset).
+        out: the folder to make; a store only when it is complete.
+        tokenizer: a name, a tokenizer's file, or a ``Tokenizer``.
+        append_end_of_text: put the tokenizer's end-of-text id after each document.
+        beginning: a special token to put before each document, such as "<s>".
+        documents: what a document is in text files: "file", "line" or "blank-line"; in the others a record is one. An
+            empty document is dropped, and counted.
+        separator: in text files, the text between two documents, instead of ``documents``.
+        field: the field, or column, that holds a record's text.
+        encoding: of text, jsonl and csv files.
+        bad_records: "error", or "skip" and count: lines that are not JSON, records without the field, null texts, rows
+            of csv with too few or too many cells.
+        format: "text", "jsonl", "parquet" or "csv", whatever the files are called.
+        split: shares of documents by name, {"val": 0.01}: they go to ``out/val``, the rest to ``out/train``. Which
+            they are follows from a hash of each text, and stays when documents are added.
+        deduplicate: drop documents whose text came before.
+        append: add documents to the store ``out``: of files, those that are not in it yet.
+        restart: throw away what an interrupted run has left.
+        workers: threads that encode; as many as there are processors where it is None.
+        shard_tokens: a shard ends with the document that brings it to so many tokens.
+        engine: "local", threads of this process; or "ray", processes of a Ray cluster.
+        address: of the Ray cluster; one is started on this machine where it is None.
+
+    Returns:
+        The store; with ``split`` the one of ``out/train`` (open the others: ``TokenStore.open(out / "val")``).
+
+    Raises:
+        StoreError: ``out`` was made of another corpus or with other options (names the difference), or is being
+            prepared by another process.
+        ArgumentError: an option that can't be used, or no document in the corpus.
+        MissingFileError, FileError, FormatError, TextDecodeError: the corpus can't be read (says where), or ``out``
+            can't be written.
+
+    >>> import tempfile
+    >>> store = prepare(["Every effort", "moves you"], tempfile.mkdtemp() + "/store")
+    >>> len(store), store.documents, store.dtype
+    (7, 2, dtype('uint16'))
+    >>> store[:]
+    array([ 6109,  3626, 50256,    76,  5241,   345, 50256], dtype=uint16)
+    """
+    tokenizer = get_tokenizer(tokenizer)
+    reading = Reading(documents=documents, separator=separator, field=field, encoding=encoding, bad_records=bad_records)
+    for name, value in (("workers", workers), ("shard_tokens", shard_tokens)):
+        if value is not None and value < 1:
+            raise ArgumentError(f"{name} must be at least 1", got=value)
+    if engine not in ("local", "ray"):
+        raise ArgumentError("no such engine", got=repr(engine), expected="local, ray")
+    shares = _checked_split(split)
+    framing = Framing(
+        before=(_beginning_id(tokenizer, beginning),) if beginning else (),
+        after=(tokenizer.end_of_text_id,) if append_end_of_text else (),
+    )
+    plan = Plan(
+        tokenizer=tokenizer,
+        framing=framing,
+        reading=reading,
+        shares=shares,
+        deduplicate=deduplicate,
+        shard_tokens=shard_tokens,
+        dtype=token_dtype(tokenizer.vocab_size),
+        policies={
+            "append_end_of_text": append_end_of_text,
+            "beginning": beginning,
+            **dataclasses.asdict(reading),
+            "format": format,
+            "split": shares or None,
+            "deduplicate": deduplicate,
+            "shard_tokens": shard_tokens,
+        },
+    )
+    sources = open_corpus(corpus, format=format)
+    folder = Path(out)
+    with _exclusive(folder):
+        complete = all((folder / name / "manifest.json").exists() for name in plan.names)
+        saved = journal.load(folder)
+        if saved is not None and (restart or (complete and journal.is_published(saved, folder / plan.names[0]))):
+            journal.discard(folder, plan.names)
+            saved = None
+        stores = None
+        if complete:
+            stores = {name: TokenStore.open(folder / name, tokenizer=plan.tokenizer) for name in plan.names}
+            first = stores[plan.names[0]]
+            _refuse_difference(first.manifest, plan, folder)
+            if not append:
+                _refuse_other_corpus(sources, journal.read_sources(first), reading, folder)
+                return first
+            sources = _new_sources(sources, journal.read_sources(first), folder)
+            if not sources:
+                return first
+        elif append:
+            raise StoreError("there is no complete store to append to", where=folder, fix="prepare it first")
+        elif saved is None:
+            _refuse_foreign(folder, plan)
+        Run(plan, folder, sources, stores, saved, functools.partial(_workers, engine, workers, address)).work()
+        return TokenStore.open(folder / plan.names[0], tokenizer=plan.tokenizer)
+
+
+def _workers(engine: str, count: int | None, address: str | None, task: Task) -> Workers:
+    count = count or _processors()
+    if engine == "local":
+        return Threads(task, count)
+    from foreword.tokens.preparing.ray_engine import RayWorkers
+
+    return RayWorkers(task, count, address)
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _checked_split(split: Mapping[str, float] | None) -> dict[str, float]:
+    shares = dict(split or {})
+    for name, share in shares.items():
+        if not name.isidentifier() or name == "train" or not 0 < share < 1:
+            raise ArgumentError(
+                "a split that can't be made",
+                got=f"{name!r}: {share!r}",
+                expected='names of folders other than "train", with shares between 0 and 1: {"val": 0.01}',
+            )
+    if sum(shares.values()) >= 1:
+        raise ArgumentError("the shares of the split leave nothing for train", got=shares, expected="a sum below 1")
+    return shares
+
+
+def _beginning_id(tokenizer: Tokenizer, beginning: str) -> int:
+    if beginning not in tokenizer.special_tokens:
+        raise ArgumentError(
+            f"no special token {beginning!r} in the tokenizer {tokenizer.name!r}",
+            expected="one of " + ", ".join(sorted(tokenizer.special_tokens)[:20]),
+        )
+    return tokenizer.special_tokens[beginning]
+
+
+@contextlib.contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` (made if missing) against every other prepare; a folder that stays empty is taken away again."""
+    import filelock
+
+    with explained("write the store", folder):
+        made = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise StoreError(
+                "another process is preparing this store", where=folder, fix="wait for it, or name another folder"
+            ) from None
+        try:
+            yield
+        finally:
+            if made and not any(path.name != ".lock" for path in folder.iterdir()):
+                (folder / ".lock").unlink(missing_ok=True)
+                folder.rmdir()
+            lock.release()
+
+
+def _refuse_foreign(folder: Path, plan: Plan) -> None:
+    """Refuse a folder that holds something else."""
+    stores = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
+    if (folder / "manifest.json").exists() or stores:
+        raise StoreError(
+            "the folder holds a store with another split",
+            got=", ".join(stores) or "one store, no split",
+            expected=", ".join(name for name in plan.names if name) or "one store, no split",
+            where=folder,
+            fix="give the same split, or name another folder",
+        )
+    others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if others:
+        raise ArgumentError(
+            "the folder is not empty, and holds no store",
+            got=", ".join(others[:5]),
+            where=folder,
+            fix="name another folder, or empty this one",
+        )
+
+
+def _refuse_difference(manifest: dict[str, Any], plan: Plan, where: Path) -> None:
+    """Refuse a store that was made by another tokenizer or with other options."""
+    for name, value in plan.policies.items():
+        if manifest["policies"].get(name) != value:
+            raise StoreError(
+                f"the store is there already, prepared with another {name}",
+                got=f"{name}={value!r}",
+                expected=f"{name}={manifest['policies'].get(name)!r}, as the store was made",
+                where=where,
+                fix="give the same options, or name another folder",
+            )
+
+
+def _refuse_other_corpus(
+    sources: list[Source], known: dict[str, dict[str, Any]], reading: Reading, where: Path
+) -> None:
+    """Refuse a corpus that is not, byte for byte, the one the store was made of."""
+
+    def differs(what: str) -> StoreError:
+        return StoreError(
+            "the store is there already, prepared from another corpus",
+            got=what,
+            where=where,
+            fix="add new files with append=True (--append), or name another folder",
+        )
+
+    names = {source.name for source in sources}
+    if missing := sorted(known.keys() - names):
+        raise differs(f"{len(missing):,} sources are gone, the first {missing[0]}")
+    if added := sorted(names - known.keys()):
+        raise differs(f"{len(added):,} sources are new, the first {added[0]}")
+    for source in sources:
+        if isinstance(source, FileSource) and source.size != known[source.name]["bytes"]:
+            raise differs(f"{source.name} has {source.size:,} bytes, had {known[source.name]['bytes']:,}")
+    with progress("comparing the corpus", sum(source.size or 0 for source in sources)) as bar:
+        for source in sources:
+            if isinstance(source, FileSource):
+                digest = sha256_of(source)
+                bar.advance(source.size)
+            else:
+                reader = Reader(reading, cuttable=True)
+                for _ in reader.read(source):
+                    pass
+                digest = reader.account[-1]["sha256"]
+            if digest != known[source.name]["sha256"]:
+                raise differs(f"{source.name} has changed")
+
+
+def _new_sources(sources: list[Source], known: dict[str, dict[str, Any]], where: Path) -> list[Source]:
+    """The sources that are not in the store; those that are must not have changed."""
+    new: list[Source] = []
+    for source in sources:
+        if isinstance(source, TextsSource):
+            number = sum(name.startswith("texts") for name in known) + 1
+            new.append(TextsSource(f"texts {number}" if number > 1 else "texts", source.texts))
+        elif source.name not in known:
+            new.append(source)
+        elif source.size != known[source.name]["bytes"] or sha256_of(source) != known[source.name]["sha256"]:
+            raise StoreError(
+                "a file that is in the store has changed since",
+                got=source.name,
+                where=where,
+                fix="give only new files, or prepare the corpus anew into another folder",
+            )
+    return new

@@ -1,0 +1,298 @@
+"""Token files of other libraries: Megatron, nanoGPT, llm.c, datatrove; opened as they are, and written.
+
+    Megatron     X.idx + X.bin    sequences, documents; uint16 or int32
+    llm.c        X.bin            1 KiB header; uint16, or uint32 in its Llama-3 variant
+    nanoGPT      X.bin            uint16, no header
+    datatrove    X.ds + X.ds.index (+ X.ds.metadata)   uint16 or uint32
+
+The layouts are those of the formats' own readers. A file is mapped, never copied; every count in a header is checked
+against the sizes of the files before it is used, so that damage is an error and no read leaves a file.
+
+Not for: checksums (these formats have none). Costs: opening reads headers and boundaries: 8–20 bytes a document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreword._base.files import atomic_write, explained
+from foreword.errors import ArgumentError, MissingFileError, StoreError
+from foreword.tokens.store.store import TokenStore, map_file
+from foreword.tokens.tokenizers.tokenizer import Tokenizer
+
+__all__ = ["FORMATS", "export", "open_foreign"]
+
+MEGATRON_MAGIC = b"MMIDIDX\x00\x00"
+MEGATRON_DTYPES = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}  # 6 and 7 are floating
+LLMC_MAGIC = {20240520: (1, "<u2"), 20240801: (7, "<u4")}
+LLMC_HEADER = 256
+PIECE = 1 << 22  # tokens written at a time
+
+
+def open_foreign(path: Path, *, tokenizer: Tokenizer | None = None, dtype: str | None = None) -> TokenStore:
+    """The token file ``path`` as a store; which format it is follows from its name and its first bytes.
+
+    Raises:
+        MissingFileError: a file that belongs to it is not there.
+        StoreError: its bytes are not what the format promises.
+    """
+    if dtype not in (None, "uint16", "uint32"):
+        raise ArgumentError("no such dtype of token ids", got=repr(dtype), expected="uint16 or uint32")
+    if path.suffix == ".idx" or (path.suffix == ".bin" and path.with_suffix(".idx").exists()):
+        return _open_megatron(path.with_suffix(".idx"), tokenizer)
+    if path.suffix == ".ds":
+        return _open_datatrove(path, tokenizer, dtype)
+    with explained("read the tokens", path), open(path, "rb") as file:
+        head = file.read(4 * LLMC_HEADER)
+    if len(head) == 4 * LLMC_HEADER and int.from_bytes(head[:4], "little") in LLMC_MAGIC:
+        return _open_llmc(path, head, tokenizer)
+    if path.suffix == ".bin":
+        kind = np.dtype("<u4" if dtype == "uint32" else "<u2")
+        count = _whole(path, kind)
+        return _store("nanogpt", path, map_file(path, kind, count), np.array([0, count], "<u8"), tokenizer)
+    raise StoreError(
+        "not a token file",
+        got=path.name,
+        expected=".idx or .bin (Megatron), .bin (llm.c, nanoGPT), .ds (datatrove), or a folder that prepare made",
+        where=path,
+    )
+
+
+def _store(
+    kind: str, path: Path, tokens: NDArray[Any], offsets: NDArray[np.uint64], tokenizer: Tokenizer | None
+) -> TokenStore:
+    stat = path.stat()
+    told = f"{kind} {path.name} {stat.st_size} {len(tokens)} {len(offsets)}".encode()
+    ends = bytes(tokens[:4096]) + bytes(tokens[-4096:])
+    most = int(np.iinfo(tokens.dtype).max) + 1
+    manifest: dict[str, Any] = {
+        "format": kind,
+        "dtype": tokens.dtype.name,
+        "tokens": len(tokens),
+        "documents": len(offsets) - 1,
+        "tokenizer": {"name": tokenizer.name if tokenizer else None, "vocab_size": most, "fingerprint": None},
+    }
+    return TokenStore(
+        path,
+        shards=[tokens] if len(tokens) else [],
+        offsets=[lambda: offsets] if len(tokens) else [],
+        shard_documents=[len(offsets) - 1] if len(tokens) else [],
+        dtype=tokens.dtype,
+        manifest=manifest,
+        fingerprint=hashlib.sha256(told + ends).hexdigest(),
+        tokenizer=tokenizer,
+    )
+
+
+def _open_megatron(index: Path, tokenizer: Tokenizer | None) -> TokenStore:
+    data = _mapped_bytes(index)
+
+    def wrong(what: str, **facts: object) -> StoreError:
+        return StoreError(f"a Megatron index that {what}", where=index, **facts)
+
+    if len(data) < 34 or bytes(data[:9]) != MEGATRON_MAGIC:
+        raise wrong("does not begin as one", expected=repr(MEGATRON_MAGIC), got=repr(bytes(data[:9])))
+    version, code = int(data[9:17].view("<u8")[0]), int(data[17])
+    sequences, marks = (int(n) for n in data[18:34].view("<u8"))
+    if version != 1 or code not in MEGATRON_DTYPES:
+        raise wrong("is of a kind that holds no token ids", got=f"version {version}, dtype code {code}", expected="1")
+    expected = 34 + 12 * sequences + 8 * marks
+    if len(data) != expected:
+        raise wrong(
+            "has the wrong size",
+            got=f"{len(data):,} bytes",
+            expected=f"{expected:,} ({sequences:,} sequences, {marks:,} document marks)",
+        )
+    kind = np.dtype(MEGATRON_DTYPES[code])
+    path = index.with_suffix(".bin")
+    tokens = map_file(path, kind, _whole(path, kind))
+    lengths = data[34 : 34 + 4 * sequences].view("<i4")
+    pointers = data[34 + 4 * sequences : 34 + 12 * sequences].view("<i8")
+    documents = data[34 + 12 * sequences :].view("<i8")
+    stops = np.cumsum(lengths, dtype=np.int64)
+    starts = stops - lengths
+    if (lengths < 0).any() or (sequences and int(stops[-1]) != len(tokens)):
+        raise wrong("has lengths that do not add up to its tokens", expected=f"{len(tokens):,}, as {path.name} holds")
+    if not np.array_equal(pointers, starts * kind.itemsize):
+        raise wrong("has sequences that do not follow each other in their file")
+    if marks and (documents[0] != 0 or documents[-1] != sequences or (np.diff(documents) < 0).any()):
+        raise wrong("has document marks out of order", expected=f"0 … {sequences:,}")
+    ends = np.concatenate([starts, [len(tokens)]]).astype("<u8")
+    # Without marks, or with one only, a sequence is a document.
+    return _store("megatron", path, tokens, ends[documents] if marks > 1 else ends, tokenizer)
+
+
+def _open_llmc(path: Path, head: bytes, tokenizer: Tokenizer | None) -> TokenStore:
+    header = np.frombuffer(head, "<i4")
+    version, kind = LLMC_MAGIC[int(header[0])]
+    count, size = int(header[2]), path.stat().st_size
+    expected = len(head) + count * np.dtype(kind).itemsize
+    if header[1] != version or count < 0 or size != expected:
+        raise StoreError(
+            "an llm.c file whose header does not fit it",
+            got=f"version {header[1]}, {count:,} tokens, {size:,} bytes",
+            expected=f"version {version}, and {expected:,} bytes for so many tokens",
+            where=path,
+        )
+    tokens = _mapped_bytes(path)[len(head) :].view(kind)
+    return _store("llm.c", path, tokens, np.array([0, count], "<u8"), tokenizer)
+
+
+def _open_datatrove(path: Path, tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
+    kind = np.dtype("<u4" if dtype == "uint32" else "<u2")
+    told = path.with_name(path.name + ".metadata")
+    if dtype is None and told.exists():
+        with explained("read the tokens", told):
+            first = told.read_bytes()[:4096].split(b"\n")[0]
+        size = first.rpartition(b"|")[2]
+        if size not in (b"2", b"4"):
+            raise StoreError(
+                "a datatrove file of an unknown token size", got=repr(first), expected="…|2 or …|4", where=told
+            )
+        kind = np.dtype("<u2" if size == b"2" else "<u4")
+    count = _whole(path, kind)
+    tokens = map_file(path, kind, count)
+    index = path.with_name(path.name + ".index")
+    ends = map_file(index, np.dtype("<u8"), _whole(index, np.dtype("<u8")))
+    if (
+        (np.diff(ends.astype(np.int64)) < 0).any()
+        or (len(ends) and int(ends[-1]) != count)
+        or (count and not len(ends))
+    ):
+        raise StoreError(
+            "a datatrove index that does not fit its tokens",
+            got=f"the last document ends at {int(ends[-1]) if len(ends) else 0:,}",
+            expected=f"ends in order, the last {count:,}, the tokens of {kind}",
+            where=index,
+            fix='if the ids are uint32, say so: TokenStore.open(path, dtype="uint32")' if dtype is None else None,
+        )
+    return _store("datatrove", path, tokens, np.concatenate([[0], ends]).astype("<u8"), tokenizer)
+
+
+def export(store: TokenStore, out: str | os.PathLike[str], *, format: str) -> list[Path]:  # noqa: A002
+    """Write ``store`` in another library's format; gives the files written.
+
+    Args:
+        store: what to write.
+        out: the file, without its suffix.
+        format: a key of ``FORMATS``: "megatron", "nanogpt", "llmc" or "datatrove".
+
+    Raises:
+        ArgumentError: no such format, or one that can't hold the ids of the vocabulary.
+        FileError: a file can't be written; none that is incomplete is left.
+    """
+    if format not in FORMATS:
+        raise ArgumentError("no such format of token files", got=repr(format), expected=", ".join(FORMATS))
+    stem = Path(out)
+    with explained("write the tokens", stem):
+        stem.parent.mkdir(parents=True, exist_ok=True)
+    return FORMATS[format](store, stem)
+
+
+def _export_megatron(store: TokenStore, stem: Path) -> list[Path]:
+    """Its own writer takes uint16 below 65,500 ids; a document is one sequence."""
+    kind = np.dtype("<u2" if store.vocab_size < 65500 else "<i4")
+    code = {dtype: code for code, dtype in MEGATRON_DTYPES.items()}[kind.str]
+    offsets = store.offsets.astype(np.int64)
+    lengths = np.diff(offsets)
+    if len(lengths) and int(lengths.max()) >= 1 << 31:
+        raise ArgumentError("a document is too long for Megatron", got=f"{int(lengths.max()):,}", expected="below 2^31")
+    with atomic_write(_with(stem, ".bin")) as file:
+        _copy(store, file.write, kind)
+    with atomic_write(_with(stem, ".idx")) as file:
+        file.write(MEGATRON_MAGIC + np.array([1], "<u8").tobytes() + bytes([code]))
+        file.write(np.array([len(lengths), len(lengths) + 1], "<u8").tobytes())
+        file.write(lengths.astype("<i4").tobytes())
+        file.write((offsets[:-1] * kind.itemsize).astype("<i8").tobytes())
+        file.write(np.arange(len(lengths) + 1, dtype="<i8").tobytes())
+    return [_with(stem, ".bin"), _with(stem, ".idx")]
+
+
+def _export_nanogpt(store: TokenStore, stem: Path) -> list[Path]:
+    _need_uint16(store, "nanoGPT")
+    with atomic_write(_with(stem, ".bin")) as file:
+        _copy(store, file.write, np.dtype("<u2"))
+    return [_with(stem, ".bin")]
+
+
+def _export_llmc(store: TokenStore, stem: Path) -> list[Path]:
+    magic, (version, kind) = list(LLMC_MAGIC.items())[store.vocab_size > 1 << 16]
+    if len(store) >= 1 << 31:
+        raise ArgumentError("too many tokens for one llm.c file", got=f"{len(store):,}", expected="below 2^31")
+    header = np.zeros(LLMC_HEADER, "<i4")
+    header[:3] = magic, version, len(store)
+    with atomic_write(_with(stem, ".bin")) as file:
+        file.write(header.tobytes())
+        _copy(store, file.write, np.dtype(kind))
+    return [_with(stem, ".bin")]
+
+
+def _export_datatrove(store: TokenStore, stem: Path) -> list[Path]:
+    kind = np.dtype("<u2" if store.vocab_size <= 1 << 16 else "<u4")
+    name = (store.manifest["tokenizer"]["name"] or "unknown").replace("|", "_").replace("\n", " ")
+    with atomic_write(_with(stem, ".ds")) as file:
+        _copy(store, file.write, kind)
+    with atomic_write(_with(stem, ".ds.index")) as file:
+        file.write(store.offsets[1:].astype("<u8").tobytes())
+    with atomic_write(_with(stem, ".ds.metadata")) as file:
+        file.write(f"{name}|{kind.itemsize}\n{len(store)}\n".encode())
+    return [_with(stem, suffix) for suffix in (".ds", ".ds.index", ".ds.metadata")]
+
+
+FORMATS: dict[str, Callable[[TokenStore, Path], list[Path]]] = {
+    "megatron": _export_megatron,
+    "nanogpt": _export_nanogpt,
+    "llmc": _export_llmc,
+    "datatrove": _export_datatrove,
+}
+
+
+def _with(stem: Path, suffix: str) -> Path:
+    return stem.with_name(stem.name + suffix)
+
+
+def _need_uint16(store: TokenStore, name: str) -> None:
+    if store.vocab_size > 1 << 16:
+        raise ArgumentError(
+            f"{name} holds uint16 ids only",
+            got=f"vocab_size {store.vocab_size:,}",
+            expected="at most 65,536",
+            fix="export to megatron, llmc or datatrove",
+        )
+
+
+def _copy(store: TokenStore, write: Callable[[bytes], object], kind: np.dtype[Any]) -> None:
+    for shard in store.shards:
+        for start in range(0, len(shard), PIECE):
+            write(shard[start : start + PIECE].astype(kind, copy=False).tobytes())
+
+
+def _whole(path: Path, kind: np.dtype[Any]) -> int:
+    """How many items of ``kind`` the file holds.
+
+    Raises:
+        MissingFileError: it is not there; StoreError: the last one is cut.
+    """
+    if not path.exists():
+        raise MissingFileError("a file that belongs to the tokens is not there", where=path)
+    size = path.stat().st_size
+    if size % kind.itemsize:
+        raise StoreError(
+            "a file of the tokens is cut short",
+            got=f"{size:,} bytes",
+            expected=f"a multiple of {kind.itemsize}",
+            where=path,
+        )
+    return size // kind.itemsize
+
+
+def _mapped_bytes(path: Path) -> NDArray[np.uint8]:
+    kind = np.dtype("u1")
+    return map_file(path, kind, _whole(path, kind))

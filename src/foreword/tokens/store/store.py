@@ -1,0 +1,462 @@
+"""The token store: token ids on disk, memory-mapped, that say what they are.
+
+    STORE/
+      manifest.json      format version, dtype, counts, tokenizer, policies, SHA-256 of all that follows
+      00000.tokens       token ids, little-endian uint16 (uint32 where vocab_size > 65,536), one document after another
+      00000.offsets      uint64 [documents + 1], where each document starts in 00000.tokens, and its end
+      00000.sums         SHA-256 (32 bytes) of each MiB of 00000.tokens, then of each MiB of 00000.offsets
+      00001.tokens …     a document never spans two shards
+      sources.0.jsonl    what was read, a line a source: name, bytes, SHA-256, documents, skipped and empty ones
+
+The manifest is written last, so a folder with a manifest is complete. It ends in a checksum of itself.
+
+Not for: making token ids (``prepare``), cutting windows, or checking every byte (``checks``). Costs: opening reads the
+manifest and maps the files, whatever their size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import mmap
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from foreword._base.files import explained
+from foreword.errors import ArgumentError, MissingFileError, StoreError
+from foreword.tokens.tokenizers.tokenizer import Tokenizer, get_tokenizer
+
+__all__ = ["TokenStore", "token_dtype"]
+
+FORMAT = "foreword token store"
+VERSION = 2
+# Bytes that one checksum of a shard covers.
+BLOCK = 1 << 20
+# What ``find`` compares at a time, in tokens: so few that a slice stays in the processor's cache, and soon has an end.
+_SLICE = 1 << 18
+_PIECE = 1 << 10  # places that it holds as Python's integers
+
+
+def token_dtype(vocab_size: int) -> np.dtype[Any]:
+    """The smallest dtype that holds every id below ``vocab_size``: uint16 or uint32, little-endian.
+
+    >>> token_dtype(50257), token_dtype(65537)
+    (dtype('uint16'), dtype('uint32'))
+    """
+    return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
+
+
+class TokenStore:
+    """Token ids on disk, one document after another. Made by ``prepare``; opened by ``TokenStore.open``.
+
+    Attributes:
+        path: its folder, or its first file where it is of a foreign format.
+        dtype: of its ids: uint16, uint32, or what the foreign format has.
+        vocab_size: V of its tokenizer; every id is below it. Of a foreign format that names no tokenizer, the most
+            that its dtype holds.
+        documents: how many documents it holds.
+        shards: token ids of each shard, mapped.
+        shard_starts: where each shard starts in the stream of tokens, and the end, int64 [shards + 1].
+        fingerprint: a hash of the manifest, and so of every byte of the store.
+        manifest: what the store says of itself, as data.
+
+    ``len(store)`` is the number of tokens; ``store[a:b]`` gives token ids [b − a], a view of the mapped file
+    where the slice lies in one shard; ``store.document(i)`` gives a document's.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        shards: list[NDArray[Any]],
+        offsets: Sequence[Callable[[], NDArray[np.uint64]]],
+        shard_documents: Sequence[int],
+        dtype: np.dtype[Any],
+        manifest: dict[str, Any],
+        fingerprint: str,
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
+        self.path, self.dtype, self.manifest, self.fingerprint = path, dtype, manifest, fingerprint
+        self.shards = shards
+        self.shard_starts = np.cumsum([0, *map(len, shards)])
+        self.documents = sum(shard_documents)
+        self.vocab_size: int = tokenizer.vocab_size if tokenizer else manifest["tokenizer"]["vocab_size"]
+        self._document_starts = np.cumsum([0, *shard_documents])
+        self._load_offsets = offsets
+        self._given_tokenizer = tokenizer
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], *, tokenizer: str | Tokenizer | None = None, dtype: str | None = None
+    ) -> TokenStore:
+        """Open the store in the folder ``path``; a fraction of a millisecond at any size.
+
+        Files of Megatron (.idx, or .bin beside one), llm.c (.bin), nanoGPT (.bin) and datatrove (.ds) are opened as
+        they are, mapped and not copied.
+
+        Args:
+            path: a folder that ``prepare`` made, or a file of one of those formats.
+            tokenizer: what made the ids, where the store does not say, or where its tokenizer's file has moved.
+            dtype: of a headerless file of ids: "uint16" (the default) or "uint32".
+
+        Raises:
+            MissingFileError: there is no such folder.
+            StoreError: the folder is no store, a file's size is not what the manifest says, or ``tokenizer`` is not
+                the one that made the ids.
+        """
+        folder = Path(path)
+        given = None if tokenizer is None else get_tokenizer(tokenizer)
+        if folder.is_file():
+            from foreword.tokens.store import formats
+
+            return formats.open_foreign(folder, tokenizer=given, dtype=dtype)
+        try:
+            text = (folder / "manifest.json").read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise _no_store(folder) from None
+        except OSError:
+            with explained("open the token store", folder):
+                raise
+        manifest = _parse_manifest(text, folder)
+        if given is not None:
+            _check_tokenizer(given, manifest, folder)
+        kind = np.dtype({"uint16": "<u2", "uint32": "<u4"}[manifest["dtype"]])
+        shards = manifest["shards"]
+        return cls(
+            folder,
+            shards=[cls._array(folder / f"{i:05}.tokens", kind, shard["tokens"]) for i, shard in enumerate(shards)],
+            offsets=[
+                functools.partial(cls._array, folder / f"{i:05}.offsets", np.dtype("<u8"), shard["documents"] + 1)
+                for i, shard in enumerate(shards)
+            ],
+            shard_documents=[shard["documents"] for shard in shards],
+            dtype=kind,
+            manifest=manifest,
+            fingerprint=hashlib.sha256(text).hexdigest(),
+            tokenizer=given,
+        )
+
+    @classmethod
+    def _array(cls, path: Path, dtype: np.dtype[Any], count: int) -> Any:
+        """A file of the store as an array: mapped, where a subclass does not choose ``FileArray``."""
+        return map_file(path, dtype, count)
+
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that made the ids.
+
+        Raises:
+            StoreError: the installed tokenizer of that name gives other ids, or the store names none.
+        """
+        if self._given_tokenizer is not None:
+            return self._given_tokenizer
+        name = self.manifest["tokenizer"]["name"]
+        if name is None:
+            raise StoreError(
+                "the store does not say which tokenizer made it",
+                where=self.path,
+                fix='say it: TokenStore.open(path, tokenizer="gpt2")',
+            )
+        tokenizer = get_tokenizer(name)
+        _check_tokenizer(tokenizer, self.manifest, self.path)
+        return tokenizer
+
+    def __len__(self) -> int:
+        return int(self.shard_starts[-1])
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> NDArray[Any]: ...
+    def __getitem__(self, index: int | slice) -> int | NDArray[Any]:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            return self.read(start, max(start, stop))[::step] if step > 0 else self.read(stop + 1, start + 1)[::step]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"token {index} of a store of {len(self):,} tokens")
+        index %= len(self)
+        return int(self.read(index, index + 1)[0])
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Token ids ``start`` to ``stop`` of the stream, [stop − start]; a view where one shard holds them all."""
+        first = int(np.searchsorted(self.shard_starts, start, side="right")) - 1
+        pieces: list[NDArray[Any]] = []
+        for shard, shard_start in zip(self.shards[first:], self.shard_starts[first:], strict=False):
+            if shard_start >= stop and pieces:
+                break
+            pieces.append(shard[max(0, start - shard_start) : max(0, stop - shard_start)])
+        if not pieces:
+            return np.empty(0, self.dtype)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    @functools.cached_property
+    def offsets(self) -> NDArray[np.uint64]:
+        """Where each document starts in the stream of tokens, and the end: uint64 [documents + 1]."""
+        local = [load() for load in self._load_offsets]
+        if len(local) == 1:
+            return local[0][:]  # read, where it is not mapped
+        starts = self.shard_starts.astype(np.uint64)
+        return np.concatenate([*(o[:-1] + start for o, start in zip(local, starts, strict=False)), starts[-1:]])
+
+    def document(self, index: int) -> NDArray[Any]:
+        """Token ids of document ``index``, with what was appended to it.
+
+        Raises:
+            IndexError: there is no such document.
+        """
+        if not -self.documents <= index < self.documents:
+            raise IndexError(f"document {index} of a store of {self.documents:,}")
+        index %= self.documents
+        shard = int(np.searchsorted(self._document_starts, index, side="right")) - 1
+        offsets = self._load_offsets[shard]()
+        local = index - int(self._document_starts[shard])
+        return self.shards[shard][int(offsets[local]) : int(offsets[local + 1])]
+
+    def find(self, ids: ArrayLike, *, start: int = 0, stop: int | None = None) -> Iterator[int]:
+        """The places of a token sequence in the stream, in order, overlapping ones too; also across documents.
+
+        They are found as they are asked for: ``next(store.find(ids), None)`` reads up to the first. A text stands where
+        it was cut into these very tokens: the ids of "cat" are not those of " cat".
+
+        Args:
+            ids: token ids [n], n ≥ 1.
+            start: where to begin.
+            stop: places from here on are not given; None for the end of the store.
+
+        Raises:
+            ArgumentError: ``ids`` is empty, or not a sequence of integers; ``start`` or ``stop`` is negative.
+        """
+        wanted = np.asarray(ids)
+        if wanted.ndim != 1 or not len(wanted) or wanted.dtype.kind not in "ui":
+            raise ArgumentError(
+                "a token sequence to find is integers [n]",
+                got="none" if not wanted.size else f"{wanted.dtype}, shape {list(wanted.shape)}",
+                expected="token ids, at least one: store.tokenizer.encode(text)",
+            )
+        if start < 0 or (stop is not None and stop < 0):
+            raise ArgumentError("a place in a store is not negative", got=f"start={start}, stop={stop}")
+        end = len(self) - len(wanted) + 1
+        return self._find(wanted.tolist(), start, end if stop is None else min(stop, end))
+
+    def _find(self, wanted: list[int], start: int, stop: int) -> Iterator[int]:
+        for low in range(start, stop, _SLICE):
+            high = min(low + _SLICE, stop)
+            places = _places(self.read(low, high + len(wanted) - 1), wanted)
+            for at in range(0, len(places), _PIECE):
+                yield from (places[at : at + _PIECE] + low).tolist()
+
+    def verify(self) -> None:
+        """Read every byte and compare it with the checksums; see ``foreword.tokens.store.checks.verify``.
+
+        Raises:
+            StoreError: names the first file that is not what was written, and the place in it.
+        """
+        from foreword.tokens.store.checks import verify
+
+        verify(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.path.absolute(), self._given_tokenizer, self.dtype.name)
+
+    def _repr_html_(self) -> str:
+        from foreword import display
+
+        return display.store(self).html
+
+    def __repr__(self) -> str:
+        return (
+            f"TokenStore({str(self.path)!r}, tokens={len(self):,}, documents={self.documents:,}, "
+            f"dtype={self.dtype}, tokenizer={self.manifest['tokenizer']['name']!r})"
+        )
+
+
+def _reopen(path: Path, tokenizer: Tokenizer | None, dtype: str) -> TokenStore:
+    return TokenStore.open(path, tokenizer=tokenizer, dtype=dtype)
+
+
+def _places(tokens: NDArray[Any], wanted: list[int]) -> NDArray[np.intp]:
+    """Where ``wanted`` [n] starts in ``tokens``, in order.
+
+    Its rarest ids are compared first, by a sample of the tokens. While many places are left, all are compared, which
+    is ten times faster for each than to compare those alone.
+    """
+    count = len(tokens) - len(wanted) + 1
+    sample = np.sort(tokens[::64])
+    often = np.searchsorted(sample, wanted, "right") - np.searchsorted(sample, wanted)
+    order = iter(np.argsort(often, kind="stable").tolist())
+    first = next(order)
+    same = tokens[first : first + count] == wanted[first]
+    while 16 * np.count_nonzero(same) > count and (i := next(order, None)) is not None:
+        same &= tokens[i : i + count] == wanted[i]
+    places = np.flatnonzero(same)
+    for i in order:
+        if not len(places):
+            break
+        places = places[tokens[places + i] == wanted[i]]
+    return places
+
+
+@contextlib.contextmanager
+def _opened(path: Path, dtype: np.dtype[Any], count: int) -> Iterator[BinaryIO]:
+    """The file, which has the size of ``count`` elements.
+
+    Raises:
+        StoreError: it is missing, of another size, or can't be read in the block.
+    """
+    expected = count * dtype.itemsize
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != expected:
+                raise StoreError(
+                    "a file of the store has the wrong size",
+                    got=f"{size:,} bytes",
+                    expected=f"{expected:,} bytes ({count:,} × {dtype})",
+                    where=path,
+                    fix="restore the file, or prepare the corpus again",
+                )
+            yield file
+    except OSError as cause:
+        raise StoreError(
+            f"a file of the store can't be read: {cause.strerror}", where=path, fix="restore the file"
+        ) from cause
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe in a file's place would have us wait for ever
+
+
+def map_file(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    """The file as an array [count], mapped read-only.
+
+    Raises:
+        StoreError: it is missing, or of another size.
+    """
+    with _opened(path, dtype, count) as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if count else b""
+    return np.frombuffer(mapped, dtype)
+
+
+class FileArray:
+    """The file as an array [count], of which an element or a slice is read when it is asked for.
+
+    For a file that another program may cut short meanwhile: that ends a process which has it mapped (SIGBUS), and is
+    an error here. Costs: to open the file, for each slice.
+
+    Raises:
+        StoreError: the file is missing, or of another size; when it is made, and for every slice.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], count: int) -> None:
+        self._file = path, dtype, count
+        with _opened(*self._file):
+            pass
+
+    def __len__(self) -> int:
+        return self._file[2]
+
+    def __getitem__(self, index: int | slice) -> Any:
+        path, dtype, count = self._file
+        if not isinstance(index, slice):
+            place = range(count)[index]
+            return self[place : place + 1][0]
+        start, stop, _ = index.indices(count)
+        size = max(0, stop - start) * dtype.itemsize
+        with _opened(path, dtype, count) as file:
+            file.seek(start * dtype.itemsize)
+            data = file.read(size)
+        if len(data) != size:
+            raise StoreError("a file of the store was cut short while it was read", where=path, fix="restore the file")
+        return np.frombuffer(data, dtype)
+
+
+def seal(manifest: bytes) -> bytes:
+    """``manifest``, a JSON object, with the SHA-256 of its own bytes as the last entry."""
+    body = manifest.rstrip().removesuffix(b"}").rstrip()
+    return body + b',\n "checksum": "%s"\n}\n' % hashlib.sha256(body).hexdigest().encode()
+
+
+def _unsealed(text: bytes) -> bool:
+    """Whether ``text`` is what ``seal`` gave."""
+    body, _, rest = text.rpartition(b',\n "checksum": "')
+    return rest == b'%s"\n}\n' % hashlib.sha256(body).hexdigest().encode()
+
+
+def _parse_manifest(text: bytes, folder: Path) -> dict[str, Any]:
+    """The manifest, its checksum and every field that opening relies on checked."""
+    where = folder / "manifest.json"
+    try:
+        manifest = json.loads(text)
+        kind, version = manifest["format"], manifest["version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise StoreError("the store's manifest can't be read", where=where, fix="prepare the corpus again") from None
+    if kind != FORMAT or version != VERSION:
+        raise StoreError(
+            "the store is of another format or version",
+            got=f"{kind!r} version {version!r}",
+            expected=f"{FORMAT!r} version {VERSION}",
+            where=where,
+            fix="open it with the version of Foreword that made it",
+        )
+    if not _unsealed(text):
+        raise StoreError(
+            "the store is damaged: its manifest is not what was written", where=where, fix="prepare the corpus again"
+        )
+    try:
+        shards = manifest["shards"]
+        consistent = (
+            manifest["dtype"] in ("uint16", "uint32")
+            and all(type(n) is int and n >= 0 for shard in shards for n in (shard["tokens"], shard["documents"]))
+            and manifest["tokens"] == sum(shard["tokens"] for shard in shards)
+            and manifest["documents"] == sum(shard["documents"] for shard in shards)
+            and type(manifest["tokenizer"]["vocab_size"]) is int
+            and {"name", "fingerprint"} <= manifest["tokenizer"].keys()
+        )
+    except (KeyError, TypeError, AttributeError):
+        consistent = False
+    if not consistent:
+        raise StoreError("the store's manifest contradicts itself", where=where, fix="prepare the corpus again")
+    return manifest  # type: ignore[no-any-return]
+
+
+def _check_tokenizer(tokenizer: Tokenizer, manifest: dict[str, Any], where: Path) -> None:
+    told = manifest["tokenizer"]
+    if tokenizer.fingerprint != told["fingerprint"]:
+        raise StoreError(
+            "the tokenizer is not the one that made the store",
+            got=f"{tokenizer.name!r}, fingerprint {tokenizer.fingerprint[:12]}",
+            expected=f"{told['name']!r}, fingerprint {told['fingerprint'][:12]}",
+            where=where,
+            fix="open the store with the tokenizer that made it, or prepare the corpus again",
+        )
+
+
+def _no_store(folder: Path) -> StoreError | MissingFileError:
+    """Why there is no store in ``folder``, and what to do."""
+    if not folder.exists():
+        return MissingFileError(
+            "there is no token store here", where=folder, fix="make one: foreword prepare CORPUS STORE"
+        )
+    inner = sorted(path.parent.name for path in folder.glob("*/manifest.json")) if folder.is_dir() else []
+    if (folder / ".journal").exists():
+        return StoreError(
+            "the store is not complete: prepare was interrupted, or is at work",
+            where=folder,
+            fix="run the same prepare again: it resumes",
+        )
+    return StoreError(
+        "not a token store",
+        got="no manifest.json",
+        expected="a folder that foreword prepare made",
+        where=folder,
+        fix=f"open one of the stores inside it: {', '.join(inner)}"
+        if inner
+        else "make a store: foreword prepare CORPUS STORE",
+    )

@@ -1,0 +1,171 @@
+"""Writing token stores: shards that grow block by block, and can be taken up again where a run was killed.
+
+    StoreWriter ── append(ids, ends) ──▶ 00000.tokens, 00000.offsets ── the shard is full ──▶ 00000.sums
+    write_manifest ──▶ manifest.json: only now is the folder a store
+
+Not for: what goes into a store (``prepare``), or reading it (``store``). Costs: SHA-256 at about 1.5 GB/s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreword._base.files import atomic_write
+from foreword.tokens.store.store import BLOCK, FORMAT, VERSION, seal
+
+__all__ = ["StoreWriter", "write_manifest"]
+
+
+class BlockFile:
+    """A file that only grows, with the SHA-256 of each BLOCK of it; what is beyond ``size`` at first is cut off."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._file = open(path, "r+b" if size else "w+b", buffering=0)  # noqa: SIM115 - closed by close
+        self.sums: list[bytes] = []
+        self._hash, self._filled = hashlib.sha256(), 0
+        self._file.truncate(size)
+        while data := self._file.read(BLOCK):
+            self._digest(memoryview(data))
+
+    def write(self, data: bytes | memoryview) -> None:
+        view = memoryview(data)
+        while view:
+            written = self._file.write(view) or 0
+            self._digest(view[:written])
+            view = view[written:]
+
+    def _digest(self, view: memoryview) -> None:
+        while view:
+            part = view[: BLOCK - self._filled]
+            self._hash.update(part)
+            self._filled += len(part)
+            view = view[len(part) :]
+            if self._filled == BLOCK:
+                self.sums.append(self._hash.digest())
+                self._hash, self._filled = hashlib.sha256(), 0
+
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
+
+    def close(self) -> list[bytes]:
+        """Sync and close; gives the checksums of all blocks, the last one short."""
+        if not self._file.closed:
+            self.sync()
+            self._file.close()
+        return [*self.sums, self._hash.digest()] if self._filled else self.sums
+
+    def abandon(self) -> None:
+        self._file.close()
+
+
+class StoreWriter:
+    """Writes the shards of one store into ``folder``.
+
+    Args:
+        folder: made if missing.
+        dtype: of the token ids.
+        shard_tokens: a shard is closed at the end of the document that brings it to so many.
+        state: what ``state()`` gave when the files were as they shall be; None for a new store.
+    """
+
+    def __init__(
+        self, folder: Path, dtype: np.dtype[Any], *, shard_tokens: int, state: Mapping[str, Any] | None = None
+    ) -> None:
+        self._folder, self._dtype, self._shard_tokens = folder, dtype, shard_tokens
+        folder.mkdir(parents=True, exist_ok=True)
+        self.shards: list[dict[str, Any]] = list(state["shards"]) if state else []
+        self._tokens: int = state["open"][0] if state else 0  # of the shard that is open
+        self._documents: int = state["open"][1] if state else 0
+        self._token_file: BlockFile | None = None
+        if self._tokens or self._documents:
+            self._open_shard()
+
+    def append(self, ids: NDArray[Any], ends: NDArray[np.int64]) -> None:
+        """Add token ids [n]; ``ends`` [documents] says after how many of them each document ends."""
+        done = 0  # of ids
+        while True:
+            if self._token_file is None and (len(ids) > done or len(ends)):
+                self._open_shard()
+            # the first document to bring the shard to its size closes it
+            local = ends - done + self._tokens
+            closing = int(np.searchsorted(local, self._shard_tokens))
+            if closing == len(ends):
+                self._write(ids[done:], local)
+                return
+            stop = int(ends[closing])
+            self._write(ids[done:stop], local[: closing + 1])
+            done, ends = stop, ends[closing + 1 :]
+            self._close_shard()
+
+    def _write(self, ids: NDArray[Any], local_ends: NDArray[np.int64]) -> None:
+        if self._token_file is None:
+            return
+        self._token_file.write(
+            np.ascontiguousarray(ids.astype(self._dtype, copy=False)).data.cast("B") if len(ids) else b""
+        )
+        self._offset_file.write(local_ends.astype("<u8").tobytes())
+        self._tokens += len(ids)
+        self._documents += len(local_ends)
+
+    def _open_shard(self) -> None:
+        stem = f"{len(self.shards):05}"
+        self._token_file = BlockFile(self._folder / f"{stem}.tokens", self._tokens * self._dtype.itemsize)
+        resumed = self._tokens or self._documents
+        self._offset_file = BlockFile(self._folder / f"{stem}.offsets", 8 * (self._documents + 1) if resumed else 0)
+        if not resumed:
+            self._offset_file.write(bytes(8))  # the first document starts at 0
+
+    def _close_shard(self) -> None:
+        if self._token_file is None:
+            return
+        sums = b"".join([*self._token_file.close(), *self._offset_file.close()])
+        with atomic_write(self._folder / f"{len(self.shards):05}.sums") as file:
+            file.write(sums)
+        self.shards.append(
+            {"tokens": self._tokens, "documents": self._documents, "sums_sha256": hashlib.sha256(sums).hexdigest()}
+        )
+        self._token_file, self._tokens, self._documents = None, 0, 0
+
+    def sync(self) -> None:
+        """Make durable what ``state`` tells."""
+        if self._token_file is not None:
+            self._token_file.sync()
+            self._offset_file.sync()
+
+    def state(self) -> dict[str, Any]:
+        """What is written so far, as data; call ``sync`` before it is kept."""
+        return {"shards": self.shards, "open": [self._tokens, self._documents]}
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Close the last shard; gives the account of all."""
+        self._close_shard()
+        return self.shards
+
+    def abandon(self) -> None:
+        """Close the files as they are."""
+        if self._token_file is not None:
+            self._token_file.abandon()
+            self._offset_file.abandon()
+
+
+def write_manifest(folder: Path, *, dtype: np.dtype[Any], shards: list[dict[str, Any]], **rest: Any) -> None:
+    """Make ``folder`` a store: its manifest, whole or not at all."""
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "dtype": dtype.name,
+        "tokens": sum(shard["tokens"] for shard in shards),
+        "documents": sum(shard["documents"] for shard in shards),
+        **rest,
+        "shards": shards,
+    }
+    with atomic_write(folder / "manifest.json") as file:
+        file.write(seal(json.dumps(manifest, indent=1, ensure_ascii=False).encode()))

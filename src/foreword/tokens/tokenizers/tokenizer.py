@@ -1,0 +1,434 @@
+"""Tokenizers: text to token ids and back, with special tokens as tiktoken treats them.
+
+    text ── split on the allowed special tokens ──▶ pieces ── engine ──▶ ids
+
+Special text in the input never becomes a special token unless it is allowed. ``Tokenizer`` is the one interface;
+``RankTokenizer``, here, is byte-pair encoding by merge ranks (GPT-2 and all that tiktoken knows); those of other
+libraries are in ``foreign``, and ``get_tokenizer`` finds any of them.
+
+Not for: training a vocabulary (``train``).
+
+Costs: opening "gpt2" reads 366 KB of the package and needs no network and no writable folder.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+import gzip
+import hashlib
+import importlib.resources
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from foreword._base.files import explained
+from foreword.errors import ArgumentError, FileError, FormatError, SpecialTokenError, TokenIdError, UnknownNameError
+from foreword.tokens.tokenizers.engines import PATTERNS, Engine, format_ranks, make_engine, parse_ranks
+
+__all__ = ["RankTokenizer", "Tokenizer", "get_tokenizer"]
+
+Special = Literal["all"] | Collection[str]
+
+# The texts of special tokens that end a document, in the order they are looked for.
+END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "[EOS]", "[SEP]")
+
+
+class Tokenizer(abc.ABC):
+    """Text to token ids and back. Made by ``get_tokenizer``; safe to use from many threads; can be pickled.
+
+    Attributes:
+        name: the name it was got by, or the absolute path of its file.
+        vocab_size: V, one more than the largest token id. Every id is below it.
+        special_tokens: the id of each special token.
+        fingerprint: a hash of all that decides its ids. Two tokenizers with one fingerprint give the same ids.
+        cuttable: whether a text may be cut before a space between two words, and the parts encoded one by one.
+
+    >>> tokenizer = get_tokenizer("gpt2")
+    >>> tokenizer
+    Tokenizer('gpt2', vocab_size=50257)
+    >>> ids = tokenizer.encode("king - man")
+    >>> ids
+    array([3364,  532,  582], dtype=uint32)
+    >>> tokenizer.decode(ids)
+    'king - man'
+    """
+
+    name: str
+    special_tokens: dict[str, int]
+    cuttable: bool
+    vocab_size: int
+    fingerprint: str
+
+    @abc.abstractmethod
+    def _encode_valid(self, text: str) -> NDArray[np.uint32]:
+        """The ids of a valid Unicode string, no special tokens."""
+
+    @abc.abstractmethod
+    def encode_many(self, texts: Sequence[bytes]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """The ids of several UTF-8 texts, one after another, uint32 [n], and how many are each text's, int64 [texts].
+
+        No special tokens; the GIL is released where the library allows it. For texts by the thousand.
+        """
+
+    @abc.abstractmethod
+    def _offsets(self, text: str) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """The ids of a valid Unicode string, no special tokens, and where each starts and ends in it, int64 [n, 2]."""
+
+    @abc.abstractmethod
+    def _decode_known(self, ids: list[int]) -> bytes:
+        """The bytes of ids; KeyError(id) where no token has that id."""
+
+    @abc.abstractmethod
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+    @property
+    def end_of_text_id(self) -> int:
+        """The id of the token that ends a document: "<|endoftext|>", "</s>" or what its family calls it.
+
+        Raises:
+            ArgumentError: it has no such token.
+        """
+        for text in END_OF_TEXT:
+            if text in self.special_tokens:
+                return self.special_tokens[text]
+        raise ArgumentError(
+            f"the tokenizer {self.name!r} has no end-of-text token",
+            got=f"special tokens {sorted(self.special_tokens)[:10]}",
+            expected="one of " + ", ".join(END_OF_TEXT),
+            fix="prepare with append_end_of_text=False (--no-end-of-text)",
+        )
+
+    def encode(
+        self, text: str, *, allowed_special: Special = (), disallowed_special: Special = "all"
+    ) -> NDArray[np.uint32]:
+        """The token ids of ``text``, uint32 [n].
+
+        Args:
+            text: any string; a lone surrogate becomes U+FFFD, as in tiktoken.
+            allowed_special: special tokens that their text stands for ("all", or a set of texts).
+            disallowed_special: texts that are an error ("all": every special token that is not allowed).
+                A special token in neither set is ordinary text.
+
+        Raises:
+            SpecialTokenError: a disallowed special token stands in the text.
+
+        >>> tokenizer = get_tokenizer("gpt2")
+        >>> tokenizer.encode("one<|endoftext|>two", allowed_special={"<|endoftext|>"})
+        array([  505, 50256, 11545], dtype=uint32)
+        >>> tokenizer.encode("<|endoftext|>", disallowed_special=())
+        array([  27,   91,  437, 1659, 5239,   91,   29], dtype=uint32)
+        """
+        pieces = self._split(text, allowed_special, disallowed_special)
+        if len(pieces) == 1:
+            return self.encode_ordinary(text)
+        return np.concatenate(
+            [self._special(piece) if i % 2 else self.encode_ordinary(piece) for i, piece in enumerate(pieces)]
+        )
+
+    def encode_ordinary(self, text: str) -> NDArray[np.uint32]:
+        """The token ids of ``text`` with no special tokens at all, uint32 [n]."""
+        return _with_valid(self._encode_valid, text)
+
+    def encode_batch(
+        self,
+        texts: Iterable[str],
+        *,
+        allowed_special: Special = (),
+        disallowed_special: Special = "all",
+        workers: int = 1,
+    ) -> list[NDArray[np.uint32]]:
+        """The token ids of each text, as ``encode`` gives them; on ``workers`` threads, which run in parallel.
+
+        >>> get_tokenizer("gpt2").encode_batch(["one", "two words"])
+        [array([505], dtype=uint32), array([11545,  2456], dtype=uint32)]
+        """
+        every = list(texts)
+
+        def encode_part(part: list[str]) -> list[NDArray[np.uint32]]:
+            split = [self._split(text, allowed_special, disallowed_special) for text in part]
+            flat, lengths = self.encode_many([to_utf8(piece) for pieces in split for piece in pieces[::2]])
+            ordinary = iter(np.split(flat, np.cumsum(lengths)[:-1]))
+            ids = [[self._special(p) if i % 2 else next(ordinary) for i, p in enumerate(pieces)] for pieces in split]
+            return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in ids]
+
+        if workers <= 1 or len(every) < 2:
+            return [
+                self.encode(t, allowed_special=allowed_special, disallowed_special=disallowed_special) for t in every
+            ]
+        from concurrent.futures import ThreadPoolExecutor
+
+        size = -(-len(every) // (4 * workers))
+        with ThreadPoolExecutor(workers) as pool:
+            parts = pool.map(encode_part, [every[i : i + size] for i in range(0, len(every), size)])
+            return [ids for part in parts for ids in part]
+
+    def encode_with_offsets(
+        self, text: str, *, allowed_special: Special = (), disallowed_special: Special = "all"
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """The token ids of ``text``, uint32 [n], and which characters each stands for: [start, end), int64 [n, 2].
+
+        A token that holds only a part of a character's bytes has that whole character. A lone surrogate counts as the
+        U+FFFD that it becomes.
+
+        >>> ids, offsets = get_tokenizer("gpt2").encode_with_offsets("so naïve")
+        >>> offsets.tolist()
+        [[0, 2], [2, 8]]
+        """
+        ids, offsets, start = [], [], 0
+        for i, piece in enumerate(self._split(text, allowed_special, disallowed_special)):
+            if i % 2:
+                ids.append(self._special(piece))
+                offsets.append(np.array([[start, start + len(piece)]], np.int64))
+                start += len(piece)
+            else:
+                valid = _valid(piece)
+                piece_ids, piece_offsets = self._offsets(valid)
+                ids.append(piece_ids)
+                offsets.append(piece_offsets + start)
+                start += len(valid)
+        return np.concatenate(ids), np.concatenate(offsets)
+
+    def decode_bytes(self, ids: ArrayLike) -> bytes:
+        """The bytes that the token ids stand for.
+
+        Raises:
+            TokenIdError: an id that no token has.
+        """
+        array = np.asarray(ids).reshape(-1)
+        if array.size and array.dtype.kind not in "ui":
+            raise TypeError(f"token ids must be integers, got dtype {array.dtype}")
+        try:
+            return self._decode_known(array.tolist())
+        except KeyError as missing:
+            id_ = missing.args[0]
+            raise TokenIdError(
+                f"no token has the id {id_}",
+                expected=f"an id from 0 to {self.vocab_size - 1} of {self.name!r}",
+                where=f"position {array.tolist().index(id_)} of {array.size}",
+            ) from None
+
+    def decode(self, ids: ArrayLike, *, errors: str = "replace") -> str:
+        """The text that the token ids stand for.
+
+        A token may end inside a character, so that a slice of ids need not be valid UTF-8; ``errors`` says what
+        becomes of such bytes, as in ``bytes.decode``.
+        """
+        return self.decode_bytes(ids).decode("utf-8", errors=errors)
+
+    def _split(self, text: str, allowed_special: Special, disallowed_special: Special) -> list[str]:
+        """``text`` as ordinary, special, ordinary, …, ordinary; SpecialTokenError where a disallowed one stands."""
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a str, got {type(text).__name__}")
+        allowed = set(self.special_tokens if allowed_special == "all" else allowed_special)
+        disallowed = set(self.special_tokens) - allowed if disallowed_special == "all" else set(disallowed_special)
+        if disallowed and (found := _any_of(frozenset(disallowed)).search(text)):
+            raise SpecialTokenError(
+                f"the text holds the special token {found.group()!r}, which is not allowed",
+                where=f"character {found.start():,}",
+                fix=f"pass allowed_special={{{found.group()!r}}} to encode it as one token, "
+                "or disallowed_special=() to encode it as ordinary text",
+            )
+        allowed &= self.special_tokens.keys()
+        return _any_of(frozenset(allowed)).split(text) if allowed else [text]
+
+    def _special(self, text: str) -> NDArray[np.uint32]:
+        return np.array([self.special_tokens[text]], np.uint32)
+
+    def __repr__(self) -> str:
+        return f"Tokenizer({self.name!r}, vocab_size={self.vocab_size})"
+
+
+class RankTokenizer(Tokenizer):
+    """Byte-pair encoding by merge ranks: a pair of neighbours is merged where its rank is the lowest.
+
+    Args:
+        name: see ``Tokenizer``.
+        ranks: merge ranks in tiktoken's text format, sorted by rank.
+        pattern: the split pattern, a regular expression.
+        special_tokens: the id of each.
+    """
+
+    def __init__(self, name: str, ranks: bytes, pattern: str, special_tokens: Mapping[str, int]) -> None:
+        self.name = name
+        self.special_tokens = dict(special_tokens)
+        self.pattern = pattern
+        self.cuttable = pattern in PATTERNS.values()
+        self._ranks = ranks
+
+    @functools.cached_property
+    def _engine(self) -> Engine:
+        return make_engine(self._ranks, self.pattern)
+
+    @functools.cached_property
+    def _bytes_of(self) -> dict[int, bytes]:
+        """The bytes of each token id, special tokens included."""
+        ordinary = {rank: token for token, rank in parse_ranks(self._ranks, where=self.name).items()}
+        return ordinary | {id_: text.encode() for text, id_ in self.special_tokens.items()}
+
+    @functools.cached_property
+    def vocab_size(self) -> int:  # type: ignore[override]
+        """One more than the largest token id."""
+        last = self._ranks.rstrip().rpartition(b"\n")[2].split()[-1]  # they are sorted
+        return max(int(last), *self.special_tokens.values(), 0) + 1
+
+    @functools.cached_property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """The SHA-256 of ranks, pattern and special tokens."""
+        rest = json.dumps({"pattern": self.pattern, "special_tokens": self.special_tokens}, sort_keys=True)
+        return hashlib.sha256(self._ranks + rest.encode()).hexdigest()
+
+    def _encode_valid(self, text: str) -> NDArray[np.uint32]:
+        return self._engine.encode(text)
+
+    def encode_many(self, texts: Sequence[bytes]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """As ``Tokenizer.encode_many``; the GIL is released."""
+        return self._engine.encode_many(texts)
+
+    def _offsets(self, text: str) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        ids = self._engine.encode(text)
+        sizes = np.array([len(self._bytes_of[id_]) for id_ in ids.tolist()], np.int64)
+        return ids, byte_to_character_offsets(text.encode(), np.cumsum(sizes) - sizes, np.cumsum(sizes))
+
+    def _decode_known(self, ids: list[int]) -> bytes:
+        table = self._bytes_of
+        return b"".join([table[id_] for id_ in ids])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if _opened.get(self.name) is self:
+            return get_tokenizer, (self.name,)
+        return RankTokenizer, (self.name, self._ranks, self.pattern, self.special_tokens)
+
+
+def get_tokenizer(name: str | os.PathLike[str] | Tokenizer, *, pattern: str | None = None) -> Tokenizer:
+    """The tokenizer called ``name``; a ``Tokenizer`` is given back as it is.
+
+    Args:
+        name: "gpt2" and "r50k_base" (carried in the package), "bytes", a name that tiktoken knows ("cl100k_base",
+            "o200k_base", …: downloaded once, through tiktoken's cache), or a file: tokenizer.json (needs the package
+            tokenizers), .tiktoken, or a SentencePiece .model (needs sentencepiece).
+        pattern: for a .tiktoken file, which holds ranks only: the name of the tokenizer whose split pattern it uses,
+            or a regular expression. Not needed where the file is called after such a name.
+
+    Raises:
+        UnknownNameError: there is no such tokenizer; the message lists those there are.
+        FileError: its file can't be read, or can't be downloaded.
+        FormatError: its file is not what its name says.
+        MissingPackageError: the package that reads it is not installed.
+    """
+    if isinstance(name, Tokenizer):
+        return name
+    text = os.fspath(name)
+    if isinstance(name, str) and pattern is None and text in _opened:
+        return _opened[text]
+    if isinstance(name, str) and text in {"gpt2", "r50k_base"}:
+        tokenizer: Tokenizer = _built_in(text)
+    elif isinstance(name, str) and text == "bytes":
+        from foreword.tokens.tokenizers.foreign import ByteTokenizer
+
+        tokenizer = ByteTokenizer()
+    elif (path := Path(text)).is_file() or path.suffix in {".json", ".tiktoken", ".model"} or path.is_dir():
+        return _from_file(path.absolute(), pattern)
+    else:
+        tokenizer = _from_tiktoken(text)
+    return _opened.setdefault(text, tokenizer)
+
+
+_opened: dict[str, Tokenizer] = {}
+
+
+def _built_in(name: str) -> Tokenizer:
+    """GPT-2 and r50k_base are the same ranks."""
+    packed = importlib.resources.files("foreword.tokens").joinpath("data", "gpt2.tiktoken.gz").read_bytes()
+    return RankTokenizer(name, gzip.decompress(packed), PATTERNS[name], {"<|endoftext|>": 50256})
+
+
+def _from_file(path: Path, pattern: str | None) -> Tokenizer:
+    if path.is_dir():
+        path = path / "tokenizer.json"
+    with explained("read the tokenizer", path):
+        data = path.read_bytes()
+    if path.suffix in {".json", ".model"}:
+        from foreword.tokens.tokenizers import foreign
+
+        kind = foreign.HuggingFaceTokenizer if path.suffix == ".json" else foreign.SentencePieceTokenizer
+        return kind(str(path), data)
+    if path.suffix != ".tiktoken":
+        raise FormatError(
+            "not a tokenizer's file", got=path.name, expected="tokenizer.json, *.tiktoken or *.model", where=path
+        )
+    ranks = parse_ranks(data, where=str(path))
+    like = pattern or path.stem
+    if pattern is None and like not in PATTERNS:
+        raise ArgumentError(
+            "a .tiktoken file holds ranks only: which split pattern goes with them?",
+            where=path,
+            fix='say whose pattern it is: get_tokenizer(path, pattern="cl100k_base"), or give a regular expression',
+        )
+    special = {"<|endoftext|>": max(ranks.values()) + 1}
+    return RankTokenizer(str(path), format_ranks(ranks), PATTERNS.get(like, like), special)
+
+
+def _from_tiktoken(name: str) -> Tokenizer:
+    import tiktoken.registry
+
+    known = tiktoken.registry.list_encoding_names()
+    if name not in known:
+        raise UnknownNameError(
+            f"unknown tokenizer {name!r}",
+            expected="one of " + ", ".join(map(repr, sorted({*known, "bytes"}))) + ", or a tokenizer's file",
+        )
+    try:
+        told = (tiktoken.registry.ENCODING_CONSTRUCTORS or {})[name]()
+    except (OSError, ValueError) as cause:  # requests' errors are OSErrors; a wrong checksum is a ValueError
+        raise FileError(
+            f"can't get the merge ranks of {name!r}",
+            got=str(cause).splitlines()[0][:200],
+            where="the download through tiktoken's cache",
+            fix="check the network; or put the file into the folder that TIKTOKEN_CACHE_DIR names, "
+            f"or give the ranks themselves: get_tokenizer('{name}.tiktoken')",
+        ) from cause
+    return RankTokenizer(name, format_ranks(told["mergeable_ranks"]), told["pat_str"], told["special_tokens"])
+
+
+def byte_to_character_offsets(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Byte ranges of UTF-8 ``data`` as ranges of characters, [n, 2]; a character cut by a range belongs to it whole."""
+    leads = (np.frombuffer(data, np.uint8) & 0xC0) != 0x80
+    before = np.concatenate([[0], np.cumsum(leads)])  # characters that begin before byte i
+    inside = np.append(~leads, False)[starts]  # the range starts inside a character
+    return np.stack([before[starts] - inside, before[ends]], axis=1).astype(np.int64)
+
+
+def to_utf8(text: str) -> bytes:
+    """``text`` as UTF-8; a lone surrogate as U+FFFD, a pair of them as the character they stand for, as in tiktoken."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _valid(text).encode()
+
+
+def _valid(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _with_valid(encode: Callable[[str], NDArray[np.uint32]], text: str) -> NDArray[np.uint32]:
+    """``encode(text)``, surrogates replaced only where there are any."""
+    try:
+        return encode(text)
+    except (TypeError, UnicodeEncodeError):
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a str, got {type(text).__name__}") from None
+        return encode(_valid(text))
+
+
+@functools.lru_cache(maxsize=64)
+def _any_of(texts: frozenset[str]) -> re.Pattern[str]:
+    """A pattern that finds any of the texts, the longest first, in one group."""
+    ordered: Sequence[str] = sorted(texts, key=lambda text: (-len(text), text))
+    return re.compile("(" + "|".join(map(re.escape, ordered)) + ")")

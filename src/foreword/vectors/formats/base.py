@@ -1,0 +1,143 @@
+"""What every reader gives: the shape of a file of vectors, and its words and rows block by block.
+
+Not for: any one format. Costs: a reader holds a few blocks of some megabytes, whatever the size of its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreword.errors import TextDecodeError
+from foreword.vectors.store.keys import encode
+from foreword.vectors.store.subwords import Subwords
+
+__all__ = ["BLOCK_BYTES", "Block", "Options", "Pending", "Reader", "check_keys", "pack", "vocabulary_of"]
+
+BLOCK_BYTES = 4 << 20
+"""About how many bytes of a file a block is made of."""
+
+MAX_DIM = 1 << 20
+"""A dimension beyond this is a damaged header, not a vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to read, as gensim's users say it.
+
+    Attributes:
+        limit: read only this many words, from the start; None reads all.
+        binary: whether a word2vec file is binary; None looks at its content.
+        encoding, unicode_errors: how the words' bytes become text, as in ``bytes.decode``.
+        vocabulary: the file of words where the vectors' file has none (.npy, safetensors); None looks beside it.
+    """
+
+    limit: int | None = None
+    binary: bool | None = None
+    encoding: str = "utf-8"
+    unicode_errors: str = "strict"
+    vocabulary: str | None = None
+
+    def most(self, count: int) -> int:
+        """How many of ``count`` words to read."""
+        return count if self.limit is None else min(count, self.limit)
+
+
+def vocabulary_of(path: Path, options: Options) -> Path | None:
+    """The file of words that belongs to the array file ``path``: as ``options`` name it, else found beside it."""
+    if options.vocabulary is not None:
+        return Path(options.vocabulary)
+    names = (f"{path.stem}.vocab", f"{path.stem}.txt", f"{path.stem}.json", "vocab.txt", "vocab.json", "words.txt")
+    return next((file for name in names if (file := path.with_name(name)).is_file()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive words with their vectors.
+
+    Attributes:
+        blob: the words' UTF-8, one after another (see ``keys.encode``).
+        lengths: int64 [n], the bytes of each.
+        rows: float [n, D]; float32 where the format has that, else as the source has it.
+        where: tells where in the file row i came from, for an error.
+        counts: int64 [n] word counts, or None.
+    """
+
+    blob: bytes
+    lengths: NDArray[np.int64]
+    rows: NDArray[Any]
+    where: Callable[[int], str]
+    counts: NDArray[np.int64] | None = None
+
+
+Pending: TypeAlias = tuple[int, Callable[[], Block]]
+"""A block to come: how many words it has, and what makes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A file that has been opened and understood as far as its header.
+
+    Attributes:
+        dim: D.
+        blocks: call it once for the blocks, in order: of each the number of its words, and a callable that makes it,
+            to be called once, in any thread.
+        describe: the format in a few words, for messages.
+        subwords: fastText's n-grams, or None.
+    """
+
+    dim: int
+    describe: str
+    blocks: Callable[[], Iterator[Pending]]
+    subwords: Subwords | None = None
+
+
+def pack(words: list[bytes]) -> tuple[bytes, NDArray[np.int64]]:
+    """Words as a blob and their lengths.
+
+    >>> pack([b"to", b"be"])
+    (b'tobe', array([2, 2]))
+    """
+    return b"".join(words), np.fromiter(map(len, words), dtype=np.int64, count=len(words))
+
+
+def check_keys(
+    blob: bytes, lengths: NDArray[np.int64], options: Options, where: Callable[[int], str]
+) -> tuple[bytes, NDArray[np.int64]]:
+    """The words' bytes as found in a file → as they are kept (UTF-8), decoded as ``options`` say.
+
+    UTF-8 that is right costs one pass: the whole is valid, and no word begins inside a character.
+
+    Raises:
+        TextDecodeError: a word is not text in the encoding.
+    """
+    if options.encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
+        starts = (np.cumsum(lengths) - lengths)[lengths > 0]
+        first = np.frombuffer(blob, dtype=np.uint8)[starts]
+        if not np.any((first & 0xC0) == 0x80):
+            try:
+                blob.decode("utf-8")
+            except UnicodeDecodeError:
+                pass
+            else:
+                return blob, lengths
+    words, position = [], 0
+    for i, length in enumerate(lengths.tolist()):
+        data = blob[position : position + length]
+        position += length
+        try:
+            words.append(encode(data.decode(options.encoding, options.unicode_errors)))
+        except UnicodeDecodeError as cause:
+            raise TextDecodeError(
+                f"a word is not {options.encoding} text",
+                cause=cause,
+                got=repr(data[:60]),
+                where=where(i),
+                fix='name its encoding, or pass unicode_errors="replace" or "ignore"',
+            ) from cause
+    return pack(words)

@@ -1,0 +1,218 @@
+"""fastText's binary models, ``.bin``: words, their counts, their vectors, and the subwords that unknown words are
+made of.
+
+Layout (little-endian): magic, version; the arguments of training; the dictionary; the input matrix, a row for each
+word and after them one for each bucket of n-grams; then the output matrix, which is of no use here. A word's vector
+is the mean of its row and its n-grams' rows; that of ``</s>``, the end of a sentence, is its row alone. Files older
+than 2017 begin with the arguments, and lack pruning and the quantisation flag. Source: the program fastText
+(fasttext.cc, dictionary.cc).
+
+Not for: quantised or pruned models (``.ftz``), which are refused; labels of classifiers, which are passed over.
+Costs: the file is mapped; a compressed one is first unpacked to a temporary file, for words need rows from all of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import struct
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreword._base.files import explained
+from foreword.errors import FormatError
+from foreword.vectors.formats.base import BLOCK_BYTES, MAX_DIM, Block, Options, Pending, Reader, check_keys, pack
+from foreword.vectors.formats.source import Source
+from foreword.vectors.store.subwords import Subwords, add_subwords
+
+__all__ = ["is_fasttext", "read_fasttext"]
+
+_MAGIC = struct.pack("<i", 793712314)
+_ARGUMENTS = struct.Struct("<12i d")
+_END_OF_SENTENCE = b"</s>"
+_MAX_WORD = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Arguments:
+    """The arguments of training that matter here, as their bytes have them."""
+
+    dim: int
+    bucket: int
+    minn: int
+    maxn: int
+    plausible: bool
+
+    @classmethod
+    def parse(cls, data: bytes) -> _Arguments:
+        dim, ws, epoch, _, neg, word_ngrams, loss, model, bucket, minn, maxn, _, t = _ARGUMENTS.unpack(data)
+        plausible = (
+            1 <= dim <= MAX_DIM
+            and 0 <= ws < 1 << 20
+            and 0 <= epoch < 1 << 20
+            and 0 <= neg < 1 << 20
+            and 0 <= word_ngrams < 1 << 10
+            and 1 <= loss <= 4
+            and 1 <= model <= 3
+            and bucket >= 0
+            and 0 <= minn <= 1 << 10
+            and 0 <= maxn <= 1 << 10
+            and math.isfinite(t)
+        )
+        return cls(dim, bucket, minn, maxn, plausible)
+
+
+def is_fasttext(head: bytes) -> bool:
+    """Whether a file that begins so is a fastText model: by its magic or, of an old one, by its arguments."""
+    if head.startswith(_MAGIC):
+        return True
+    return len(head) > _ARGUMENTS.size and _Arguments.parse(head[: _ARGUMENTS.size]).plausible
+
+
+class _Bytes:
+    """Reads a source piece by piece, and knows where it is."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.position = source, 0
+        self._buffer, self._at = b"", 0
+
+    def take(self, n: int) -> bytes:
+        if len(self._buffer) - self._at < n:
+            self._fill(n)
+        data = self._buffer[self._at : self._at + n]
+        self._at += n
+        self.position += n
+        return data
+
+    def take_word(self) -> bytes:
+        """Bytes up to a NUL, which is passed over."""
+        end = self._buffer.find(b"\0", self._at)
+        if end < 0:
+            self._fill(1)
+            while (end := self._buffer.find(b"\0", self._at)) < 0 and len(self._buffer) - self._at < _MAX_WORD:
+                self._fill(len(self._buffer) - self._at + 1)
+            if end < 0:
+                raise _damaged(self.source, "a word without an end")
+        word = self.take(end - self._at)
+        self.take(1)
+        return word
+
+    def unpack(self, layout: str) -> tuple[Any, ...]:
+        return struct.unpack("<" + layout, self.take(struct.calcsize("<" + layout)))
+
+    def rest(self) -> bytes:
+        """What has been read ahead; nothing can be taken after it."""
+        return self._buffer[self._at :]
+
+    def _fill(self, n: int) -> None:
+        more = self.source.read(max(n, 1 << 20))
+        self._buffer, self._at = self._buffer[self._at :] + more, 0
+        if len(self._buffer) < n:
+            raise FormatError("the fastText model is cut short", where=self.source.name, fix="get the file again")
+
+
+def read_fasttext(source: Source, options: Options) -> Reader:
+    """A reader of a fastText model.
+
+    Raises:
+        FormatError: it is damaged, cut short, quantised or pruned.
+    """
+    data = _Bytes(source)
+    new = source.head.startswith(_MAGIC)
+    if new:
+        version = data.unpack("ii")[1]
+        if version not in (11, 12):
+            raise FormatError("unknown version of fastText", got=version, expected="11 or 12", where=source.name)
+    arguments = _Arguments.parse(data.take(_ARGUMENTS.size))
+    if not arguments.plausible:
+        raise _damaged(source, "impossible arguments")
+    size, n_words, n_labels = data.unpack("iii")
+    data.unpack("q")
+    pruned = data.unpack("q")[0] if new else -1
+    if size < 0 or n_words < 1 or n_labels < 0 or size != n_words + n_labels:
+        raise _damaged(source, f"a dictionary of {size:,} entries, {n_words:,} words and {n_labels:,} labels")
+    if source.size is not None and n_words * (10 + 4 * arguments.dim) > source.size:
+        raise _damaged(source, f"{source.size:,} bytes for {n_words:,} words of {arguments.dim:,} dimensions")
+    if pruned > 0:
+        raise _unsupported(source, "pruned")
+    words, counts = [], []
+    for i in range(size):
+        word = data.take_word()
+        count, kind = data.unpack("qb")
+        if kind != (i >= n_words):
+            raise _damaged(source, f"entry {i:,} of the dictionary is of kind {kind}")
+        if i < n_words:
+            words.append(word)
+            counts.append(count)
+    if new and data.take(1) != b"\0":
+        raise _unsupported(source, "quantised")
+    n_rows, dim = data.unpack("qq")
+    buckets = n_rows - n_words
+    if dim != arguments.dim or buckets not in (0, arguments.bucket):
+        raise _damaged(source, f"a matrix {n_rows:,} × {dim:,}")
+    matrix = _matrix(source, data, n_rows, dim)
+    grams = matrix[n_words:]
+    minn, maxn = arguments.minn, arguments.maxn
+    has_subwords = maxn > 0 and len(grams) > 0
+    wanted = options.most(n_words)
+
+    def blocks() -> Iterator[Pending]:
+        at_once = max(1, BLOCK_BYTES // (4 * dim))
+        for start in range(0, wanted, at_once):
+            stop = min(start + at_once, wanted)
+            yield stop - start, functools.partial(make, start, stop)
+
+    def make(start: int, stop: int) -> Block:
+        def where(i: int) -> str:
+            return f"{source.name}, word {start + i + 1:,}"
+
+        part = words[start:stop]
+        rows = np.array(matrix[start:stop])
+        if has_subwords:
+            ends = [i for i, word in enumerate(part) if word == _END_OF_SENTENCE]
+            own = rows[ends].copy()
+            add_subwords(rows, part, grams, minn=minn, maxn=maxn, many=wanted)
+            rows[ends] = own
+        blob, lengths = check_keys(*pack(part), options, where)
+        return Block(blob, lengths, rows, where, np.array(counts[start:stop], dtype=np.int64))
+
+    subwords = Subwords(minn, maxn, grams) if has_subwords else None
+    return Reader(dim, "fastText", blocks, subwords)
+
+
+def _matrix(source: Source, data: _Bytes, n_rows: int, dim: int) -> NDArray[np.float32]:
+    """The input matrix, mapped from the file, or from a temporary file where that is compressed."""
+    needed = n_rows * dim * 4
+    shape = (n_rows, dim)
+    if source.plain:
+        if source.size is not None and data.position + needed > source.size:
+            raise FormatError("the fastText model is cut short", where=source.name, fix="get the file again")
+        with explained("read the vectors", source.path):
+            return np.asarray(np.memmap(source.path, "<f4", "r", data.position, shape))
+    with explained("unpack the vectors to a temporary file", tempfile.gettempdir()), tempfile.TemporaryFile() as file:
+        piece = data.rest()
+        while piece and needed > 0:
+            needed -= file.write(piece[:needed])
+            piece = source.read(min(needed, BLOCK_BYTES))
+        if needed:
+            raise FormatError("the fastText model is cut short", where=source.name, fix="get the file again")
+        return np.asarray(np.memmap(file, "<f4", "r", 0, shape))
+
+
+def _damaged(source: Source, got: str) -> FormatError:
+    return FormatError("the fastText model is damaged", got=got, where=source.name, fix="get the file again")
+
+
+def _unsupported(source: Source, what: str) -> FormatError:
+    return FormatError(
+        f"a {what} fastText model",
+        got="a model whose vectors are only approximate",
+        expected="the full model",
+        where=source.name,
+        fix="use the .bin file that the .ftz file was made of",
+    )

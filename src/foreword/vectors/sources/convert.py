@@ -1,0 +1,155 @@
+"""Converting a file of vectors to a store in the cache, once, whoever asks first.
+
+A store's folder is named by where the source lies, its size and times, and how it is read; a changed source gets a new
+store, and the old one goes. One process converts, others wait for it; each ends with the same folder. A process that is
+killed leaves a ``.partial`` folder, which the next conversion of the same source removes.
+
+Not for: knowing formats (``readers``). Costs: as many threads as there are cores; a few blocks of 4 MB each in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foreword._base import threads
+from foreword._base.files import atomic_folder, cache_folder, explained, lock
+from foreword._base.progress import progress
+from foreword.errors import FileError, StoreError
+from foreword.vectors.formats.base import Options, vocabulary_of
+from foreword.vectors.formats.source import member_of
+from foreword.vectors.store.store import VERSION, VectorStore
+
+__all__ = ["cached_store", "convert"]
+
+
+def cached_store(path: Path, options: Options, dtype: np.dtype[Any], *, identity: str | None = None) -> VectorStore:
+    """The store of the vectors in the file ``path``, converted now if it wasn't before.
+
+    Args:
+        path: the file; ``ARCHIVE/MEMBER`` for one in a zip archive. options: how to read it. dtype: what to keep rows
+        as. identity: what stands for the file's place, size and times where these mean nothing, as for an installed
+        package.
+
+    Raises:
+        MissingFileError, FileError: the file can't be read, or the cache not written.
+        FormatError, TextDecodeError: the file is not what it should be.
+    """
+    source = _describe(path, options, dtype, identity)
+    folder = _folder(path, source)
+    store = _open(folder)
+    if store is not None:
+        return store
+    with _locked(folder):
+        store = _open(folder)  # another process may have been first
+        if store is None:
+            _clean(folder, source)
+            convert(path, folder, options, dtype, source=source)
+            store = VectorStore.open(folder)
+        return store
+
+
+def convert(path: Path, folder: Path, options: Options, dtype: np.dtype[Any], *, source: dict[str, Any]) -> None:
+    """Convert the vectors in the file ``path`` to the new store ``folder``, which appears whole or not at all."""
+    from foreword.vectors.formats import open_vectors
+    from foreword.vectors.store.building import StoreBuilder
+
+    workers = threads.count()
+    with (
+        atomic_folder(folder) as partial,
+        open_vectors(path, options) as (file, reader),
+        progress(f"converting {path.name}", file.packed) as bar,
+        ThreadPoolExecutor(workers, thread_name_prefix="foreword-convert") as pool,
+        StoreBuilder(partial, reader.dim, dtype) as builder,
+    ):
+        writing: deque[Future[Any]] = deque()
+        try:
+            at = 0
+            for count, make in reader.blocks():
+                writing.append(builder.append(count, make, pool))
+                if len(writing) > workers:
+                    writing.popleft().result()
+                bar.advance(file.position - at)
+                at = file.position
+            builder.finish(subwords=reader.subwords, source=source)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _describe(path: Path, options: Options, dtype: np.dtype[Any], identity: str | None) -> dict[str, Any]:
+    """What a store is of: where the source is, what it was like then, and how it was read."""
+    archive, member = member_of(path)
+    with explained("read the vectors", path):
+        if identity is None:
+            place, state = str(archive.resolve()), [_state(archive)]
+            words = vocabulary_of(archive, options)
+            state += [_state(words)] if words is not None and words.exists() else []
+        else:
+            place, state = identity, []
+            options = replace(options, vocabulary=None)
+    return {
+        "place": place,
+        "member": member,
+        "state": state,
+        "options": {**asdict(options), "dtype": dtype.name},
+    }
+
+
+def _state(path: Path) -> list[Any]:
+    told = path.stat()
+    return [path.name, told.st_size, told.st_mtime_ns, told.st_ino]
+
+
+def _folder(path: Path, source: dict[str, Any]) -> Path:
+    """The folder of a store in the cache: NAME-PLACE-REST, the last two being hashes."""
+    place = _digest([source["place"]])[:10]
+    return cache_folder("vectors") / f"{path.name[:60]}-{place}-{_digest([VERSION, source])[:16]}"
+
+
+def _digest(told: Any) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _open(folder: Path) -> VectorStore | None:
+    """The store in ``folder``; None where there is none, or it is damaged."""
+    try:
+        return VectorStore.open(folder)
+    except (StoreError, FileError):
+        return None
+
+
+def _clean(folder: Path, source: dict[str, Any]) -> None:
+    """Under the lock: remove what killed processes left, damaged stores, and stores of what the source was before."""
+    family = escape(folder.name.rpartition("-")[0])
+    for left in folder.parent.glob(f".{family}-*.partial"):
+        shutil.rmtree(left, ignore_errors=True)
+    with explained("replace the damaged store", folder):
+        if folder.exists():
+            shutil.rmtree(folder)
+    for other in folder.parent.glob(f"{family}-*"):
+        try:
+            told = json.loads((other / "manifest.json").read_bytes())["source"]
+            outdated = told["member"] == source["member"] and told["state"] != source["state"]
+        except (OSError, ValueError, KeyError, TypeError):
+            outdated = True  # a removal that was cut short
+        if outdated:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The lock of all stores of one source."""
+    with lock(folder.with_name(f".{folder.name.rpartition('-')[0]}.lock")):
+        yield

@@ -1,0 +1,178 @@
+"""Saving a table as a store that ``load`` maps, with its attributes; and word2vec's files of counts.
+
+A saved table is a store (``store.py``) and, where keys have attributes besides counts, ``attributes.npz`` in it: an
+array for each, or its JSON where the values are objects, so that reading runs no code.
+
+Not for: other formats (``writers.py``). Costs: a pass over the table for its codes, and writing both.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreword._base import threads
+from foreword._base.files import atomic_folder, atomic_write, explained, read_text
+from foreword.errors import ArgumentError, FileError, FormatError, StoreError
+from foreword.vectors.formats.base import BLOCK_BYTES, Block, pack
+from foreword.vectors.store.building import StoreBuilder
+from foreword.vectors.store.keys import encode
+from foreword.vectors.store.store import is_store
+from foreword.vectors.store.subwords import Subwords
+from foreword.vectors.table import ATTRIBUTES
+
+__all__ = ["read_attributes", "read_counts", "save_store", "write_counts"]
+
+_JSON = "json:"  # goes before the name of an attribute kept as JSON
+
+PathLike = str | os.PathLike[str]
+Attributes = Mapping[str, NDArray[Any]]
+
+
+def save_store(
+    path: PathLike,
+    keys: Sequence[str],
+    rows: NDArray[np.floating[Any]],
+    attributes: Attributes,
+    subwords: Subwords | None = None,
+) -> None:
+    """Write a store with attributes to the folder ``path``, whole or not at all; a store that is there is replaced.
+
+    Args:
+        path: the folder.
+        keys: N keys, each once.
+        rows: float [N, D]; float64 is kept as float32.
+        attributes: name → array [N].
+        subwords: fastText's n-grams.
+
+    Raises:
+        FileError: it can't be written, or something else than a store is there.
+        FormatError: a row holds NaN or infinity.
+        ArgumentError: an attribute can't be written.
+    """
+    folder = Path(path)
+    if folder.exists() and not is_store(folder):
+        raise FileError(
+            "can't save here", got="something else than a store of vectors", where=folder, fix="name another folder"
+        )
+    kept = _packed(attributes)
+    old = folder.with_name(f".{folder.name}.old")
+    fresh = folder if not folder.exists() else folder.with_name(f".{folder.name}.new")
+    with explained("replace the store", folder):
+        for left in {old, fresh} - {folder}:
+            shutil.rmtree(left, ignore_errors=True)
+    dtype = np.dtype(np.float16 if rows.dtype == np.float16 else np.float32)
+    with atomic_folder(fresh) as partial:
+        with (
+            ThreadPoolExecutor(threads.count(), thread_name_prefix="foreword-save") as pool,
+            StoreBuilder(partial, rows.shape[1], dtype) as builder,
+        ):
+            step = max(1, BLOCK_BYTES // (4 * rows.shape[1]))
+            for i in range(0, len(keys), step):
+                stop = min(i + step, len(keys))
+                builder.append(stop - i, functools.partial(_block, keys, rows, attributes.get("count"), i, stop), pool)
+            builder.finish(subwords=subwords, source={"saved": True})
+        if kept is not None:
+            (partial / ATTRIBUTES).write_bytes(kept)
+    if fresh != folder:
+        with explained("replace the store", folder):
+            os.rename(folder, old)
+            os.rename(fresh, folder)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _block(keys: Sequence[str], rows: NDArray[Any], counts: NDArray[Any] | None, start: int, stop: int) -> Block:
+    blob, lengths = pack([encode(key) for key in keys[start:stop]])
+    told = None if counts is None or counts.dtype.kind not in "iu" else counts[start:stop].astype(np.int64)
+    return Block(blob, lengths, rows[start:stop], lambda i: f"the vector of {keys[start + i]!r}", told)
+
+
+def _packed(attributes: Attributes) -> bytes | None:
+    """The bytes of ``attributes.npz``, or None where counts, which the store has, are all there is."""
+    arrays = {}
+    for name, values in attributes.items():
+        if values.dtype.kind in "biufc" and not (name == "count" and values.dtype == np.int64):
+            arrays[name] = values
+        elif values.dtype.kind not in "biufc":
+            try:
+                arrays[_JSON + name] = np.frombuffer(json.dumps(values.tolist()).encode(), dtype=np.uint8)
+            except (TypeError, ValueError) as cause:
+                raise ArgumentError(
+                    f"can't save the attribute {name!r}", got=str(cause), expected="numbers or text"
+                ) from None
+    if not arrays:
+        return None
+    data = io.BytesIO()
+    np.savez(data, allow_pickle=False, **arrays)
+    return data.getvalue()
+
+
+def read_attributes(path: Path) -> dict[str, NDArray[Any]]:
+    """What ``save_store`` kept of attributes in the file ``path``, counts apart.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            for name, values in arrays.items():
+                if name.startswith(_JSON):
+                    items = json.loads(values.tobytes())
+                    values = np.empty(len(items), dtype=object)  # noqa: PLW2901
+                    values[:] = items
+                found[name.removeprefix(_JSON)] = values
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as cause:
+        raise StoreError(
+            "the store's attributes can't be read", got=str(cause), where=path, fix="save it again"
+        ) from None
+    return found
+
+
+def write_counts(
+    path: PathLike, keys: Sequence[str], counts: NDArray[Any], *, prefix: str = "", append: bool = False
+) -> None:
+    """Write word2vec's file of counts: ``word count`` lines; ``append``: after what is there.
+
+    Raises:
+        FileError: it can't be written.
+    """
+    lines = b"".join(encode(f"{prefix}{key} {count}\n") for key, count in zip(keys, counts.tolist(), strict=True))
+    if append:
+        with explained("append counts", path), open(path, "ab") as file:
+            file.write(lines)
+    else:
+        with atomic_write(path) as file:
+            file.write(lines)
+
+
+def read_counts(path: PathLike, *, encoding: str = "utf-8") -> dict[str, int]:
+    """word → count of word2vec's file of counts.
+
+    Raises:
+        MissingFileError, FileError: it can't be read.
+        TextDecodeError: it is not text in the encoding.
+        FormatError: a line is not a word and a count.
+    """
+    found: dict[str, int] = {}
+    for number, line in enumerate(read_text(path, encoding=encoding).split("\n"), 1):
+        if not line.strip():
+            continue
+        word, _, told = line.rstrip().rpartition(" ")
+        try:
+            found[word] = int(told)
+        except ValueError:
+            where = f"{os.fspath(path)}, line {number:,}"
+            raise FormatError("not a word and its count", got=repr(line[:60]), where=where) from None
+    return found
