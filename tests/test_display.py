@@ -15,7 +15,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 import foreword as fw
-from foreword.display import display, drawings
+from foreword import display
+from foreword._base import pictures
+from foreword.display import displays
 from foreword.errors import ArgumentError, MissingPackageError
 
 
@@ -161,11 +163,11 @@ def test_heat_maps_of_any_shape(shape):
     values = np.random.default_rng(0).normal(size=shape)
     shown = display.embedding(values)
     cells = list(parsed(shown).iter("rect"))
-    rows = values.reshape(int(np.prod(shape[:-1])), shape[-1])[: display.SHOWN_ROWS, : display.SHOWN_COLUMNS]
+    rows = values.reshape(int(np.prod(shape[:-1])), shape[-1])[: displays.SHOWN_ROWS, : displays.SHOWN_COLUMNS]
     assert len(cells) == rows.size
     assert str(list(shape)) in repr(shown)
     assert ("no numbers" in repr(shown)) == (values.size == 0)
-    if values.size > display.DRAWN_COLUMNS:
+    if values.size > displays.DRAWN_COLUMNS:
         pytest.importorskip("matplotlib")
         drawn = shown.plot().axes[0].images[0].get_array()
         assert np.array_equal(drawn, values.reshape(-1, shape[-1])[:64, :256])
@@ -182,7 +184,7 @@ def test_what_is_not_finite_is_grey_and_counted(odd):
         warnings.simplefilter("error")
         shown = display.embedding(values)
         cells = [one.get("fill") for one in parsed(shown).iter("rect")]
-        assert cells[10] == drawings.GREY not in plain
+        assert cells[10] == pictures.GREY not in plain
         for form in (shown._repr_html_(), repr(shown), shown.plot().axes[0].get_title()):
             assert "1 not finite" in form
         assert abs(shown.plot().axes[0].images[0].norm.vmax - whole.plot().axes[0].images[0].norm.vmax) < 0.5
@@ -474,7 +476,7 @@ def test_no_display_is_wider_than_its_console(tokenizer, tmp_path, width):
 
 def test_a_display_opens_no_tokenizer_that_is_not_at_hand(tmp_path, monkeypatch):
     """One that would have to be downloaded, for a look at windows: ids are shown."""
-    from foreword.tokens import store as module
+    from foreword.tokens.store import store as module
 
     store = fw.prepare(["one two three four five"], tmp_path / "store")
     assert "·two" in repr(display.windows(fw.WindowDataset(store, context_length=2)))

@@ -20,7 +20,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 RUN = [page for page in PAGES if page.name != "commands.md"]  # its examples don't follow one another: see below
 # What users import from. Their __all__ is what the reference has to tell.
-PUBLIC = ["", ".vectors", ".tokens", ".windows", ".embeddings", ".embed", ".pipeline", ".downloader", ".display"]
+PUBLIC = ["", ".vectors", ".tokens", ".windows", ".embeddings", ".recipes", ".downloader", ".display"]
 PUBLIC += [".explorer", ".errors"]
 
 BLOCK = re.compile(

@@ -7,9 +7,9 @@ Text in, model-ready embeddings out, and pretrained word vectors that answer at 
 >>> tokenizer.encode("Every effort moves you")
 array([6109, 3626, 6100,  345], dtype=uint32)
 
-Four rooms, each useful alone: ``foreword.vectors``, ``foreword.tokens``, ``foreword.windows``,
-``foreword.embeddings``. Importing this package imports none of them: a name is looked up in its room
-when it is first used.
+Four packages, each useful alone: ``foreword.vectors``, ``foreword.tokens``, ``foreword.windows``,
+``foreword.embeddings``. Importing this one imports none of them: a name is looked up in its package when
+it is first used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from foreword._base.version import __version__
+from foreword._moved import install
+
+install()
 
 # Each public name and the module it lives in; a name equal to its module's last part is the module.
 _HOME = {
@@ -28,7 +31,7 @@ _HOME = {
     "Tokenizer": "foreword.tokens",
     "WindowDataset": "foreword.windows",
     "WindowLoader": "foreword.windows",
-    "create_dataloader": "foreword.recipes.dataloader",
+    "create_dataloader": "foreword.recipes",
     "downloader": "foreword.downloader",
     "errors": "foreword.errors",
     "get_tokenizer": "foreword.tokens",
@@ -57,7 +60,7 @@ if TYPE_CHECKING:
     from foreword import downloader, errors
     from foreword.embeddings import InputEmbedding
     from foreword.errors import ForewordError
-    from foreword.recipes.dataloader import create_dataloader
+    from foreword.recipes import create_dataloader
     from foreword.tokens import Tokenizer, TokenStore, get_tokenizer, prepare
     from foreword.vectors import KeyedVectors, load
     from foreword.windows import WindowDataset, WindowLoader

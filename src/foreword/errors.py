@@ -2,11 +2,13 @@
 
     ForewordError
     ├── ArgumentError          ValueError          an argument that can't be used (stride=0, topn=-1)
+    │   └── ArgumentTypeError  TypeError           … because it is of another type (topn=2.5)
     ├── UnknownKeyError        KeyError            a word that the vectors don't hold
     ├── UnknownNameError       ValueError          a catalogue or tokenizer name that doesn't exist
     ├── SpecialTokenError      ValueError          text holds a special token that was not allowed
     ├── TooShortError          ValueError          fewer tokens than one window needs
     ├── TokenIdError           IndexError          a token id outside the vocabulary
+    ├── OutOfRangeError        IndexError          a token, document or window that isn't there (store[10**9])
     ├── FormatError            ValueError          a file that is not what it says it is
     ├── TextDecodeError        UnicodeDecodeError  a file that is not text in its encoding
     ├── FileError              OSError             a file or folder that can't be read or written
@@ -30,12 +32,14 @@ from typing import Any
 
 __all__ = [
     "ArgumentError",
+    "ArgumentTypeError",
     "DownloadError",
     "FileError",
     "ForewordError",
     "FormatError",
     "MissingFileError",
     "MissingPackageError",
+    "OutOfRangeError",
     "SpecialTokenError",
     "StoreError",
     "TextDecodeError",
@@ -101,6 +105,10 @@ class ArgumentError(ForewordError, ValueError):
     """An argument that can't be used."""
 
 
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument of a type that can't be used."""
+
+
 class UnknownKeyError(ForewordError, KeyError):
     """A key (word) that the vectors don't hold."""
 
@@ -115,6 +123,10 @@ class SpecialTokenError(ForewordError, ValueError):
 
 class TooShortError(ForewordError, ValueError):
     """Fewer tokens than one window needs."""
+
+
+class OutOfRangeError(ForewordError, IndexError):
+    """An index of a token, document or window that isn't there."""
 
 
 class TokenIdError(ForewordError, IndexError):

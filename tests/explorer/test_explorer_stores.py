@@ -20,7 +20,7 @@ from foreword.explorer import Settings
 from foreword.explorer.api import stores as stores_api
 from foreword.explorer.library import Library
 from foreword.tokens.store import store as store_module
-from foreword.tokens.store.store import seal
+from foreword.tokens.store.manifest import seal
 
 
 @pytest.fixture

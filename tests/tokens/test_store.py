@@ -134,7 +134,7 @@ def test_files_missing_cut_and_too_long(copy: Path, kind: str) -> None:
 
 
 def test_manifests_that_lie(copy: Path) -> None:
-    from foreword.tokens.store.store import seal
+    from foreword.tokens.store.manifest import seal
 
     manifest = json.loads((copy / "manifest.json").read_bytes())
     del manifest["checksum"]

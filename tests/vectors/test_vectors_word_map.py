@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import foreword as fw
 from foreword.errors import ArgumentError, FileError, MissingPackageError, UnknownKeyError
 from foreword.vectors import word_map as maps
-from foreword.vectors.projection import draw, pca, word_map
+from foreword.vectors.projection import draw_word_map, pca, word_map
 
 SIGNATURES = {".png": b"\x89PNG\r\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
 
@@ -88,7 +88,7 @@ def test_other_ways_where_they_are_installed(method, package):
 def test_pictures_are_written(tmp_path, suffix, dark, words):
     plotted()
     names = [f"word{i}" for i in range(words)]
-    draw(word_map(table(names), names[:3], near=names), tmp_path / f"map{suffix}", title="a title", dark=dark)
+    draw_word_map(word_map(table(names), names[:3], near=names), tmp_path / f"map{suffix}", title="a title", dark=dark)
     data = (tmp_path / f"map{suffix}").read_bytes()
     assert data.startswith(SIGNATURES[suffix])
     assert [path.name for path in tmp_path.iterdir()] == [f"map{suffix}"]
@@ -99,7 +99,7 @@ def test_the_ground_is_light_or_dark(tmp_path):
     from matplotlib.image import imread
 
     for dark in (False, True):
-        draw(word_map(table("abc"), "abc"), tmp_path / "map.png", dark=dark)
+        draw_word_map(word_map(table("abc"), "abc"), tmp_path / "map.png", dark=dark)
         corner = imread(tmp_path / "map.png")[0, 0, :3]
         assert (corner < 0.2).all() if dark else (corner > 0.9).all()
 
@@ -122,16 +122,16 @@ def test_odd_words_are_drawn(tmp_path, caplog):
         " ",
     ]
     with caplog.at_level(logging.WARNING):
-        draw(word_map(table(words), words[:2], near=words), tmp_path / "map.svg", title=" + ".join(words))
+        draw_word_map(word_map(table(words), words[:2], near=words), tmp_path / "map.svg", title=" + ".join(words))
     assert (tmp_path / "map.svg").stat().st_size > 1000
-    assert {record.name for record in caplog.records} <= {"foreword.display.drawings"}
+    assert {record.name for record in caplog.records} <= {"foreword._base.pictures"}
 
 
 def test_words_without_a_direction_are_drawn(tmp_path):
     plotted()
     wv = fw.KeyedVectors(3)
     wv.add_vectors(["a", "b", "c"], np.zeros((3, 3), np.float32))
-    draw(word_map(wv, "abc"), tmp_path / "map.png")
+    draw_word_map(word_map(wv, "abc"), tmp_path / "map.png")
 
 
 def _drawn_labels(monkeypatch, tmp_path, made):
@@ -147,7 +147,7 @@ def _drawn_labels(monkeypatch, tmp_path, made):
             found[text.get_text()] = text.get_window_extent(renderer)
 
     monkeypatch.setattr(Figure, "savefig", spy)
-    draw(made, tmp_path / "map.png")
+    draw_word_map(made, tmp_path / "map.png")
     return found
 
 
@@ -165,13 +165,13 @@ def test_labels_hide_nothing(monkeypatch, tmp_path, count):
 def test_what_can_not_be_drawn(tmp_path, monkeypatch):
     made = word_map(table("abc"), "abc")
     with pytest.raises(ArgumentError, match=r"\.svg"):
-        draw(made, tmp_path / "map.jpeg")
+        draw_word_map(made, tmp_path / "map.jpeg")
     plotted()
     with pytest.raises(FileError):
-        draw(made, tmp_path / "missing" / "map.png")
+        draw_word_map(made, tmp_path / "missing" / "map.png")
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(MissingPackageError, match=re.escape("foreword[plot]")):
-        draw(made, tmp_path / "map.png")
+        draw_word_map(made, tmp_path / "map.png")
     assert not list(Path(tmp_path).iterdir())
 
 

@@ -4,7 +4,7 @@ Every file that Foreword leaves behind goes through here, so that a crash, a ful
 either the whole file or none. An OSError of the operating system becomes a ``FileError`` that names
 the path and what was being done.
 
-Not for: formats (each room knows its own). Costs: one fsync a file written.
+Not for: formats (each package knows its own). Costs: one fsync a file written.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The command line: parse, call, print.
 
-One module a room holds its commands as plain functions; the table below names them all. A ``ForewordError`` is printed
+One module a package holds its commands as plain functions; the table below names them all. A ``ForewordError`` is printed
 as its message, with exit code 1; a wrong option is typer's affair, with exit code 2.
 
 Not for: work. Costs: no command imports what another needs.
@@ -42,7 +42,7 @@ app.command()(explore.serve)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from foreword import __version__
+        from foreword._base.version import __version__
 
         print(f"foreword {__version__}")
         raise typer.Exit

@@ -13,7 +13,7 @@ __all__ = ["Plot", "checked"]
 def checked(path: Path | None) -> Path | None:
     """The path, where a picture can be written to it: known before the work is done, not after it."""
     if path is not None:
-        from foreword.display.drawings import check_picture
+        from foreword._base.pictures import check_picture
 
         check_picture(path)
     return path

@@ -52,10 +52,10 @@ def embed(
         field=field,
     )
     if plot is not None:
-        from foreword import display
+        from foreword.display import displays
 
-        first = _beginning(done.path, min(done.rows, display.DRAWN_ROWS))
-        display.embedding(first, title=f"{done.path.name}, {done.rows:,} × {done.dim}; its first rows").plot(plot)
+        first = _beginning(done.path, min(done.rows, displays.DRAWN_ROWS))
+        displays.embedding(first, title=f"{done.path.name}, {done.rows:,} × {done.dim}; its first rows").plot(plot)
     if as_json:
         print(json.dumps(dataclasses.asdict(done), default=str))
         return

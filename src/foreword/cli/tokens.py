@@ -164,7 +164,7 @@ def inspect(
     Example: foreword inspect store/ --windows --context-length 1024 --within document --packing best-fit
     """
     from foreword.tokens import TokenStore
-    from foreword.tokens.store.inspection import inspect as look
+    from foreword.tokens import inspect as look
 
     opened = TokenStore.open(store, tokenizer=tokenizer, dtype=dtype)
     if verify:
@@ -243,7 +243,7 @@ def export(
     Example: foreword export store/ train --format nanogpt
     """
     from foreword.tokens import TokenStore
-    from foreword.tokens.store.formats import export as write
+    from foreword.tokens import export as write
 
     for file in write(TokenStore.open(store, tokenizer=tokenizer, dtype=dtype), out, format=format_):
         print(f"{file}: {file.stat().st_size:,} bytes")
@@ -296,8 +296,7 @@ def train(
 
     Example: foreword tokens train books/ tokenizer.json --vocab-size 8192
     """
-    from foreword.tokens.preparing.documents import Reading
-    from foreword.tokens.tokenizers.train import train_tokenizer
+    from foreword.tokens import Reading, train_tokenizer
 
     reading = Reading(documents=documents, separator=separator, field=field, encoding=encoding, bad_records=bad_records)
     made = train_tokenizer(

@@ -66,10 +66,10 @@ def similar(
 
         display.neighbours(found, title=f"{title}, in {vectors}").plot(plot)
     if map_ is not None:
-        from foreword.vectors.projection import draw, word_map
+        from foreword.vectors import draw_word_map, word_map
 
         near = [word for word, _ in found]
-        draw(word_map(table, words, minus=minus or [], near=near, method=method), map_, title=title, dark=dark)
+        draw_word_map(word_map(table, words, minus=minus or [], near=near, method=method), map_, title=title, dark=dark)
 
 
 @app.command("list")

@@ -11,8 +11,8 @@ A ``Display`` is one thing in three forms: HTML (a notebook shows it by itself),
 colour) and a picture (``.plot("out.png")``, by matplotlib). Each shows the beginning of what is large, and says so.
 Stores, windows, loaders, vectors and layers show themselves so.
 
-Not for: the explorer's page; nor how chips, bars and heat maps look (``_shown``) or are drawn (``_pictures``). It knows
-nothing of the rooms: it takes their objects as they come, and reads their public attributes.
+Not for: the explorer's page; nor how chips, bars and heat maps look (``forms``) or are drawn (``drawings``). It knows
+nothing of the packages: it takes their objects as they come, and reads their public attributes.
 
 Costs: of vectors and layers what is shown; of ``tokens``, ``batch`` and ``neighbours`` all that is given (a text is
 encoded to its end); of ``windows`` and ``loader`` their account, which inside documents counts them all; of ``store``
@@ -37,8 +37,10 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from foreword._base import pictures
+from foreword._base.pictures import BLUE, RUST, writable
 from foreword.display import drawings, forms
-from foreword.display.drawings import BLUE, LINE, RUST, writable
+from foreword.display.drawings import LINE
 from foreword.errors import ArgumentError, ForewordError
 
 if TYPE_CHECKING:
@@ -101,11 +103,11 @@ class Display:
         if self.draw is None:
             raise ArgumentError("this display has no picture", fix="print it, or show it in a notebook")
         if path is not None:
-            drawings.check_picture(path)
-        figure = drawings.figure(size or self.size)
+            pictures.check_picture(path)
+        figure = pictures.figure(size or self.size)
         self.draw(figure.add_subplot())
         if path is not None:
-            drawings.save(figure, path)
+            pictures.save(figure, path)
         return figure
 
 

@@ -1,8 +1,8 @@
 """What displays are made of: what is taken of an argument, and how chips, bars, facts and heat maps look.
 
-As text for a terminal, and as HTML for a notebook; ``_pictures`` draws them.
+As text for a terminal, and as HTML for a notebook; ``drawings`` draws them.
 
-Not for: deciding what is shown and how much of it (``display``, which is what users call). Costs: what it is given.
+Not for: deciding what is shown and how much of it (``displays``, which is what users call). Costs: what it is given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.table import Table
 from rich.text import Text
 
-from foreword.display.drawings import BLUE, GREY, STOPS, Placed, token_colour, token_span
+from foreword._base.pictures import BLUE, GREY
+from foreword.display.drawings import STOPS, Placed, token_colour, token_span
 from foreword.errors import ArgumentError
 
 __all__ = [

@@ -62,11 +62,16 @@ class _Source:
 
 
 def load(
-    path: str | os.PathLike[str], *, position: Scheme | PositionModule | None = None, **options: Any
+    layer_class: type[InputEmbedding],
+    path: str | os.PathLike[str],
+    *,
+    position: Scheme | PositionModule | None = None,
+    **options: Any,
 ) -> InputEmbedding:
     """The input layer of a saved model.
 
     Args:
+        layer_class: the class to make, ``InputEmbedding``.
         path: a folder with config.json and safetensors, a model's folder in Hugging Face's cache, or one .safetensors.
         position: a position scheme or module to take instead of what the checkpoint says.
         options: any option of ``InputEmbedding`` (dropout, sparse, dtype, device, …), over what the checkpoint says.
@@ -77,8 +82,6 @@ def load(
         FormatError: not safetensors, cut short, no tensor of a known name, a shape that doesn't fit, NaN or infinity.
         ArgumentError: position scaling of a kind that Foreword doesn't have.
     """
-    from foreword.embeddings.layer import InputEmbedding
-
     source = _open(Path(path))
     names = _names(source, position)
     tensors = {part: _read(source, name) for part, name in names.items()}
@@ -97,7 +100,7 @@ def load(
             _from_config(source, T, D, factory) if position is None else make_position(position, T, D, heads, factory)
         )
     # The table is not drawn only to be overwritten: it begins on the meta device, which holds nothing.
-    layer = InputEmbedding(V, D, T, position="none" if position is None else position, **{**known, "device": "meta"})
+    layer = layer_class(V, D, T, position="none" if position is None else position, **{**known, "device": "meta"})
     for module in (layer.token_embedding, layer.norm):
         if module is not None:
             module.to_empty(device=factory["device"])

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from foreword._base.notebook import notebook_html
 from foreword.embeddings._checks import INTEGERS, positive, within
 from foreword.embeddings.learning import ParameterGroups
 from foreword.embeddings.positions import (
@@ -304,7 +305,7 @@ class InputEmbedding(nn.Module):
         """The input layer of a saved model: see ``foreword.embeddings.checkpoint.load``."""
         from foreword.embeddings import checkpoint
 
-        return checkpoint.load(path, **options)
+        return checkpoint.load(cls, path, **options)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the layer to a new folder, for ``from_pretrained``: see ``foreword.embeddings.checkpoint.save``."""
@@ -378,9 +379,7 @@ class InputEmbedding(nn.Module):
             ) from None
 
     def _repr_html_(self) -> str:
-        from foreword import display
-
-        return display.layer(self).html
+        return notebook_html("layer", self)
 
     def extra_repr(self) -> str:  # noqa: D102
         sizes = (

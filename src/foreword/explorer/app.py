@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse
 from starlette.types import ASGIApp
 
-from foreword import __version__
+from foreword._base.version import __version__
 from foreword.errors import ForewordError
 from foreword.explorer import problems
 from foreword.explorer.api import flow, stores, vectors
@@ -110,5 +110,5 @@ def _page(file: Path):  # type: ignore[no-untyped-def]
 
 
 def _static() -> Path:
-    folder: Traversable = importlib.resources.files("foreword.explorer") / "static"
+    folder: Traversable = importlib.resources.files("foreword") / "explorer" / "static"
     return Path(str(folder))

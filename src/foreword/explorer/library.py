@@ -27,7 +27,8 @@ from foreword._base.files import explained
 from foreword.errors import ForewordError, StoreError, UnknownNameError
 from foreword.explorer import geometry
 from foreword.explorer.settings import Settings
-from foreword.tokens.store.store import FileArray, TokenStore
+from foreword.tokens.store.mapping import FileArray
+from foreword.tokens.store.store import TokenStore
 from foreword.vectors.projection import pca
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What takes more than one room: text to batches in one call.
+"""Text to batches, in one call.
 
 Not for: corpora that do not fit in memory (``prepare`` them into a ``TokenStore`` first).
 """

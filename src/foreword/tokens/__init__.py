@@ -1,13 +1,27 @@
 """Tokens: text to token ids, and a corpus to a token store on disk.
 
-Read in this order: ``engines`` (byte-pair encoding of ordinary text), ``tokenizer`` (special tokens, decoding),
-``corpus`` (files to documents), ``store`` (the folder on disk), ``preparing`` (corpus to store).
+    text ── tokenizers/ ──▶ ids            corpus ── preparing/ ──▶ store/ ──▶ TokenStore
 
 Knows nothing of windows and torch.
 """
 
+from foreword.tokens.preparing.documents import Reading
 from foreword.tokens.preparing.prepare import prepare
+from foreword.tokens.store.formats import export
+from foreword.tokens.store.inspection import Inspection, inspect
 from foreword.tokens.store.store import TokenStore
-from foreword.tokens.tokenizers.tokenizer import Tokenizer, get_tokenizer
+from foreword.tokens.tokenizers.opening import get_tokenizer
+from foreword.tokens.tokenizers.tokenizer import Tokenizer
+from foreword.tokens.tokenizers.train import train_tokenizer
 
-__all__ = ["TokenStore", "Tokenizer", "get_tokenizer", "prepare"]
+__all__ = [
+    "Inspection",
+    "Reading",
+    "TokenStore",
+    "Tokenizer",
+    "export",
+    "get_tokenizer",
+    "inspect",
+    "prepare",
+    "train_tokenizer",
+]

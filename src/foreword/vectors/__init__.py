@@ -1,6 +1,11 @@
 """Word vectors: ``load`` opens pretrained ones by name or path, ``KeyedVectors`` searches them.
 
-Importing this package reads no file and imports neither numba nor pyarrow; a name is looked up when it is first used.
+    name, URL, file ── sources/ ──▶ store/ ──▶ KeyedVectors ── search/ ──▶ nearest keys
+                          └─ formats/ ─┘
+
+Read in this order: ``keyed_vectors`` and its parts (``table``, ``neighbours``, ``similarity``, ``evaluation``,
+``editing``), ``search/``, ``store/``, ``formats/``, ``sources/``. Importing this package reads no file and imports
+neither numba nor pyarrow; a name is looked up when it is first used.
 """
 
 from __future__ import annotations
@@ -8,14 +13,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["KeyedVectors", "load"]
+_HOME = {
+    "KeyedVectors": "foreword.vectors.keyed_vectors",
+    "WordMap": "foreword.vectors.projection",
+    "draw_word_map": "foreword.vectors.projection",
+    "load": "foreword.vectors.loading",
+    "word_map": "foreword.vectors.projection",
+}
+
+__all__ = ["KeyedVectors", "WordMap", "draw_word_map", "load", "word_map"]
 
 if TYPE_CHECKING:
     from foreword.vectors.keyed_vectors import KeyedVectors
     from foreword.vectors.loading import load
-
-
-_HOME = {"KeyedVectors": "foreword.vectors.keyed_vectors", "load": "foreword.vectors.loading"}
+    from foreword.vectors.projection import WordMap, draw_word_map, word_map
 
 
 def __getattr__(name: str) -> Any:
@@ -23,3 +34,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'foreword.vectors' has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

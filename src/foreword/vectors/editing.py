@@ -248,7 +248,7 @@ class Editing(VectorTable):
         import datetime as dt
         import platform
 
-        from foreword import __version__
+        from foreword._base.version import __version__
 
         told = {
             **event,

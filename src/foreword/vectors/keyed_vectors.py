@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.editing import Editing
 from foreword.vectors.evaluation import Evaluation
+from foreword.vectors.sources.opening import open_store
 from foreword.vectors.store.keys import decode
 
 if TYPE_CHECKING:
@@ -58,9 +59,7 @@ class KeyedVectors(Editing, Evaluation):
             fname: the file or folder.
             mmap: nothing to choose: rows are always mapped, and copied before they are changed.
         """
-        from foreword.vectors.loading import load
-
-        return cls._of(load(fname))
+        return cls._from_store(open_store(fname))
 
     @classmethod
     def load_word2vec_format(
@@ -89,10 +88,9 @@ class KeyedVectors(Editing, Evaluation):
         Raises:
             MissingFileError, FileError, FormatError, TextDecodeError: see ``foreword.load``.
         """
-        from foreword.vectors.loading import load
-
         options: dict[str, Any] = {"encoding": encoding, "unicode_errors": unicode_errors}
-        table = cls._of(load(fname, limit=limit, dtype=datatype, binary=None if no_header else binary, **options))
+        options |= {"limit": limit, "dtype": datatype, "binary": None if no_header else binary}
+        table = cls._from_store(open_store(fname, **options))
         if fvocab is not None:
             from foreword.vectors.store.saving import read_counts
 
@@ -101,14 +99,6 @@ class KeyedVectors(Editing, Evaluation):
         elif "count" not in table.expandos:  # as gensim: the file is in order of frequency, so make counts that fall
             table.expandos["count"] = np.arange(len(table), 0, -1)
         return table
-
-    @classmethod
-    def _of(cls, table: KeyedVectors) -> Self:
-        """``table`` as this class."""
-        if isinstance(table, cls):
-            return table
-        assert table._store is not None
-        return cls._from_store(table._store)
 
     def save(self, fname_or_handle: str | os.PathLike[str], *_: Any, **__: Any) -> None:
         """Write a store: a folder of plain arrays, which ``load`` maps; whole or not at all. A store there is replaced.
@@ -314,6 +304,4 @@ Word2VecKeyedVectors = Doc2VecKeyedVectors = EuclideanKeyedVectors = KeyedVector
 
 def load_facebook_vectors(path: str | os.PathLike[str], encoding: str = "utf-8") -> KeyedVectors:
     """The vectors in a fastText ``.bin`` file."""
-    from foreword.vectors.loading import load
-
-    return load(path, encoding=encoding)
+    return KeyedVectors._from_store(open_store(path, encoding=encoding))

@@ -1,28 +1,18 @@
 """``load``: a name, a path or a URL → ``KeyedVectors``.
 
-Not for: what happens on the way: ``catalogue`` and ``remote`` resolve names, ``convert`` keeps stores, ``readers`` know
-formats.
-Costs: 1–2 ms where the store exists, else the conversion: a second or two for a gigabyte.
+Not for: what happens on the way (``sources.opening``). Costs: 1–2 ms where the store exists, else the conversion: a
+second or two for a gigabyte.
 """
 
 from __future__ import annotations
 
-import codecs
 import os
-from dataclasses import replace
-from numbers import Integral
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from numpy.typing import DTypeLike
 
-from foreword.errors import ArgumentError, MissingFileError
-from foreword.vectors.formats import Options
-from foreword.vectors.formats.source import member_of
 from foreword.vectors.keyed_vectors import KeyedVectors
-from foreword.vectors.sources import catalogue
-from foreword.vectors.sources.convert import cached_store
-from foreword.vectors.store.store import VectorStore, is_store, vector_dtype
+from foreword.vectors.sources.opening import open_store
 
 __all__ = ["load"]
 
@@ -68,45 +58,7 @@ def load(
     >>> wv["king"].shape
     (50,)
     """
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1):
-        raise ArgumentError("limit must be a count of words", got=limit, expected="1 or more, or None")
-    try:
-        "".encode(encoding), b"".decode(encoding, unicode_errors), codecs.lookup_error(unicode_errors)
-    except LookupError as cause:
-        raise ArgumentError("words can't be decoded so", got=str(cause), fix="name another encoding") from None
-    options = Options(
-        limit=None if limit is None else int(limit),
-        binary=binary,
-        encoding=encoding,
-        unicode_errors=unicode_errors,
-        vocabulary=None if vocabulary is None else os.fspath(vocabulary),
-    )
-    table = KeyedVectors._from_store(_store(name_or_path, options, dtype))
+    options: dict[str, Any] = {"encoding": encoding, "unicode_errors": unicode_errors, "vocabulary": vocabulary}
+    table = KeyedVectors._from_store(open_store(name_or_path, limit=limit, dtype=dtype, binary=binary, **options))
     table.oov = oov
     return table
-
-
-def _store(name_or_path: str | os.PathLike[str], options: Options, dtype: DTypeLike | None) -> VectorStore:
-    """The store of what is named, fetched and converted where it has to be."""
-    if "://" in os.fspath(name_or_path):
-        from foreword.vectors.sources.remote import obtain
-
-        name_or_path = obtain(os.fspath(name_or_path))
-    path = Path(name_or_path).expanduser()
-    if is_store(path):
-        if options != Options() or dtype is not None:
-            raise ArgumentError("a store is opened as it is", where=path, fix="give the options when it is made")
-        return VectorStore.open(path)
-    if member_of(path)[0].is_file():
-        return cached_store(path, options, vector_dtype(dtype))
-    name = os.fspath(name_or_path)
-    if name not in catalogue.CATALOGUE and (path.exists() or path.suffix or len(path.parts) != 1):
-        raise MissingFileError(
-            "this folder is no store of vectors" if path.exists() else "there is no such file of vectors",
-            where=path,
-            fix="check the path, or name vectors of the catalogue (foreword.downloader.info()), a URL or hf://OWNER/REPO",
-        )
-    local = catalogue.local_file(catalogue.find(name))
-    if local.vocabulary is not None:
-        options = replace(options, vocabulary=os.fspath(local.vocabulary))
-    return cached_store(local.path, options, vector_dtype(dtype), identity=local.identity)

@@ -1,7 +1,8 @@
 """Maps of words: vectors → places in the plane, and a picture of them.
 
 ``word_map`` places words by principal components (numpy, exact, the same everywhere), or by t-SNE or UMAP where
-scikit-learn or umap-learn is installed; ``draw`` writes the picture with matplotlib (``pip install 'foreword[plot]'``).
+scikit-learn or umap-learn is installed; ``draw_word_map`` writes the picture with matplotlib (``pip install
+'foreword[plot]'``).
 
 Not for: judging distances: two dimensions keep a part of them only, and the picture says how large a part. Costs: 500
 words of 300 dimensions are placed by principal components in 20 ms, and drawn in a second or two.
@@ -17,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword.display.drawings import check_picture, fonts, quiet, save, writable
+from foreword._base.pictures import check_picture, fonts, quiet, save, writable
 from foreword.errors import ArgumentError, MissingPackageError
 
 if TYPE_CHECKING:
     from foreword.vectors.keyed_vectors import KeyedVectors
 
-__all__ = ["Method", "WordMap", "draw", "pca", "word_map"]
+__all__ = ["Method", "WordMap", "draw_word_map", "pca", "word_map"]
 
 Method = Literal["pca", "tsne", "umap"]
 Role = Literal["asked", "minus", "near"]
@@ -153,7 +154,7 @@ _DARK = _Look("#14171b", "#dde1e6", "#8f98a3", "#7fb5ff", "#ffa066", "#717b87")
 _SIGNS = {"asked": ("o", 34), "minus": ("X", 40), "near": ("o", 12)}  # marker, area
 
 
-def draw(
+def draw_word_map(
     what: WordMap,
     path: str | os.PathLike[str],
     *,

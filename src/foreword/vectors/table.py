@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from foreword._base.notebook import notebook_html
 from foreword.errors import ArgumentError, UnknownKeyError
 from foreword.vectors.oov import check_policy, infer, spellings
 from foreword.vectors.search.codes import quantise, row_norms
 from foreword.vectors.search.index import Index, unit_query
 from foreword.vectors.spelling import nearest_spellings
+from foreword.vectors.store.attributes import ATTRIBUTES, read_attributes
 from foreword.vectors.store.keys import IndexToKey, KeyToIndex
 
 if TYPE_CHECKING:
@@ -33,9 +35,6 @@ Key: TypeAlias = str | int
 """A word, or the index of a row."""
 
 Vector: TypeAlias = NDArray[np.floating[Any]]
-
-ATTRIBUTES = "attributes.npz"
-"""The file that a saved table has in its store for attributes of keys; see ``saving.py``."""
 
 _WORTH_CODES = 1 << 22
 """Elements from which codes are worth making for a table in memory, at its second search."""
@@ -89,8 +88,6 @@ class VectorTable:
         table.next_index = n
         table.expandos = {} if store.counts is None else {"count": store.counts}
         if store.path is not None and (store.path / ATTRIBUTES).exists():
-            from foreword.vectors.store.saving import read_attributes
-
             table.expandos |= read_attributes(store.path / ATTRIBUTES)
         table._hold(store.vectors)
         table._store = store
@@ -375,9 +372,7 @@ class VectorTable:
         return mean / total if total > 0 else mean
 
     def _repr_html_(self) -> str:
-        from foreword import display
-
-        return display.vectors(self).html
+        return notebook_html("vectors", self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}<vector_size={self.vector_size}, {len(self)} keys>"

@@ -23,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.notebook import notebook_html
 from foreword.errors import ArgumentError
 
 __all__ = ["Cut", "Tail", "TokenAccount", "count_windows", "positive"]
@@ -90,9 +91,7 @@ class TokenAccount:
         return (self.distinct + self.repeated) / max(1, self.distinct)
 
     def _repr_html_(self) -> str:
-        from foreword import display
-
-        return display.account(self).html
+        return notebook_html("account", self)
 
 
 class Cut:

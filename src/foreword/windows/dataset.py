@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foreword._base.notebook import notebook_html
 from foreword.errors import ArgumentError, TooShortError
 from foreword.tokens.store.store import TokenStore
 from foreword.windows.arithmetic import Cut, Tail, TokenAccount, positive
@@ -242,9 +243,7 @@ class WindowDataset:
         return TooShortError("too few tokens for one window", got=got, expected=f"at least {needed:,} ({why})", fix=fix)
 
     def _repr_html_(self) -> str:
-        from foreword import display
-
-        return display.windows(self).html
+        return notebook_html("windows", self)
 
     def __repr__(self) -> str:
         cut = f"context_length={self.context_length}, stride={self.stride}"

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.notebook import notebook_html
 from foreword._base.progress import progress as progress_bar
 from foreword.errors import ArgumentError, StoreError
 from foreword.windows.arithmetic import positive
@@ -378,9 +379,7 @@ class WindowLoader:
         return Schedule([track.weight for track in self._tracks], draws)
 
     def _repr_html_(self) -> str:
-        from foreword import display
-
-        return display.loader(self).html
+        return notebook_html("loader", self)
 
     def __repr__(self) -> str:
         return (

@@ -29,7 +29,8 @@ from foreword.tokens.preparing.corpus import FileSource, Source, TextsSource, op
 from foreword.tokens.preparing.documents import Reader, Reading
 from foreword.tokens.preparing.run import Plan, Run
 from foreword.tokens.store.store import TokenStore, token_dtype
-from foreword.tokens.tokenizers.tokenizer import Tokenizer, get_tokenizer
+from foreword.tokens.tokenizers.opening import get_tokenizer
+from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["prepare"]
 

@@ -6,45 +6,43 @@ Not for: opening (which checks the manifest and the sizes). Costs: reads the who
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from foreword._base.files import explained
 from foreword._base.progress import progress
 from foreword.errors import StoreError
-from foreword.tokens.store.store import BLOCK, TokenStore
+from foreword.tokens.store.manifest import BLOCK
 
 __all__ = ["verify"]
 
 DIGEST = 32
 
 
-def verify(store: TokenStore) -> None:
-    """Compare every byte of ``store`` with its checksums; of a foreign format, which has none, only the boundaries.
+def verify(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Compare every byte of the store in the folder ``path`` with the checksums that its manifest names.
 
     Raises:
         StoreError: names the first file that is not what was written, and the bytes of it.
     """
-    if "shards" not in store.manifest:
-        for load in store._load_offsets:
-            load()
-        return
-    # The store may have changed since it was opened: its manifest and the sizes of its files are checked again.
-    manifest = TokenStore.open(store.path).manifest
-    with progress("verifying", sum(shard.nbytes for shard in store.shards)) as bar:
+    item = np.dtype(manifest["dtype"]).itemsize
+    with progress("verifying", item * manifest["tokens"]) as bar:
         for i, shard in enumerate(manifest["shards"]):
-            sums = _checked(store.path / f"{i:05}.sums", shard["sums_sha256"])
+            sums = _checked(path / f"{i:05}.sums", shard["sums_sha256"])
             expected = iter([sums[k : k + DIGEST] for k in range(0, len(sums), DIGEST)])
             for kind in ("tokens", "offsets"):
-                file = store.path / f"{i:05}.{kind}"
+                file = path / f"{i:05}.{kind}"
                 for start, block in _blocks(file):
                     if hashlib.sha256(block).digest() != next(expected, None):
                         raise _damaged(file, f"bytes {start:,} to {start + len(block) - 1:,}")
                     bar.advance(len(block))
             if next(expected, None) is not None:
-                raise _damaged(store.path / f"{i:05}.tokens", "the end: it is too short")
+                raise _damaged(path / f"{i:05}.tokens", "the end: it is too short")
     for told in [*manifest["sources"], *([manifest["digests"]] if manifest.get("digests") else [])]:
-        _checked(store.path / told["file"], told["sha256"])
+        _checked(path / told["file"], told["sha256"])
 
 
 def _blocks(file: Path) -> Iterator[tuple[int, bytes]]:

@@ -16,18 +16,21 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import atomic_write, explained
 from foreword.errors import ArgumentError, MissingFileError, StoreError
-from foreword.tokens.store.store import TokenStore, map_file
-from foreword.tokens.tokenizers.tokenizer import Tokenizer
+from foreword.tokens.store.mapping import map_file
 
-__all__ = ["FORMATS", "export", "open_foreign"]
+if TYPE_CHECKING:
+    from foreword.tokens.store.store import TokenStore
+
+__all__ = ["FORMATS", "ForeignTokens", "export", "open_foreign"]
 
 MEGATRON_MAGIC = b"MMIDIDX\x00\x00"
 MEGATRON_DTYPES = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}  # 6 and 7 are floating
@@ -36,8 +39,31 @@ LLMC_HEADER = 256
 PIECE = 1 << 22  # tokens written at a time
 
 
-def open_foreign(path: Path, *, tokenizer: Tokenizer | None = None, dtype: str | None = None) -> TokenStore:
-    """The token file ``path`` as a store; which format it is follows from its name and its first bytes.
+@dataclass(frozen=True)
+class ForeignTokens:
+    """A token file of another library.
+
+    Attributes:
+        format: "megatron", "nanogpt", "llm.c" or "datatrove".
+        path: its first file.
+        tokens: the ids [n], mapped.
+        offsets: where each document starts, and the end, uint64 [documents + 1].
+    """
+
+    format: str
+    path: Path
+    tokens: NDArray[Any]
+    offsets: NDArray[np.uint64]
+
+    def fingerprint(self) -> str:
+        """A hash of its size, its counts and its first and last ids: these formats have no checksums."""
+        size, tokens = self.path.stat().st_size, self.tokens
+        counts = f"{self.format} {self.path.name} {size} {len(tokens)} {len(self.offsets)}".encode()
+        return hashlib.sha256(counts + bytes(tokens[:4096]) + bytes(tokens[-4096:])).hexdigest()
+
+
+def open_foreign(path: Path, *, dtype: str | None = None) -> ForeignTokens:
+    """The token file ``path``; which format it is follows from its name and its first bytes.
 
     Raises:
         MissingFileError: a file that belongs to it is not there.
@@ -46,17 +72,17 @@ def open_foreign(path: Path, *, tokenizer: Tokenizer | None = None, dtype: str |
     if dtype not in (None, "uint16", "uint32"):
         raise ArgumentError("no such dtype of token ids", got=repr(dtype), expected="uint16 or uint32")
     if path.suffix == ".idx" or (path.suffix == ".bin" and path.with_suffix(".idx").exists()):
-        return _open_megatron(path.with_suffix(".idx"), tokenizer)
+        return _open_megatron(path.with_suffix(".idx"))
     if path.suffix == ".ds":
-        return _open_datatrove(path, tokenizer, dtype)
+        return _open_datatrove(path, dtype)
     with explained("read the tokens", path), open(path, "rb") as file:
         head = file.read(4 * LLMC_HEADER)
     if len(head) == 4 * LLMC_HEADER and int.from_bytes(head[:4], "little") in LLMC_MAGIC:
-        return _open_llmc(path, head, tokenizer)
+        return _open_llmc(path, head)
     if path.suffix == ".bin":
         kind = np.dtype("<u4" if dtype == "uint32" else "<u2")
         count = _whole(path, kind)
-        return _store("nanogpt", path, map_file(path, kind, count), np.array([0, count], "<u8"), tokenizer)
+        return ForeignTokens("nanogpt", path, map_file(path, kind, count), np.array([0, count], "<u8"))
     raise StoreError(
         "not a token file",
         got=path.name,
@@ -65,33 +91,7 @@ def open_foreign(path: Path, *, tokenizer: Tokenizer | None = None, dtype: str |
     )
 
 
-def _store(
-    kind: str, path: Path, tokens: NDArray[Any], offsets: NDArray[np.uint64], tokenizer: Tokenizer | None
-) -> TokenStore:
-    stat = path.stat()
-    told = f"{kind} {path.name} {stat.st_size} {len(tokens)} {len(offsets)}".encode()
-    ends = bytes(tokens[:4096]) + bytes(tokens[-4096:])
-    most = int(np.iinfo(tokens.dtype).max) + 1
-    manifest: dict[str, Any] = {
-        "format": kind,
-        "dtype": tokens.dtype.name,
-        "tokens": len(tokens),
-        "documents": len(offsets) - 1,
-        "tokenizer": {"name": tokenizer.name if tokenizer else None, "vocab_size": most, "fingerprint": None},
-    }
-    return TokenStore(
-        path,
-        shards=[tokens] if len(tokens) else [],
-        offsets=[lambda: offsets] if len(tokens) else [],
-        shard_documents=[len(offsets) - 1] if len(tokens) else [],
-        dtype=tokens.dtype,
-        manifest=manifest,
-        fingerprint=hashlib.sha256(told + ends).hexdigest(),
-        tokenizer=tokenizer,
-    )
-
-
-def _open_megatron(index: Path, tokenizer: Tokenizer | None) -> TokenStore:
+def _open_megatron(index: Path) -> ForeignTokens:
     data = _mapped_bytes(index)
 
     def wrong(what: str, **facts: object) -> StoreError:
@@ -126,10 +126,10 @@ def _open_megatron(index: Path, tokenizer: Tokenizer | None) -> TokenStore:
         raise wrong("has document marks out of order", expected=f"0 … {sequences:,}")
     ends = np.concatenate([starts, [len(tokens)]]).astype("<u8")
     # Without marks, or with one only, a sequence is a document.
-    return _store("megatron", path, tokens, ends[documents] if marks > 1 else ends, tokenizer)
+    return ForeignTokens("megatron", path, tokens, ends[documents] if marks > 1 else ends)
 
 
-def _open_llmc(path: Path, head: bytes, tokenizer: Tokenizer | None) -> TokenStore:
+def _open_llmc(path: Path, head: bytes) -> ForeignTokens:
     header = np.frombuffer(head, "<i4")
     version, kind = LLMC_MAGIC[int(header[0])]
     count, size = int(header[2]), path.stat().st_size
@@ -142,10 +142,10 @@ def _open_llmc(path: Path, head: bytes, tokenizer: Tokenizer | None) -> TokenSto
             where=path,
         )
     tokens = _mapped_bytes(path)[len(head) :].view(kind)
-    return _store("llm.c", path, tokens, np.array([0, count], "<u8"), tokenizer)
+    return ForeignTokens("llm.c", path, tokens, np.array([0, count], "<u8"))
 
 
-def _open_datatrove(path: Path, tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
+def _open_datatrove(path: Path, dtype: str | None) -> ForeignTokens:
     kind = np.dtype("<u4" if dtype == "uint32" else "<u2")
     told = path.with_name(path.name + ".metadata")
     if dtype is None and told.exists():
@@ -173,7 +173,7 @@ def _open_datatrove(path: Path, tokenizer: Tokenizer | None, dtype: str | None) 
             where=index,
             fix='if the ids are uint32, say so: TokenStore.open(path, dtype="uint32")' if dtype is None else None,
         )
-    return _store("datatrove", path, tokens, np.concatenate([[0], ends]).astype("<u8"), tokenizer)
+    return ForeignTokens("datatrove", path, tokens, np.concatenate([[0], ends]).astype("<u8"))
 
 
 def export(store: TokenStore, out: str | os.PathLike[str], *, format: str) -> list[Path]:  # noqa: A002

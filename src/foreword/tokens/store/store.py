@@ -16,29 +16,27 @@ manifest and maps the files, whatever their size.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import json
-import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foreword._base.files import explained
+from foreword._base.notebook import notebook_html
 from foreword.errors import ArgumentError, MissingFileError, StoreError
-from foreword.tokens.tokenizers.tokenizer import Tokenizer, get_tokenizer
+from foreword.tokens.store import checks, formats
+from foreword.tokens.store.manifest import parse_manifest
+from foreword.tokens.store.mapping import map_file
+from foreword.tokens.tokenizers.opening import get_tokenizer
+from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["TokenStore", "token_dtype"]
 
-FORMAT = "foreword token store"
-VERSION = 2
-# Bytes that one checksum of a shard covers.
-BLOCK = 1 << 20
 # What ``find`` compares at a time, in tokens: so few that a slice stays in the processor's cache, and soon has an end.
 _SLICE = 1 << 18
 _PIECE = 1 << 10  # places that it holds as Python's integers
@@ -114,9 +112,7 @@ class TokenStore:
         folder = Path(path)
         given = None if tokenizer is None else get_tokenizer(tokenizer)
         if folder.is_file():
-            from foreword.tokens.store import formats
-
-            return formats.open_foreign(folder, tokenizer=given, dtype=dtype)
+            return cls._of_foreign(formats.open_foreign(folder, dtype=dtype), given)
         try:
             text = (folder / "manifest.json").read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -124,7 +120,7 @@ class TokenStore:
         except OSError:
             with explained("open the token store", folder):
                 raise
-        manifest = _parse_manifest(text, folder)
+        manifest = parse_manifest(text, folder)
         if given is not None:
             _check_tokenizer(given, manifest, folder)
         kind = np.dtype({"uint16": "<u2", "uint32": "<u4"}[manifest["dtype"]])
@@ -141,6 +137,28 @@ class TokenStore:
             manifest=manifest,
             fingerprint=hashlib.sha256(text).hexdigest(),
             tokenizer=given,
+        )
+
+    @classmethod
+    def _of_foreign(cls, file: formats.ForeignTokens, tokenizer: Tokenizer | None) -> TokenStore:
+        """A token file of another library as a store of one shard; an empty one has none."""
+        tokens, offsets = file.tokens, file.offsets
+        most = int(np.iinfo(tokens.dtype).max) + 1
+        return cls(
+            file.path,
+            shards=[tokens] if len(tokens) else [],
+            offsets=[lambda: offsets] if len(tokens) else [],
+            shard_documents=[len(offsets) - 1] if len(tokens) else [],
+            dtype=tokens.dtype,
+            manifest={
+                "format": file.format,
+                "dtype": tokens.dtype.name,
+                "tokens": len(tokens),
+                "documents": len(offsets) - 1,
+                "tokenizer": {"name": tokenizer.name if tokenizer else None, "vocab_size": most, "fingerprint": None},
+            },
+            fingerprint=file.fingerprint(),
+            tokenizer=tokenizer,
         )
 
     @classmethod
@@ -253,22 +271,23 @@ class TokenStore:
                 yield from (places[at : at + _PIECE] + low).tolist()
 
     def verify(self) -> None:
-        """Read every byte and compare it with the checksums; see ``foreword.tokens.store.checks.verify``.
+        """Read every byte and compare it with the checksums; of a foreign format, which has none, only the boundaries.
 
         Raises:
             StoreError: names the first file that is not what was written, and the place in it.
         """
-        from foreword.tokens.store.checks import verify
-
-        verify(self)
+        if "shards" not in self.manifest:
+            for load in self._load_offsets:
+                load()
+        else:  # it may have changed since it was opened: its manifest and the sizes of its files are checked again
+            fresh = TokenStore.open(self.path)
+            checks.verify(fresh.path, fresh.manifest)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path.absolute(), self._given_tokenizer, self.dtype.name)
 
     def _repr_html_(self) -> str:
-        from foreword import display
-
-        return display.store(self).html
+        return notebook_html("store", self)
 
     def __repr__(self) -> str:
         return (
@@ -301,129 +320,6 @@ def _places(tokens: NDArray[Any], wanted: list[int]) -> NDArray[np.intp]:
             break
         places = places[tokens[places + i] == wanted[i]]
     return places
-
-
-@contextlib.contextmanager
-def _opened(path: Path, dtype: np.dtype[Any], count: int) -> Iterator[BinaryIO]:
-    """The file, which has the size of ``count`` elements.
-
-    Raises:
-        StoreError: it is missing, of another size, or can't be read in the block.
-    """
-    expected = count * dtype.itemsize
-    try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size != expected:
-                raise StoreError(
-                    "a file of the store has the wrong size",
-                    got=f"{size:,} bytes",
-                    expected=f"{expected:,} bytes ({count:,} × {dtype})",
-                    where=path,
-                    fix="restore the file, or prepare the corpus again",
-                )
-            yield file
-    except OSError as cause:
-        raise StoreError(
-            f"a file of the store can't be read: {cause.strerror}", where=path, fix="restore the file"
-        ) from cause
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe in a file's place would have us wait for ever
-
-
-def map_file(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
-    """The file as an array [count], mapped read-only.
-
-    Raises:
-        StoreError: it is missing, or of another size.
-    """
-    with _opened(path, dtype, count) as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if count else b""
-    return np.frombuffer(mapped, dtype)
-
-
-class FileArray:
-    """The file as an array [count], of which an element or a slice is read when it is asked for.
-
-    For a file that another program may cut short meanwhile: that ends a process which has it mapped (SIGBUS), and is
-    an error here. Costs: to open the file, for each slice.
-
-    Raises:
-        StoreError: the file is missing, or of another size; when it is made, and for every slice.
-    """
-
-    def __init__(self, path: Path, dtype: np.dtype[Any], count: int) -> None:
-        self._file = path, dtype, count
-        with _opened(*self._file):
-            pass
-
-    def __len__(self) -> int:
-        return self._file[2]
-
-    def __getitem__(self, index: int | slice) -> Any:
-        path, dtype, count = self._file
-        if not isinstance(index, slice):
-            place = range(count)[index]
-            return self[place : place + 1][0]
-        start, stop, _ = index.indices(count)
-        size = max(0, stop - start) * dtype.itemsize
-        with _opened(path, dtype, count) as file:
-            file.seek(start * dtype.itemsize)
-            data = file.read(size)
-        if len(data) != size:
-            raise StoreError("a file of the store was cut short while it was read", where=path, fix="restore the file")
-        return np.frombuffer(data, dtype)
-
-
-def seal(manifest: bytes) -> bytes:
-    """``manifest``, a JSON object, with the SHA-256 of its own bytes as the last entry."""
-    body = manifest.rstrip().removesuffix(b"}").rstrip()
-    return body + b',\n "checksum": "%s"\n}\n' % hashlib.sha256(body).hexdigest().encode()
-
-
-def _unsealed(text: bytes) -> bool:
-    """Whether ``text`` is what ``seal`` gave."""
-    body, _, rest = text.rpartition(b',\n "checksum": "')
-    return rest == b'%s"\n}\n' % hashlib.sha256(body).hexdigest().encode()
-
-
-def _parse_manifest(text: bytes, folder: Path) -> dict[str, Any]:
-    """The manifest, its checksum and every field that opening relies on checked."""
-    where = folder / "manifest.json"
-    try:
-        manifest = json.loads(text)
-        kind, version = manifest["format"], manifest["version"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise StoreError("the store's manifest can't be read", where=where, fix="prepare the corpus again") from None
-    if kind != FORMAT or version != VERSION:
-        raise StoreError(
-            "the store is of another format or version",
-            got=f"{kind!r} version {version!r}",
-            expected=f"{FORMAT!r} version {VERSION}",
-            where=where,
-            fix="open it with the version of Foreword that made it",
-        )
-    if not _unsealed(text):
-        raise StoreError(
-            "the store is damaged: its manifest is not what was written", where=where, fix="prepare the corpus again"
-        )
-    try:
-        shards = manifest["shards"]
-        consistent = (
-            manifest["dtype"] in ("uint16", "uint32")
-            and all(type(n) is int and n >= 0 for shard in shards for n in (shard["tokens"], shard["documents"]))
-            and manifest["tokens"] == sum(shard["tokens"] for shard in shards)
-            and manifest["documents"] == sum(shard["documents"] for shard in shards)
-            and type(manifest["tokenizer"]["vocab_size"]) is int
-            and {"name", "fingerprint"} <= manifest["tokenizer"].keys()
-        )
-    except (KeyError, TypeError, AttributeError):
-        consistent = False
-    if not consistent:
-        raise StoreError("the store's manifest contradicts itself", where=where, fix="prepare the corpus again")
-    return manifest  # type: ignore[no-any-return]
 
 
 def _check_tokenizer(tokenizer: Tokenizer, manifest: dict[str, Any], where: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import atomic_write
-from foreword.tokens.store.store import BLOCK, FORMAT, VERSION, seal
+from foreword.tokens.store.manifest import BLOCK, FORMAT, VERSION, seal
 
 __all__ = ["StoreWriter", "write_manifest"]
 

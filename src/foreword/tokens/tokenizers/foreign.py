@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword.errors import FormatError, MissingPackageError
-from foreword.tokens.tokenizers.tokenizer import Tokenizer, byte_to_character_offsets, get_tokenizer
+from foreword.tokens.tokenizers.tokenizer import Tokenizer, byte_to_character_offsets
 
 __all__ = ["ByteTokenizer", "HuggingFaceTokenizer", "SentencePieceTokenizer"]
 
@@ -25,6 +25,7 @@ __all__ = ["ByteTokenizer", "HuggingFaceTokenizer", "SentencePieceTokenizer"]
 class ByteTokenizer(Tokenizer):
     """Every byte of UTF-8 is a token, its own id; 256 ends a text.
 
+    >>> from foreword import get_tokenizer
     >>> get_tokenizer("bytes").encode("né")
     array([110, 195, 169], dtype=uint32)
     """
@@ -59,7 +60,7 @@ class ByteTokenizer(Tokenizer):
         return b"".join(parts)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return get_tokenizer, ("bytes",)
+        return self.reopen or (ByteTokenizer, ())
 
 
 class _LibraryTokenizer(Tokenizer):

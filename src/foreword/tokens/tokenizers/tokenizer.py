@@ -4,35 +4,30 @@
 
 Special text in the input never becomes a special token unless it is allowed. ``Tokenizer`` is the one interface;
 ``RankTokenizer``, here, is byte-pair encoding by merge ranks (GPT-2 and all that tiktoken knows); those of other
-libraries are in ``foreign``, and ``get_tokenizer`` finds any of them.
+libraries are in ``foreign``, and ``opening`` finds any of them.
 
 Not for: training a vocabulary (``train``).
 
-Costs: opening "gpt2" reads 366 KB of the package and needs no network and no writable folder.
+Costs: 60–200 MB/s a thread by ranks.
 """
 
 from __future__ import annotations
 
 import abc
 import functools
-import gzip
 import hashlib
-import importlib.resources
 import json
-import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foreword._base.files import explained
-from foreword.errors import ArgumentError, FileError, FormatError, SpecialTokenError, TokenIdError, UnknownNameError
-from foreword.tokens.tokenizers.engines import PATTERNS, Engine, format_ranks, make_engine, parse_ranks
+from foreword.errors import ArgumentError, SpecialTokenError, TokenIdError
+from foreword.tokens.tokenizers.engines import PATTERNS, Engine, make_engine, parse_ranks
 
-__all__ = ["RankTokenizer", "Tokenizer", "get_tokenizer"]
+__all__ = ["END_OF_TEXT", "RankTokenizer", "Special", "Tokenizer", "byte_to_character_offsets", "to_utf8"]
 
 Special = Literal["all"] | Collection[str]
 
@@ -50,6 +45,7 @@ class Tokenizer(abc.ABC):
         fingerprint: a hash of all that decides its ids. Two tokenizers with one fingerprint give the same ids.
         cuttable: whether a text may be cut before a space between two words, and the parts encoded one by one.
 
+    >>> from foreword import get_tokenizer
     >>> tokenizer = get_tokenizer("gpt2")
     >>> tokenizer
     Tokenizer('gpt2', vocab_size=50257)
@@ -65,6 +61,7 @@ class Tokenizer(abc.ABC):
     cuttable: bool
     vocab_size: int
     fingerprint: str
+    reopen: tuple[Callable[[str], Tokenizer], tuple[str]] | None = None  # how another process gets it by its name
 
     @abc.abstractmethod
     def _encode_valid(self, text: str) -> NDArray[np.uint32]:
@@ -119,6 +116,7 @@ class Tokenizer(abc.ABC):
         Raises:
             SpecialTokenError: a disallowed special token stands in the text.
 
+        >>> from foreword import get_tokenizer
         >>> tokenizer = get_tokenizer("gpt2")
         >>> tokenizer.encode("one<|endoftext|>two", allowed_special={"<|endoftext|>"})
         array([  505, 50256, 11545], dtype=uint32)
@@ -146,6 +144,7 @@ class Tokenizer(abc.ABC):
     ) -> list[NDArray[np.uint32]]:
         """The token ids of each text, as ``encode`` gives them; on ``workers`` threads, which run in parallel.
 
+        >>> from foreword import get_tokenizer
         >>> get_tokenizer("gpt2").encode_batch(["one", "two words"])
         [array([505], dtype=uint32), array([11545,  2456], dtype=uint32)]
         """
@@ -177,6 +176,7 @@ class Tokenizer(abc.ABC):
         A token that holds only a part of a character's bytes has that whole character. A lone surrogate counts as the
         U+FFFD that it becomes.
 
+        >>> from foreword import get_tokenizer
         >>> ids, offsets = get_tokenizer("gpt2").encode_with_offsets("so naïve")
         >>> offsets.tolist()
         [[0, 2], [2, 8]]
@@ -301,100 +301,9 @@ class RankTokenizer(Tokenizer):
         return b"".join([table[id_] for id_ in ids])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if _opened.get(self.name) is self:
-            return get_tokenizer, (self.name,)
+        if self.reopen is not None:
+            return self.reopen
         return RankTokenizer, (self.name, self._ranks, self.pattern, self.special_tokens)
-
-
-def get_tokenizer(name: str | os.PathLike[str] | Tokenizer, *, pattern: str | None = None) -> Tokenizer:
-    """The tokenizer called ``name``; a ``Tokenizer`` is given back as it is.
-
-    Args:
-        name: "gpt2" and "r50k_base" (carried in the package), "bytes", a name that tiktoken knows ("cl100k_base",
-            "o200k_base", …: downloaded once, through tiktoken's cache), or a file: tokenizer.json (needs the package
-            tokenizers), .tiktoken, or a SentencePiece .model (needs sentencepiece).
-        pattern: for a .tiktoken file, which holds ranks only: the name of the tokenizer whose split pattern it uses,
-            or a regular expression. Not needed where the file is called after such a name.
-
-    Raises:
-        UnknownNameError: there is no such tokenizer; the message lists those there are.
-        FileError: its file can't be read, or can't be downloaded.
-        FormatError: its file is not what its name says.
-        MissingPackageError: the package that reads it is not installed.
-    """
-    if isinstance(name, Tokenizer):
-        return name
-    text = os.fspath(name)
-    if isinstance(name, str) and pattern is None and text in _opened:
-        return _opened[text]
-    if isinstance(name, str) and text in {"gpt2", "r50k_base"}:
-        tokenizer: Tokenizer = _built_in(text)
-    elif isinstance(name, str) and text == "bytes":
-        from foreword.tokens.tokenizers.foreign import ByteTokenizer
-
-        tokenizer = ByteTokenizer()
-    elif (path := Path(text)).is_file() or path.suffix in {".json", ".tiktoken", ".model"} or path.is_dir():
-        return _from_file(path.absolute(), pattern)
-    else:
-        tokenizer = _from_tiktoken(text)
-    return _opened.setdefault(text, tokenizer)
-
-
-_opened: dict[str, Tokenizer] = {}
-
-
-def _built_in(name: str) -> Tokenizer:
-    """GPT-2 and r50k_base are the same ranks."""
-    packed = importlib.resources.files("foreword.tokens").joinpath("data", "gpt2.tiktoken.gz").read_bytes()
-    return RankTokenizer(name, gzip.decompress(packed), PATTERNS[name], {"<|endoftext|>": 50256})
-
-
-def _from_file(path: Path, pattern: str | None) -> Tokenizer:
-    if path.is_dir():
-        path = path / "tokenizer.json"
-    with explained("read the tokenizer", path):
-        data = path.read_bytes()
-    if path.suffix in {".json", ".model"}:
-        from foreword.tokens.tokenizers import foreign
-
-        kind = foreign.HuggingFaceTokenizer if path.suffix == ".json" else foreign.SentencePieceTokenizer
-        return kind(str(path), data)
-    if path.suffix != ".tiktoken":
-        raise FormatError(
-            "not a tokenizer's file", got=path.name, expected="tokenizer.json, *.tiktoken or *.model", where=path
-        )
-    ranks = parse_ranks(data, where=str(path))
-    like = pattern or path.stem
-    if pattern is None and like not in PATTERNS:
-        raise ArgumentError(
-            "a .tiktoken file holds ranks only: which split pattern goes with them?",
-            where=path,
-            fix='say whose pattern it is: get_tokenizer(path, pattern="cl100k_base"), or give a regular expression',
-        )
-    special = {"<|endoftext|>": max(ranks.values()) + 1}
-    return RankTokenizer(str(path), format_ranks(ranks), PATTERNS.get(like, like), special)
-
-
-def _from_tiktoken(name: str) -> Tokenizer:
-    import tiktoken.registry
-
-    known = tiktoken.registry.list_encoding_names()
-    if name not in known:
-        raise UnknownNameError(
-            f"unknown tokenizer {name!r}",
-            expected="one of " + ", ".join(map(repr, sorted({*known, "bytes"}))) + ", or a tokenizer's file",
-        )
-    try:
-        told = (tiktoken.registry.ENCODING_CONSTRUCTORS or {})[name]()
-    except (OSError, ValueError) as cause:  # requests' errors are OSErrors; a wrong checksum is a ValueError
-        raise FileError(
-            f"can't get the merge ranks of {name!r}",
-            got=str(cause).splitlines()[0][:200],
-            where="the download through tiktoken's cache",
-            fix="check the network; or put the file into the folder that TIKTOKEN_CACHE_DIR names, "
-            f"or give the ranks themselves: get_tokenizer('{name}.tiktoken')",
-        ) from cause
-    return RankTokenizer(name, format_ranks(told["mergeable_ranks"]), told["pat_str"], told["special_tokens"])
 
 
 def byte_to_character_offsets(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -17,7 +17,8 @@ from foreword._base.progress import progress
 from foreword.errors import ArgumentError, MissingPackageError
 from foreword.tokens.preparing.corpus import open_corpus
 from foreword.tokens.preparing.documents import Reader, Reading
-from foreword.tokens.tokenizers.tokenizer import Tokenizer, get_tokenizer, to_utf8
+from foreword.tokens.tokenizers.opening import get_tokenizer
+from foreword.tokens.tokenizers.tokenizer import Tokenizer, to_utf8
 
 __all__ = ["train_tokenizer"]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from foreword.vectors.formats.base import Block, Options, Reader
+from foreword.vectors.formats.base import Options, Reader
+from foreword.vectors.store.blocks import Block
 
 if TYPE_CHECKING:
     from foreword.vectors.formats.detect import open_vectors

@@ -27,18 +27,9 @@ from numpy.typing import NDArray
 
 from foreword._base.files import explained
 from foreword.errors import FormatError, MissingFileError
-from foreword.vectors.formats.base import (
-    BLOCK_BYTES,
-    MAX_DIM,
-    Block,
-    Options,
-    Pending,
-    Reader,
-    check_keys,
-    pack,
-    vocabulary_of,
-)
+from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys, vocabulary_of
 from foreword.vectors.formats.source import Source
+from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
 from foreword.vectors.store.keys import decode, encode
 
 __all__ = ["is_safetensors", "read_npy", "read_safetensors", "read_words"]

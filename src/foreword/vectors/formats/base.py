@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword.errors import TextDecodeError
+from foreword.vectors.store.blocks import Block, pack
 from foreword.vectors.store.keys import encode
 from foreword.vectors.store.subwords import Subwords
 
-__all__ = ["BLOCK_BYTES", "Block", "Options", "Pending", "Reader", "check_keys", "pack", "vocabulary_of"]
-
-BLOCK_BYTES = 4 << 20
-"""About how many bytes of a file a block is made of."""
+__all__ = ["MAX_DIM", "Options", "Pending", "Reader", "check_keys", "vocabulary_of"]
 
 MAX_DIM = 1 << 20
 """A dimension beyond this is a damaged header, not a vector."""
@@ -56,25 +54,6 @@ def vocabulary_of(path: Path, options: Options) -> Path | None:
     return next((file for name in names if (file := path.with_name(name)).is_file()), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Consecutive words with their vectors.
-
-    Attributes:
-        blob: the words' UTF-8, one after another (see ``keys.encode``).
-        lengths: int64 [n], the bytes of each.
-        rows: float [n, D]; float32 where the format has that, else as the source has it.
-        where: tells where in the file row i came from, for an error.
-        counts: int64 [n] word counts, or None.
-    """
-
-    blob: bytes
-    lengths: NDArray[np.int64]
-    rows: NDArray[Any]
-    where: Callable[[int], str]
-    counts: NDArray[np.int64] | None = None
-
-
 Pending: TypeAlias = tuple[int, Callable[[], Block]]
 """A block to come: how many words it has, and what makes it."""
 
@@ -95,15 +74,6 @@ class Reader:
     describe: str
     blocks: Callable[[], Iterator[Pending]]
     subwords: Subwords | None = None
-
-
-def pack(words: list[bytes]) -> tuple[bytes, NDArray[np.int64]]:
-    """Words as a blob and their lengths.
-
-    >>> pack([b"to", b"be"])
-    (b'tobe', array([2, 2]))
-    """
-    return b"".join(words), np.fromiter(map(len, words), dtype=np.int64, count=len(words))
 
 
 def check_keys(

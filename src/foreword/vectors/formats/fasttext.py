@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from foreword._base.files import explained
 from foreword.errors import FormatError
-from foreword.vectors.formats.base import BLOCK_BYTES, MAX_DIM, Block, Options, Pending, Reader, check_keys, pack
+from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys
 from foreword.vectors.formats.source import Source
+from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
 from foreword.vectors.store.subwords import Subwords, add_subwords
 
 __all__ = ["is_fasttext", "read_fasttext"]

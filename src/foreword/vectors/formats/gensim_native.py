@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from foreword._base.files import explained
 from foreword.errors import ForewordError, FormatError
-from foreword.vectors.formats.base import BLOCK_BYTES, MAX_DIM, Block, Options, Pending, Reader, pack
+from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader
 from foreword.vectors.formats.source import Source
+from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
 from foreword.vectors.store.keys import encode
 from foreword.vectors.store.subwords import Subwords, add_subwords
 

@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword.errors import FormatError
-from foreword.vectors.formats.base import BLOCK_BYTES, MAX_DIM, Block, Options, Pending, Reader, check_keys, pack
+from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys
 from foreword.vectors.formats.source import HEAD, Source
 from foreword.vectors.formats.word2vec import check_header, parse_header
+from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
 
 __all__ = ["guess_dim", "looks_like_text", "parse_line", "read_text_vectors"]
 

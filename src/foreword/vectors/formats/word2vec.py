@@ -14,8 +14,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from foreword.errors import FormatError
-from foreword.vectors.formats.base import BLOCK_BYTES, MAX_DIM, Block, Options, Pending, Reader, check_keys
+from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys
 from foreword.vectors.formats.source import Source
+from foreword.vectors.store.blocks import BLOCK_BYTES, Block
 
 __all__ = ["parse_header", "read_word2vec_binary"]
 

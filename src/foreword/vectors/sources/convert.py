@@ -4,7 +4,7 @@ A store's folder is named by where the source lies, its size and times, and how 
 store, and the old one goes. One process converts, others wait for it; each ends with the same folder. A process that is
 killed leaves a ``.partial`` folder, which the next conversion of the same source removes.
 
-Not for: knowing formats (``readers``). Costs: as many threads as there are cores; a few blocks of 4 MB each in memory.
+Not for: knowing formats (``formats``). Costs: as many threads as there are cores; a few blocks of 4 MB each in memory.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 A file is fetched once. Hugging Face tells the checksum of every large file, and it is held to that. Public repositories
 only; ``HF_ENDPOINT`` names another hub.
 
-Not for: names of the catalogue (``catalogue``), reading (``readers``). Costs: nothing where the files are in the cache.
+Not for: names of the catalogue (``catalogue``), reading (``formats``). Costs: nothing where the files are in the cache.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Rows and codes go to disk as they come, from several threads; what is small (keys, hashes, norms) is kept until the end,
 when keys are sorted and words that came twice are dropped, the first staying as in gensim.
 
-Not for: reading (``readers``), the folder's name and lock (``convert``). Costs: memory for the keys, 28 bytes a row,
+Not for: reading (``formats``), the folder's name and lock (``convert``). Costs: memory for the keys, 28 bytes a row,
 and the blocks in flight.
 """
 
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from foreword._base.files import atomic_write
 from foreword.errors import ArgumentError, FormatError
-from foreword.vectors.formats.base import Block
 from foreword.vectors.search.codes import padded, quantise
+from foreword.vectors.store.blocks import Block
 from foreword.vectors.store.keys import hash_keys
 from foreword.vectors.store.store import FORMAT, HEADER, VERSION, npy_header
 from foreword.vectors.store.subwords import Subwords

@@ -1,20 +1,16 @@
 """Saving a table as a store that ``load`` maps, with its attributes; and word2vec's files of counts.
 
-A saved table is a store (``store.py``) and, where keys have attributes besides counts, ``attributes.npz`` in it: an
-array for each, or its JSON where the values are objects, so that reading runs no code.
+A saved table is a store (``store``) and, where keys have attributes besides counts, a file of them (``attributes``).
 
-Not for: other formats (``writers.py``). Costs: a pass over the table for its codes, and writing both.
+Not for: other formats (``formats.writers``). Costs: a pass over the table for its codes, and writing both.
 """
 
 from __future__ import annotations
 
 import functools
-import io
-import json
 import os
 import shutil
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,20 +20,17 @@ from numpy.typing import NDArray
 
 from foreword._base import threads
 from foreword._base.files import atomic_folder, atomic_write, explained, read_text
-from foreword.errors import ArgumentError, FileError, FormatError, StoreError
-from foreword.vectors.formats.base import BLOCK_BYTES, Block, pack
+from foreword.errors import FileError, FormatError
+from foreword.vectors.store.attributes import ATTRIBUTES, Attributes, pack_attributes
+from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
 from foreword.vectors.store.building import StoreBuilder
 from foreword.vectors.store.keys import encode
 from foreword.vectors.store.store import is_store
 from foreword.vectors.store.subwords import Subwords
-from foreword.vectors.table import ATTRIBUTES
 
-__all__ = ["read_attributes", "read_counts", "save_store", "write_counts"]
-
-_JSON = "json:"  # goes before the name of an attribute kept as JSON
+__all__ = ["read_counts", "save_store", "write_counts"]
 
 PathLike = str | os.PathLike[str]
-Attributes = Mapping[str, NDArray[Any]]
 
 
 def save_store(
@@ -66,7 +59,7 @@ def save_store(
         raise FileError(
             "can't save here", got="something else than a store of vectors", where=folder, fix="name another folder"
         )
-    kept = _packed(attributes)
+    kept = pack_attributes(attributes)
     old = folder.with_name(f".{folder.name}.old")
     fresh = folder if not folder.exists() else folder.with_name(f".{folder.name}.new")
     with explained("replace the store", folder):
@@ -96,48 +89,6 @@ def _block(keys: Sequence[str], rows: NDArray[Any], counts: NDArray[Any] | None,
     blob, lengths = pack([encode(key) for key in keys[start:stop]])
     told = None if counts is None or counts.dtype.kind not in "iu" else counts[start:stop].astype(np.int64)
     return Block(blob, lengths, rows[start:stop], lambda i: f"the vector of {keys[start + i]!r}", told)
-
-
-def _packed(attributes: Attributes) -> bytes | None:
-    """The bytes of ``attributes.npz``, or None where counts, which the store has, are all there is."""
-    arrays = {}
-    for name, values in attributes.items():
-        if values.dtype.kind in "biufc" and not (name == "count" and values.dtype == np.int64):
-            arrays[name] = values
-        elif values.dtype.kind not in "biufc":
-            try:
-                arrays[_JSON + name] = np.frombuffer(json.dumps(values.tolist()).encode(), dtype=np.uint8)
-            except (TypeError, ValueError) as cause:
-                raise ArgumentError(
-                    f"can't save the attribute {name!r}", got=str(cause), expected="numbers or text"
-                ) from None
-    if not arrays:
-        return None
-    data = io.BytesIO()
-    np.savez(data, allow_pickle=False, **arrays)
-    return data.getvalue()
-
-
-def read_attributes(path: Path) -> dict[str, NDArray[Any]]:
-    """What ``save_store`` kept of attributes in the file ``path``, counts apart.
-
-    Raises:
-        StoreError: the file is damaged.
-    """
-    found: dict[str, NDArray[Any]] = {}
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            for name, values in arrays.items():
-                if name.startswith(_JSON):
-                    items = json.loads(values.tobytes())
-                    values = np.empty(len(items), dtype=object)  # noqa: PLW2901
-                    values[:] = items
-                found[name.removeprefix(_JSON)] = values
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as cause:
-        raise StoreError(
-            "the store's attributes can't be read", got=str(cause), where=path, fix="save it again"
-        ) from None
-    return found
 
 
 def write_counts(

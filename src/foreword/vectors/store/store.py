@@ -10,7 +10,7 @@
 
 The folder is filled under another name and renamed whole, so a folder with a manifest is complete.
 
-Not for: making one (``building``), reading other formats (``readers``), deciding when to convert (``convert``).
+Not for: making one (``building``), reading other formats (``formats``), deciding when to convert (``convert``).
 Costs: opening reads the manifest and maps the files, 1–2 ms at any size, and takes no private memory that grows with
 N.
 """

@@ -8,7 +8,7 @@ fastText grew up, modulo the number of rows. Source: Bojanowski et al., 2017, an
 ``add_subwords`` does it for many words at once, compiled where numba can be had; in the same order of float32
 additions, so that both ways give the same bits.
 
-Not for: reading fastText's files (``readers.fasttext``). Costs: 5 µs an n-gram in Python; compiled, that of fetching
+Not for: reading fastText's files (``formats.fasttext``). Costs: 5 µs an n-gram in Python; compiled, that of fetching
 its row.
 """
 

@@ -1,0 +1,69 @@
+"""The manifest of a token store: its checksum, and the fields that opening relies on.
+
+Not for: making one (``writer``). Costs: parsing a few kilobytes of JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from foreword.errors import StoreError
+
+__all__ = ["BLOCK", "FORMAT", "VERSION", "parse_manifest", "seal"]
+
+FORMAT = "foreword token store"
+VERSION = 2
+# Bytes that one checksum of a shard covers.
+BLOCK = 1 << 20
+
+
+def seal(manifest: bytes) -> bytes:
+    """``manifest``, a JSON object, with the SHA-256 of its own bytes as the last entry."""
+    body = manifest.rstrip().removesuffix(b"}").rstrip()
+    return body + b',\n "checksum": "%s"\n}\n' % hashlib.sha256(body).hexdigest().encode()
+
+
+def _unsealed(text: bytes) -> bool:
+    """Whether ``text`` is what ``seal`` gave."""
+    body, _, rest = text.rpartition(b',\n "checksum": "')
+    return rest == b'%s"\n}\n' % hashlib.sha256(body).hexdigest().encode()
+
+
+def parse_manifest(text: bytes, folder: Path) -> dict[str, Any]:
+    """The manifest, its checksum and every field that opening relies on checked."""
+    where = folder / "manifest.json"
+    try:
+        manifest = json.loads(text)
+        kind, version = manifest["format"], manifest["version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise StoreError("the store's manifest can't be read", where=where, fix="prepare the corpus again") from None
+    if kind != FORMAT or version != VERSION:
+        raise StoreError(
+            "the store is of another format or version",
+            got=f"{kind!r} version {version!r}",
+            expected=f"{FORMAT!r} version {VERSION}",
+            where=where,
+            fix="open it with the version of Foreword that made it",
+        )
+    if not _unsealed(text):
+        raise StoreError(
+            "the store is damaged: its manifest is not what was written", where=where, fix="prepare the corpus again"
+        )
+    try:
+        shards = manifest["shards"]
+        consistent = (
+            manifest["dtype"] in ("uint16", "uint32")
+            and all(type(n) is int and n >= 0 for shard in shards for n in (shard["tokens"], shard["documents"]))
+            and manifest["tokens"] == sum(shard["tokens"] for shard in shards)
+            and manifest["documents"] == sum(shard["documents"] for shard in shards)
+            and type(manifest["tokenizer"]["vocab_size"]) is int
+            and {"name", "fingerprint"} <= manifest["tokenizer"].keys()
+        )
+    except (KeyError, TypeError, AttributeError):
+        consistent = False
+    if not consistent:
+        raise StoreError("the store's manifest contradicts itself", where=where, fix="prepare the corpus again")
+    return manifest  # type: ignore[no-any-return]
