@@ -303,7 +303,7 @@ def test_a_manifest_opens_no_file_and_no_network(folder, served, name, monkeypat
         manifest["tokenizer"] |= {"name": name, "fingerprint": "0" * 64}
 
     rewrite(folder / "one", change)
-    import foreword.tokens.tokenizers.tokenizer as module
+    import foreword.tokens.tokenizers.opening as module
 
     for way in ("_from_file", "_from_tiktoken"):
         monkeypatch.setattr(module, way, lambda *_: pytest.fail("opened"))

@@ -1,7 +1,7 @@
 """The command line: parse, call, print.
 
-One module a package holds its commands as plain functions; the table below names them all. A ``ForewordError`` is printed
-as its message, with exit code 1; a wrong option is typer's affair, with exit code 2.
+One module a package holds its commands as plain functions; the table below names them all. A ``ForewordError`` is
+printed as its message, with exit code 1; a wrong option is typer's affair, with exit code 2.
 
 Not for: work. Costs: no command imports what another needs.
 """
