@@ -37,6 +37,17 @@ def test_special_text_is_a_token_only_where_asked(client):
     assert [token["special"] for token in special] == [False, True, False]
 
 
+def test_tokens_are_told_without_the_servers_path_of_their_tokenizer(tmp_path):
+    """It is called as the server was given it."""
+    ranks = b"".join(base64.b64encode(bytes([i])) + b" %d\n" % i for i in range(256))
+    (tmp_path / "gpt2.tiktoken").write_bytes(ranks)
+    with serving(Settings(tokenizers=(str(tmp_path / "gpt2.tiktoken"),))) as client:
+        (name,) = [one["name"] for one in client.get("tokenizers").json]
+        told = client.post("tokenize", {"text": "one"})
+        assert told.json["tokenizer"] == name
+        assert str(tmp_path) not in told.body.decode()
+
+
 def test_tokenizers(client):
     told = client.get("tokenizers").json
     assert [one["name"] for one in told] == ["gpt2", "bytes"]

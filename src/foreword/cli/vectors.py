@@ -114,8 +114,8 @@ def info(name: Name, as_json: AsJson = False) -> None:
 
     Example: foreword vectors info word2vec-ruscorpora-300
     """
-    from foreword.vectors import load
     from foreword.vectors.sources import catalogue
+    from foreword.vectors.sources.opening import open_store
 
     facts: dict[str, Any]
     if name in catalogue.CATALOGUE:
@@ -123,14 +123,15 @@ def info(name: Name, as_json: AsJson = False) -> None:
         here = "comes with Foreword" if name == catalogue.BUILT_IN else catalogue.on_disk(entry)
         facts = {**_facts(entry), "place": str(here) if here else None}
     else:
-        table = load(name)
+        store = open_store(name)
+        rows, dim = store.vectors.shape
         facts = {
-            "words": len(table),
-            "dim": table.vector_size,
-            "dtype": str(table.vectors.dtype),
-            "subwords": table._store is not None and table._store.subwords is not None,
-            "first": list(table.index_to_key[:8]),
-            "store": str(table._store.path) if table._store is not None else None,
+            "words": rows,
+            "dim": dim,
+            "dtype": str(store.vectors.dtype),
+            "subwords": store.subwords is not None,
+            "first": [store.keys[row] for row in range(min(8, rows))],
+            "store": str(store.path),
         }
     if as_json:
         _print_json(facts)
@@ -167,14 +168,14 @@ def convert(
     import shutil
 
     from foreword._base.files import atomic_folder
-    from foreword.vectors import load
+    from foreword.vectors.sources.opening import open_store
 
-    table = load(name, limit=limit, dtype=dtype, encoding=encoding, unicode_errors=unicode_errors)
-    assert table._store is not None
-    assert table._store.path is not None
+    store = open_store(name, limit=limit, dtype=dtype, encoding=encoding, unicode_errors=unicode_errors)
+    assert store.path is not None
     with atomic_folder(out) as partial:
-        shutil.copytree(table._store.path, partial, dirs_exist_ok=True)
-    print(f"{out}: {len(table):,} words of {table.vector_size} dimensions")
+        shutil.copytree(store.path, partial, dirs_exist_ok=True)
+    rows, dim = store.vectors.shape
+    print(f"{out}: {rows:,} words of {dim} dimensions")
 
 
 @app.command()

@@ -90,7 +90,7 @@ class Token(BaseModel):
 class Tokens(BaseModel):
     """A text as tokens."""
 
-    tokenizer: str = Field(description="the name of the tokenizer")
+    tokenizer: str = Field(description="the name of the tokenizer, as the server was given it")
     vocab_size: int = Field(description="V of the tokenizer")
     characters: int = Field(description="of the text, in code points")
     utf8_bytes: int = Field(description="of the text")
@@ -102,7 +102,8 @@ class Tokens(BaseModel):
 def tokenize(request: TokenizeRequest, library: InLibrary, limits: WithinLimits) -> Response:
     """``tokenizer.encode(text)``, and the bytes of each token."""
     check_size("characters of text", len(request.text), limits.text_characters)
-    tokenizer = library.tokenizer(request.tokenizer or next(iter(library.tokenizers)))
+    name = request.tokenizer or next(iter(library.tokenizers))
+    tokenizer = library.tokenizer(name)
     ids = tokenizer.encode(
         request.text, allowed_special="all" if request.special else (), disallowed_special=()
     ).tolist()
@@ -119,7 +120,7 @@ def tokenize(request: TokenizeRequest, library: InLibrary, limits: WithinLimits)
             }
     return answer(
         {
-            "tokenizer": tokenizer.name,
+            "tokenizer": name,
             "vocab_size": tokenizer.vocab_size,
             "characters": len(request.text),
             "utf8_bytes": len(request.text.encode("utf-8", "replace")),
