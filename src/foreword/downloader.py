@@ -66,13 +66,13 @@ def info(name: str | None = None, show_only_latest: bool = True, name_only: bool
 
 
 def _facts(entry: catalogue.Entry) -> dict[str, Any]:
-    told = dataclasses.asdict(entry)
+    facts = dataclasses.asdict(entry)
     return {
-        "num_records": told["words"],
-        "file_size": told["bytes"],
-        "parameters": {"dimension": told["dim"]},
-        "description": told["about"],
-        "license": told["license"],
+        "num_records": facts["words"],
+        "file_size": facts["bytes"],
+        "parameters": {"dimension": facts["dim"]},
+        "description": facts["about"],
+        "license": facts["license"],
         "checksum": entry.checksum.partition(":")[2],
         "file_name": entry.file,
         "source": entry.source,

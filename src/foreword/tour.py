@@ -227,8 +227,8 @@ def _data(value: Any) -> Any:
     if hasattr(value, "detach"):
         value = value.detach().numpy()
     if hasattr(value, "dtype"):
-        told = {"shape": list(value.shape), "dtype": str(value.dtype)}
-        return told | ({"values": value.tolist()} if value.size <= SHOWN_ELEMENTS else {})
+        shape = {"shape": list(value.shape), "dtype": str(value.dtype)}
+        return shape | ({"values": value.tolist()} if value.size <= SHOWN_ELEMENTS else {})
     return list(value) if isinstance(value, tuple) else value
 
 

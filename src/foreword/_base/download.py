@@ -385,16 +385,16 @@ class _Download:
 
     def _wait(self, trouble: _TemporaryError, failures: int, patience: Patience) -> None:
         """Pause before the next try, or give up."""
-        asked = trouble.after or 0.0
-        if failures < patience.tries and asked <= patience.longest:
-            time.sleep(max(asked, min(patience.pause * 2 ** (failures - 1), patience.longest)))
+        retry_after = trouble.after or 0.0
+        if failures < patience.tries and retry_after <= patience.longest:
+            time.sleep(max(retry_after, min(patience.pause * 2 ** (failures - 1), patience.longest)))
             return
         kept = f"; {self.done:,} bytes are kept, and the next call goes on from there" if self.done else ""
         error = DownloadError(
             "the download failed",
             got=str(trouble),
             where=self.shown,
-            fix=(f"ask again in {asked:,.0f} s" if asked else "check the network, and ask again") + kept,
+            fix=(f"ask again in {retry_after:,.0f} s" if retry_after else "check the network, and ask again") + kept,
         )
         error.status = trouble.status
         raise error from trouble

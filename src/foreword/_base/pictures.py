@@ -120,13 +120,13 @@ def fonts(text: str) -> list[str]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Matplotlib tells of every missing glyph and bold face each time; ``fonts`` has told of what matters, once."""
-    told = logging.getLogger("matplotlib.font_manager")
-    level = told.level
+    """Keep matplotlib from warning of each missing glyph and bold face: ``fonts`` has warned once of what matters."""
+    font_log = logging.getLogger("matplotlib.font_manager")
+    level = font_log.level
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*missing from font.*")
-        told.setLevel(logging.ERROR)
+        font_log.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            told.setLevel(level)
+            font_log.setLevel(level)

@@ -66,7 +66,7 @@ def run(work: Callable[[Iterator[P]], T], parts: Sequence[P]) -> list[T]:
     begun by the time that nothing is left.
     """
     left = iter(parts)  # one next() at a time, by the interpreter's lock
-    begun: list[threading.Lock] = []
+    started: list[threading.Lock] = []
     results: list[T] = []
     failures: list[BaseException] = []
 
@@ -76,7 +76,7 @@ def run(work: Callable[[Iterator[P]], T], parts: Sequence[P]) -> list[T]:
     def help_out() -> None:
         done = threading.Lock()
         with done:
-            begun.append(done)  # before a part is taken: whoever finds none left knows of all that have begun
+            started.append(done)  # before a part is taken: whoever finds none left knows of all that have started
             try:
                 take()
             except BaseException as failure:
@@ -87,7 +87,7 @@ def run(work: Callable[[Iterator[P]], T], parts: Sequence[P]) -> list[T]:
     try:
         take()
     finally:
-        for done in begun:
+        for done in started:
             done.acquire()
     if failures:
         raise failures[0]

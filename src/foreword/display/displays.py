@@ -55,7 +55,7 @@ SHOWN_TOKENS = 400
 SHOWN_NEIGHBOURS, LONGEST_KEY = 100, 200
 SHOWN_ROWS, SHOWN_COLUMNS = 16, 64
 DRAWN_ROWS, DRAWN_COLUMNS = 64, 256  # of a heat map's picture
-READ_DOCUMENTS = 1_000_000  # of a store, whose lengths are told
+READ_DOCUMENTS = 1_000_000  # of a store, of which lengths are read
 TEXT_WIDTH = 100  # of ``print``, where the terminal is not narrower
 
 
@@ -126,14 +126,14 @@ def tokens(tokenizer: Any, text_or_ids: str | ArrayLike, *, allowed_special: Any
         text_or_ids = tokenizer.encode(text_or_ids, allowed_special=allowed_special, disallowed_special=())
     ids = forms.token_ids("token ids", text_or_ids).reshape(-1)
     shown = [(forms.visible(tokenizer, id_), id_) for id_ in ids[:SHOWN_TOKENS].tolist()]
-    told = f"{len(ids):,} token{'' if len(ids) == 1 else 's'}, {len(np.unique(ids)):,} distinct"
-    told += f" (the first {len(shown)} are shown)" if len(shown) < len(ids) else ""
+    summary = f"{len(ids):,} token{'' if len(ids) == 1 else 's'}, {len(np.unique(ids)):,} distinct"
+    summary += f" (the first {len(shown)} are shown)" if len(shown) < len(ids) else ""
     marked = "".join(forms.chip(*chip) + ("<br>" if "↵" in chip[0] else "") for chip in shown)
     drawn = forms.flowing(shown, LINE)
     return Display(
-        forms.page(f"<div style='line-height:2.4'>{marked}</div>", told),
-        lambda width, _: Group(forms.token_lines(forms.flowing(shown, width)), Text(told)),
-        lambda axes: drawings.chips(axes, drawn, told),
+        forms.page(f"<div style='line-height:2.4'>{marked}</div>", summary),
+        lambda width, _: Group(forms.token_lines(forms.flowing(shown, width)), Text(summary)),
+        lambda axes: drawings.chips(axes, drawn, summary),
         drawings.chips_size(drawn),
     )
 
@@ -162,7 +162,7 @@ def batch(inputs: Any, targets: Any = None, *, tokenizer: Any = None) -> Display
     ]
     heads = [f"{name} {list(ids.shape)}" for name, ids in named.items()]
 
-    def told(count: int) -> str:
+    def cut_note(count: int) -> str:
         shown = min(rows, SHOWN_ROWS), min(columns, count)
         if not rows or shown == (rows, columns):
             return ""
@@ -184,13 +184,13 @@ def batch(inputs: Any, targets: Any = None, *, tokenizer: Any = None) -> Display
         return Group(
             forms.token_lines([first], chips=False),
             forms.token_lines(lines),
-            *([Text(told(count))] if told(count) else []),
+            *([Text(cut_note(count))] if cut_note(count) else []),
         )
 
     drawn, _, count = forms.side_by_side(parts, heads, LINE + LINE // 2)
-    title = "   ".join(heads) + (f"\n{told(count)}" if told(count) else "")
+    title = "   ".join(heads) + (f"\n{cut_note(count)}" if cut_note(count) else "")
     return Display(
-        forms.page(f"<table><tr>{cells}</tr></table>", told(SHOWN_COLUMNS)),
+        forms.page(f"<table><tr>{cells}</tr></table>", cut_note(SHOWN_COLUMNS)),
         text,
         lambda axes: drawings.chips(axes, drawn, title),
         drawings.chips_size(drawn),
@@ -240,18 +240,18 @@ def loader(opened: Any) -> Display:
     return _facts(facts | {name: _account(data.account())["windows"] for name, data in sorted(opened.data.items())})
 
 
-def account(told: Any) -> Display:
+def account(counts: Any) -> Display:
     """A ``TokenAccount``: what becomes of every token."""
-    return _facts(_account(told))
+    return _facts(_account(counts))
 
 
-def _account(told: Any) -> dict[str, str]:
-    cut = "packed" if told.stride is None else f"stride {told.stride:,}"
+def _account(counts: Any) -> dict[str, str]:
+    cut = "packed" if counts.stride is None else f"stride {counts.stride:,}"
     return {
-        "windows": f"{told.windows:,}, context_length {told.context_length:,}, {cut}",
-        "in inputs": f"{told.windows * told.context_length:,} places: {told.distinct:,} distinct tokens, "
-        f"{told.repeated:,} repeated, {told.padded:,} padded",
-        "stored": f"{told.stored:,} tokens: {told.distinct:,} in some window, {told.dropped:,} dropped",
+        "windows": f"{counts.windows:,}, context_length {counts.context_length:,}, {cut}",
+        "in inputs": f"{counts.windows * counts.context_length:,} places: {counts.distinct:,} distinct tokens, "
+        f"{counts.repeated:,} repeated, {counts.padded:,} padded",
+        "stored": f"{counts.stored:,} tokens: {counts.distinct:,} in some window, {counts.dropped:,} dropped",
     }
 
 
@@ -323,9 +323,9 @@ def neighbours(found: Iterable[tuple[str, float]], *, title: str = "") -> Displa
     title = writable(title, LONGEST_KEY)
     pairs = every[:SHOWN_NEIGHBOURS]
     full = max([1.0, *(abs(score) for _, score in pairs if math.isfinite(score))])
-    told = "" if every else "no neighbours"
+    note = "" if every else "no neighbours"
     if len(pairs) < len(every):
-        told = f"the first {len(pairs)} of {len(every):,} are shown"
+        note = f"the first {len(pairs)} of {len(every):,} are shown"
 
     def share(score: float) -> float:
         return min(1.0, abs(score) / full) if score == score else 0.0
@@ -353,13 +353,13 @@ def neighbours(found: Iterable[tuple[str, float]], *, title: str = "") -> Displa
                 Text(f"{score:.4f}"),
             )
         return Group(
-            *([Text(title, "bold")] if title else []), *([table] if pairs else []), *([Text(told)] if told else [])
+            *([Text(title, "bold")] if title else []), *([table] if pairs else []), *([Text(note)] if note else [])
         )
 
     return Display(
-        forms.page(f"{heading}<table>{marked}</table>", told),
+        forms.page(f"{heading}<table>{marked}</table>", note),
         text,
-        lambda axes: drawings.bars(axes, pairs, "\n".join(filter(None, [title, told]))),
+        lambda axes: drawings.bars(axes, pairs, "\n".join(filter(None, [title, note]))),
         (8, 1 + 0.25 * max(3, len(pairs))),
     )
 
@@ -376,29 +376,29 @@ def embedding(values: Any, *, title: str = "") -> Display:
     size = math.prod(shape[:-1]), shape[-1]
 
     def part(rows: int, columns: int) -> tuple[NDArray[np.float64], float, str]:
-        """What is shown of it, where its colours are full, and what is told of it."""
+        """What is shown of it, where its colours are full, and its caption."""
         shown = numbers[:rows, :columns]
-        limit, told = forms.statistics(shown)
+        limit, caption = forms.statistics(shown)
         cut = "" if shown.shape == size else f", the first {shown.shape[0]} × {shown.shape[1]} are shown"
-        return shown, limit, f"{title} {list(shape)}{cut}{told}".strip()
+        return shown, limit, f"{title} {list(shape)}{cut}{caption}".strip()
 
     def text(width: int, colour: bool) -> RenderableType:
         if not numbers.size:
             return Text(part(SHOWN_ROWS, SHOWN_COLUMNS)[2])
         if colour:
-            shown, limit, told = part(SHOWN_ROWS, min(SHOWN_COLUMNS, width))
+            shown, limit, caption = part(SHOWN_ROWS, min(SHOWN_COLUMNS, width))
             cells = [Text.assemble(*((" ", f"on {forms.colour(v, limit)}") for v in row)) for row in shown.tolist()]
-            return Group(Text(told + forms.scale(shown, limit)), *cells)
+            return Group(Text(caption + forms.scale(shown, limit)), *cells)
         written = [[f"{v:#.2g}" for v in row] for row in numbers[:SHOWN_ROWS, :SHOWN_COLUMNS].tolist()]
         cell = 1 + max(len(one) for row in written for one in row)
         columns = max(1, width // cell)
         lines = ("".join(one.rjust(cell) for one in row[:columns]) for row in written)
         return Group(Text(part(SHOWN_ROWS, min(SHOWN_COLUMNS, columns))[2]), Text("\n".join(lines), no_wrap=True))
 
-    shown, limit, told = part(SHOWN_ROWS, SHOWN_COLUMNS)
+    shown, limit, caption = part(SHOWN_ROWS, SHOWN_COLUMNS)
     drawn, drawn_limit, drawn_told = part(DRAWN_ROWS, DRAWN_COLUMNS)
     return Display(
-        forms.page(forms.heat_svg(shown, limit, told), told + forms.scale(shown, limit)),
+        forms.page(forms.heat_svg(shown, limit, caption), caption + forms.scale(shown, limit)),
         text,
         lambda axes: drawings.heat(axes, drawn, drawn_limit, drawn_told.replace(": ", "\n", 1)),
         (8, 1.6 + 0.09 * max(12, len(drawn))),

@@ -125,8 +125,8 @@ def statistics(values: NDArray[np.float64]) -> tuple[float, str]:
         mean, spread, low, high = map(float, (finite.mean(), finite.std(), finite.min(), finite.max()))
     largest = max(-low, high)
     limit = min(largest, 3 * spread) or largest or 1.0
-    told = f": mean {mean:.3g}, standard deviation {spread:.3g}, from {low:.3g} to {high:.3g}"
-    return limit, told + (f", {odd}" if odd else "")
+    summary = f": mean {mean:.3g}, standard deviation {spread:.3g}, from {low:.3g} to {high:.3g}"
+    return limit, summary + (f", {odd}" if odd else "")
 
 
 def visible(tokenizer: Any, id_: int) -> str:
@@ -181,7 +181,7 @@ def side_by_side(
 
 def token_lines(rows: Sequence[Sequence[Placed]], *, chips: bool = True) -> Text:
     """Tokens above their ids, each at its place; ids alone where they are all there is."""
-    made = []
+    lines_of_text = []
     for row in rows:
         words, ids = Text(no_wrap=True), Text(style="dim", no_wrap=True)
         for place, word, id_ in row:
@@ -189,8 +189,8 @@ def token_lines(rows: Sequence[Sequence[Placed]], *, chips: bool = True) -> Text
             words.append(word, f"black on {token_colour(id_)}" if chips else "bold")
             ids.pad_right(place - ids.cell_len)
             ids.append(str(id_))
-        made += [words, ids] if chips and any(word != str(id_) for _, word, id_ in row) else [words]
-    return Text("\n", no_wrap=True).join(made)
+        lines_of_text += [words, ids] if chips and any(word != str(id_) for _, word, id_ in row) else [words]
+    return Text("\n", no_wrap=True).join(lines_of_text)
 
 
 def facts_table(facts: Mapping[str, str]) -> Table:
@@ -245,8 +245,8 @@ def facts_html(facts: Mapping[str, str]) -> str:
     return f"<table>{rows}</table>"
 
 
-def columns_svg(bins: Sequence[tuple[str, int]], told: str) -> str:
-    """How many documents are of which length, a column a bin; ``told`` is for who can't see it."""
+def columns_svg(bins: Sequence[tuple[str, int]], label: str) -> str:
+    """How many documents are of which length, a column a bin; ``label`` is for who can't see it."""
     most = max((count for _, count in bins), default=0) or 1
     columns = "".join(
         f"<rect x='{46 * i + 2}' y='{102 - 66 * count / most:.1f}' width='42' height='{66 * count / most:.1f}' "
@@ -256,13 +256,13 @@ def columns_svg(bins: Sequence[tuple[str, int]], told: str) -> str:
     )
     return (
         f"<svg width='{max(200, 46 * len(bins))}' height='134' style='font:10px monospace;fill:currentColor' "
-        f"role='img' aria-label='{html.escape(told)}'><text x='2' y='10'>documents</text>{columns}"
+        f"role='img' aria-label='{html.escape(label)}'><text x='2' y='10'>documents</text>{columns}"
         f"<text x='2' y='130'>tokens of a document, from</text></svg>"
     )
 
 
-def heat_svg(values: NDArray[np.float64], limit: float, told: str) -> str:
-    """A square a number, of full colour at ``limit``; ``told`` is for who can't see it."""
+def heat_svg(values: NDArray[np.float64], limit: float, label: str) -> str:
+    """A square a number, of full colour at ``limit``; ``label`` is for who can't see it."""
     cells = "".join(
         f"<rect x='{8 * column}' y='{8 * row}' width='8' height='8' fill='{colour(float(value), limit)}'/>"
         for (row, column), value in np.ndenumerate(values)
@@ -270,7 +270,7 @@ def heat_svg(values: NDArray[np.float64], limit: float, told: str) -> str:
     rows, columns = values.shape
     return (
         f"<svg width='{8 * columns}' height='{8 * rows}' shape-rendering='crispEdges' role='img' "
-        f"aria-label='heat map of {html.escape(told, quote=True)}'>{cells}</svg>"
+        f"aria-label='heat map of {html.escape(label, quote=True)}'>{cells}</svg>"
     )
 
 

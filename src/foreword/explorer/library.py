@@ -147,16 +147,16 @@ class _Keep:
         self._made: dict[Hashable, Any] = {}
 
     def of(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What ``make`` made for ``key``, now or before."""
-        made: T | None = self._made.get(key)
-        if made is None:
+        """What ``make`` gives for ``key``, computed now or before."""
+        value: T | None = self._made.get(key)
+        if value is None:
             with self._lock:
-                made = self._made.get(key)
-                if made is None:
-                    made = self._made[key] = make()
+                value = self._made.get(key)
+                if value is None:
+                    value = self._made[key] = make()
                     if self._most is not None and len(self._made) > self._most:
                         del self._made[next(iter(self._made))]
-        return made
+        return value
 
 
 class Words:
@@ -189,12 +189,12 @@ class Words:
     def map(self, count: int) -> tuple[NDArray[np.float64], float, NDArray[np.int64]]:
         """The first ``count`` rows on a plane, the variance it keeps, and their clusters."""
 
-        def made() -> tuple[NDArray[np.float64], float, NDArray[np.int64]]:
+        def compute() -> tuple[NDArray[np.float64], float, NDArray[np.int64]]:
             points = geometry.unit(np.asarray(self.kv.vectors[:count], np.float32))
             flat, kept = pca(points.astype(np.float64))
             return flat, kept, geometry.clusters(points, _CLUSTERS)
 
-        return self._maps.of(count, made)
+        return self._maps.of(count, compute)
 
 
 class Library:

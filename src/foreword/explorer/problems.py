@@ -31,10 +31,10 @@ class Problem(BaseModel):
     fix: str | None = Field(None, description="what to do")
 
 
-_MOST = 1_000  # characters of a fact that are told
+_MOST = 1_000  # characters of a fact that are sent
 
 
-_TOLD = {
+_DESCRIPTIONS = {
     401: "the token is missing or wrong",
     403: "the request comes from another origin",
     404: "there is no such thing",
@@ -48,10 +48,10 @@ _TOLD = {
 # What every operation of the API may answer beside its result.
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {
-        "description": told,
+        "description": description,
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
-    for status, told in {400: "the request is malformed", **_TOLD}.items()
+    for status, description in {400: "the request is malformed", **_DESCRIPTIONS}.items()
 }
 
 _STATUS: dict[type[errors.ForewordError], int] = {
@@ -65,10 +65,10 @@ _STATUS: dict[type[errors.ForewordError], int] = {
 
 def problem(status: int, title: str, *, kind: str = "about:blank", **facts: object) -> Response:
     """A problem as a response; facts that are None are left out, long ones are cut short."""
-    told: dict[str, Any] = {"type": kind, "title": _short(title), "status": status}
-    told |= {name: _short(str(value)) for name, value in facts.items() if value is not None}
+    problem_json: dict[str, Any] = {"type": kind, "title": _short(title), "status": status}
+    problem_json |= {name: _short(str(value)) for name, value in facts.items() if value is not None}
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    body = json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")
+    body = json.dumps(problem_json, ensure_ascii=False).encode("utf-8", "replace")
     return Response(body, status, headers, "application/problem+json")
 
 

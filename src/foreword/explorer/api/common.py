@@ -97,10 +97,10 @@ EncodingQuery = Annotated[Encoding, Query(description="how arrays are written: n
 
 def array(values: NDArray[np.floating[Any]], encoding: Encoding) -> dict[str, Any]:
     """An array as ``Array`` describes it; as JSON, rounded to six decimals."""
-    told: dict[str, Any] = {"shape": list(values.shape), "dtype": "float32"}
+    layout: dict[str, Any] = {"shape": list(values.shape), "dtype": "float32"}
     if encoding == "base64":
-        return told | {"base64": base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()}
-    return told | {"values": np.round(values.astype(np.float64), 6).tolist()}
+        return layout | {"base64": base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()}
+    return layout | {"values": np.round(values.astype(np.float64), 6).tolist()}
 
 
 def answer(content: object) -> Response:
@@ -116,10 +116,10 @@ def listed(sources: Iterable[tuple[str, str]], tell: Callable[[str], dict[str, A
     every = []
     for name, source in sources:
         try:
-            told = tell(name)
+            facts = tell(name)
         except ForewordError as error:
-            told = {"problem": error.problem}
-        every.append({"name": name, "source": source} | told)
+            facts = {"problem": error.problem}
+        every.append({"name": name, "source": source} | facts)
     return every
 
 

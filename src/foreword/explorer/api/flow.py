@@ -298,8 +298,8 @@ def positions(
                 values = values.masked_fill(values.isinf(), float(values[values.isfinite()].min()))
             case "none":
                 values = torch.zeros(T, D)
-    told = array(values.detach().numpy(), encoding)
-    return answer({"scheme": scheme, "rows": rows, "columns": columns, "values": told})
+    values_json = array(values.detach().numpy(), encoding)
+    return answer({"scheme": scheme, "rows": rows, "columns": columns, "values": values_json})
 
 
 def _torch() -> Any:
