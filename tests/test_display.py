@@ -249,7 +249,7 @@ def test_a_store_tells_how_many_lengths_it_read(tmp_path, monkeypatch, shard_tok
     pytest.importorskip("matplotlib")
     options = {"tokenizer": "bytes", "append_end_of_text": False, "shard_tokens": shard_tokens}
     store = fw.prepare(["aa", "aaaa", "aaaaaa"], tmp_path / "store", **options)
-    monkeypatch.setattr(display, "READ_DOCUMENTS", most)
+    monkeypatch.setattr(displays, "READ_DOCUMENTS", most)
     shown = display.store(store)
     assert f"{told} on average" in repr(shown)
     assert f"documents by length: {told}" in shown._repr_html_()
