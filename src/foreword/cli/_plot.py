@@ -21,5 +21,5 @@ def checked(path: Path | None) -> Path | None:
 
 Plot = Annotated[
     Path | None,
-    typer.Option("--plot", help="Draw it to a file: .png, .svg or .pdf.", show_default=False, callback=checked),
+    typer.Option("--plot", help="Save a picture of it: .png, .svg or .pdf.", show_default=False, callback=checked),
 ]

@@ -22,15 +22,19 @@ def embed(
     layer: Annotated[
         Path | None, typer.Option(help="An input layer's checkpoint: a folder, or a .safetensors file.")
     ] = None,
-    tokenizer: Annotated[str, typer.Option(help="The tokenizer that the layer was made for.")] = "gpt2",
-    pool: Annotated[bool, typer.Option("--pool", help="One row for each document, the mean of its rows.")] = False,
+    tokenizer: Annotated[str, typer.Option(help="The tokenizer that the layer was trained with.")] = "gpt2",
+    pool: Annotated[
+        bool, typer.Option("--pool", help="Write one row for each document: the mean of its tokens' or words' rows.")
+    ] = False,
     unknown: Annotated[
-        Literal["skip", "zero", "error"], typer.Option(help="What becomes of words without a vector.")
+        Literal["skip", "zero", "error"], typer.Option(help="What to do with words that have no vector.")
     ] = "skip",
     documents: Annotated[
-        Literal["file", "line", "blank-line"], typer.Option(help="How documents are told apart in text files.")
+        Literal["file", "line", "blank-line"], typer.Option(help="What a document is in text files.")
     ] = "file",
-    field: Annotated[str, typer.Option(help="What holds the text in jsonl, parquet and csv.")] = "text",
+    field: Annotated[
+        str, typer.Option(help="The field or column that holds the text in jsonl, parquet and csv.")
+    ] = "text",
     plot: Plot = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as data.")] = False,
 ) -> None:

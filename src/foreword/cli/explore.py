@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-Host = Annotated[str, typer.Option(help="The address to listen on. Beyond this machine, a token is asked for.")]
+Host = Annotated[str, typer.Option(help="The address to listen on. Beyond this machine, requests need a token.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes any that is free.")]
 VectorNames = Annotated[
     list[str] | None,
@@ -24,10 +24,10 @@ Stores = Annotated[
     typer.Option("--store", help="A token store, or a folder of them, that may be opened; may be repeated."),
 ]
 AllowHosts = Annotated[
-    list[str] | None, typer.Option("--allow-host", help="Another name that browsers may reach this server by.")
+    list[str] | None, typer.Option("--allow-host", help="Another host name by which browsers may reach this server.")
 ]
 Token = Annotated[
-    str | None, typer.Option(help="What every request must carry.", envvar="FOREWORD_TOKEN", show_default=False)
+    str | None, typer.Option(help="A token that every request must carry.", envvar="FOREWORD_TOKEN", show_default=False)
 ]
 
 
@@ -41,9 +41,9 @@ def explore(
     token: Token = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """See tokens, windows, embeddings and word vectors on a page of your own machine.
+    """Show tokens, windows, embeddings and word vectors on a local web page.
 
-    Nothing leaves the machine, and nothing but what is named here can be opened.
+    Nothing leaves this machine, and the page can open only what is named here.
 
     Example: foreword explore --store corpus-store --tokenizer gpt2 --tokenizer cl100k_base
     """

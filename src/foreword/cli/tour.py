@@ -12,16 +12,16 @@ import typer
 def tour(
     text: Annotated[
         Path | None,
-        typer.Option(help="A text file to walk with.", show_default="the prose of Python's own help topics"),
+        typer.Option(help="A text file to use.", show_default="the prose of Python's own help topics"),
     ] = None,
     vectors: Annotated[
         str, typer.Option(help="Word vectors: a catalogue name, or the path of a file.")
     ] = "glove-wiki-gigaword-50",
     as_json: Annotated[bool, typer.Option("--json", help="Print the same as data.")] = False,
 ) -> None:
-    """Walk the whole way, from words to input embeddings, on real data.
+    """Go through every step, from words to input embeddings, on real data.
 
-    Each step says what it means, shows the Python that does it, and what that gives.
+    Each step is explained, with the Python that does it and what that returns.
 
     Example: foreword tour --text my-novel.txt
     """

@@ -36,14 +36,14 @@ def similar(
             "--map", help="Draw the words on a map, as .png, .svg or .pdf.", show_default=False, callback=checked
         ),
     ] = None,
-    method: Annotated[Literal["pca", "tsne", "umap"], typer.Option(help="How the map is made.")] = "pca",
-    dark: Annotated[bool, typer.Option("--dark", help="Draw the map on a dark ground.")] = False,
+    method: Annotated[Literal["pca", "tsne", "umap"], typer.Option(help="How words are placed on the map.")] = "pca",
+    dark: Annotated[bool, typer.Option("--dark", help="Draw the map on a dark background.")] = False,
     plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the words nearest to a sum of words.
 
-    Each word's score is its cosine with the sum; the words that were asked about are left out.
+    Each word's score is its cosine with the sum. The query words themselves are left out.
 
     Example: foreword similar king woman --minus man
     """
@@ -74,7 +74,7 @@ def similar(
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the vectors of the catalogue, and where they are.
+    """List the vectors of the catalogue, and which are on this machine.
 
     Example: foreword vectors list
     """
@@ -96,9 +96,9 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def download(names: Annotated[list[str], typer.Argument(help="Catalogue names, URLs, hf://OWNER/REPO.")]) -> None:
-    """Fetch vectors into the cache, and print the path of each.
+    """Download vectors into the cache, and print the path of each.
 
-    What was fetched before is not fetched again; a transfer that broke off goes on where it broke.
+    What is there already is not downloaded again; an interrupted download resumes.
 
     Example: foreword vectors download glove-twitter-25
     """
@@ -110,7 +110,7 @@ def download(names: Annotated[list[str], typer.Argument(help="Catalogue names, U
 
 @app.command()
 def info(name: Name, as_json: AsJson = False) -> None:
-    """Tell what is known of vectors: for a catalogue name the size, source and license; else what is in them.
+    """Show facts about vectors: for a catalogue name its size, source and license; for a file, what is in it.
 
     Example: foreword vectors info word2vec-ruscorpora-300
     """
@@ -151,14 +151,16 @@ def info(name: Name, as_json: AsJson = False) -> None:
 def convert(
     name: Name,
     out: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
-    limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many words.", show_default="all")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Read only this many words, from the start.", show_default="all")
+    ] = None,
     dtype: Annotated[
         Literal["float32", "float16"] | None,
-        typer.Option(help="What to keep numbers as; float16 halves the size.", show_default="float32"),
+        typer.Option(help="The dtype to store; float16 halves the size.", show_default="float32"),
     ] = None,
     encoding: Annotated[str, typer.Option(help="The encoding of the words.")] = "utf-8",
     unicode_errors: Annotated[
-        Literal["strict", "ignore", "replace"], typer.Option(help="What to do with bytes that are no text.")
+        Literal["strict", "ignore", "replace"], typer.Option(help="What to do with bytes that can't be decoded.")
     ] = "strict",
 ) -> None:
     """Convert vectors of any format to a store: a folder that opens in milliseconds, anywhere.
@@ -206,20 +208,23 @@ def export(
 def evaluate(
     name: Name,
     files: Annotated[list[Path], typer.Argument(help="Files of analogies or of word pairs.", show_default=False)],
-    restrict_vocab: Annotated[int, typer.Option(min=1, help="Know only the first so many words.")] = 300_000,
+    restrict_vocab: Annotated[int, typer.Option(min=1, help="Use only this many words, from the start.")] = 300_000,
     case_sensitive: Annotated[
         bool,
-        typer.Option("--case-sensitive", help="Tell upper from lower case; without it the first of equals counts."),
+        typer.Option(
+            "--case-sensitive",
+            help="Distinguish upper from lower case; without it, the first of equal spellings counts.",
+        ),
     ] = False,
     count_unknown: Annotated[
-        bool, typer.Option("--count-unknown", help="Count unknown words as failures, rather than leave them out.")
+        bool, typer.Option("--count-unknown", help="Count unknown words as failures instead of leaving them out.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Judge vectors by analogies (word2vec's questions-words.txt) and by people's judgements of word pairs.
+    """Evaluate vectors on analogies (word2vec's questions-words.txt) and on human similarity ratings of word pairs.
 
     A file of analogies has four words a line, in sections that begin with ": NAME". A file of pairs has two words and a
-    number a line, between tabs, commas or spaces. The kind is seen from the content.
+    number a line, between tabs, commas or spaces. Foreword tells the two apart by their content.
 
     Example: foreword vectors evaluate glove-wiki-gigaword-50 questions-words.txt wordsim353.tsv
     """
