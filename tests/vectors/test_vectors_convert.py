@@ -315,7 +315,7 @@ def test_reading_takes_memory_for_a_few_blocks_only(tmp_path):
     code = """
         import resource, sys, numpy as np
         from pathlib import Path
-        from foreword.vectors.sources import convert
+        from foreword.vectors.sources.convert import convert
         from foreword.vectors.formats import Options
         def anonymous():
             with open("/proc/self/status") as file:
@@ -325,7 +325,7 @@ def test_reading_takes_memory_for_a_few_blocks_only(tmp_path):
         def watch():
             while not done.wait(0.005):
                 peak.append(anonymous())
-        thread = threading.Thread(target=watch); thread.start()
+        thread = threading.Thread(target=watch, daemon=True); thread.start()
         convert(Path(sys.argv[1]), Path(sys.argv[2]), Options(), np.dtype("float32"), source={})
         done.set(); thread.join()
         print(max(peak) - peak[0])

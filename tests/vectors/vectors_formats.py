@@ -9,7 +9,7 @@ import types
 import numpy as np
 
 from foreword.vectors.formats import Options, open_vectors
-from foreword.vectors.sources import convert
+from foreword.vectors.sources.convert import convert
 from foreword.vectors.store.store import VectorStore
 
 MAGIC = 793712314
