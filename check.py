@@ -6,16 +6,22 @@
 Uses the Python that runs it, so run it with the virtual environment's.
 """
 
+import os
 import subprocess
 import sys
 import time
 
+SYSTEMS = ["linux", "win32", "darwin"]
 PYTEST = ["-m", "coverage", "run", "-m", "pytest"]
 CHECKS = [
     ("lint", ["-m", "ruff", "check", "."]),
     ("format", ["-m", "ruff", "format", "--check", "."]),
-    ("types", ["-m", "mypy"]),
+    *(
+        (f"types on {system}", ["-m", "mypy", "--platform", system, f"--cache-dir=.mypy_cache/{system}"])
+        for system in SYSTEMS
+    ),
     ("tests", [*PYTEST, *sys.argv[1:]]),
+    ("tests without POSIX", [*PYTEST, "-m", "portable and not slow", "tests"]),
     ("coverage", ["-m", "coverage", "combine", "--quiet"]),
     ("coverage", ["-m", "coverage", "report"]),
 ]
@@ -27,7 +33,8 @@ def main() -> int:
     for name, arguments in CHECKS:
         print(f"── {name}", flush=True)
         start = time.monotonic()
-        if subprocess.run([sys.executable, *arguments], check=False).returncode:
+        environment = os.environ | {"FOREWORD_TEST_WITHOUT_POSIX": str(int(name == "tests without POSIX"))}
+        if subprocess.run([sys.executable, *arguments], env=environment, check=False).returncode:
             failed.append(name)
         print(f"   {time.monotonic() - start:.0f} s", flush=True)
     print("failed: " + ", ".join(failed) if failed else "all checks passed")

@@ -1,10 +1,21 @@
 """What every test shares: a cache of its own, the shared data, no network."""
 
 import json
+import os
 import socket
 from pathlib import Path
 
 import pytest
+
+if os.environ.get("FOREWORD_TEST_WITHOUT_POSIX") == "1":
+    import without_posix
+
+    without_posix.take_away()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish():
+        without_posix.give_back()
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -22,6 +22,8 @@ from foreword._base.download import Patience, fetch
 from foreword._base.urls import mirrored
 from foreword.errors import ArgumentError, DownloadError, FileError, MissingFileError
 
+pytestmark = pytest.mark.portable
+
 DATA = bytes(range(256)) * 12_000  # 3 MB
 HASTY = Patience(silence=0.3, tries=3, pause=0.01, longest=0.2)
 

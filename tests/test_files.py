@@ -14,6 +14,8 @@ import pytest
 from foreword._base import files as _files
 from foreword.errors import FileError, MissingFileError, TextDecodeError
 
+pytestmark = pytest.mark.portable
+
 
 def names(folder):
     return sorted(path.name for path in Path(folder).iterdir())

@@ -10,6 +10,8 @@ import pytest
 
 import foreword
 from foreword import _moved
+from without_posix import MODULES as POSIX_MODULES
+from without_posix import only_posix
 
 SOURCE = Path(foreword.__file__).parent
 
@@ -137,6 +139,30 @@ def test_there_is_no_circle_of_imports():
 
     for name in needs:
         visit(name)
+
+
+def _only_posix(tree):
+    """What of POSIX alone a module uses: names of os, also in hasattr and getattr, and modules."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(ast.Name("os"), name) | ast.Call(args=[ast.Name("os"), ast.Constant(str(name)), *_]):
+                if only_posix(name):
+                    yield f"os.{name}"
+            case ast.ImportFrom("os", names):
+                yield from (f"os.{alias.name}" for alias in names if only_posix(alias.name))
+            case ast.Import(names):
+                yield from (alias.name for alias in names if alias.name in POSIX_MODULES)
+            case ast.ImportFrom(module) if module in POSIX_MODULES:
+                yield module
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_what_only_posix_has_is_used_in_one_place(path):
+    found = set(_only_posix(_parse(path)))
+    if _name(path) == "foreword._base.system":
+        assert {"os.sched_getaffinity", "os.memfd_create", "os.O_NONBLOCK"} <= found
+    else:
+        assert not found, f"{path}: what only POSIX has stands in _base/system.py, a portable way beside it"
 
 
 def test_no_file_is_over_500_lines():

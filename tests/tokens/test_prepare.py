@@ -29,6 +29,8 @@ from foreword.tokens.preparing.digests import RUN, Seen, SplitRule, digest
 
 from .conftest import SPECIAL, odd_strings, real_text
 
+pytestmark = pytest.mark.portable
+
 GPT2 = get_tokenizer("gpt2")
 
 
@@ -453,11 +455,10 @@ def kill_and_resume(tmp_path: Path, kills: int, seed: int) -> int:
             hit += 1
             with pytest.raises(StoreError, match="not complete"):
                 TokenStore.open(tmp_path / "s")
-        store = prepare(
-            corpus, tmp_path / "s", shard_tokens=100_000, documents="blank-line", workers=rng.choice([1, 2])
-        )
+        options = {"shard_tokens": 100_000, "documents": "blank-line", "workers": rng.choice([1, 2])}
+        # not kept: what is mapped can't be removed on Windows
+        assert prepare(corpus, tmp_path / "s", **options).fingerprint == whole.fingerprint
         assert content(tmp_path / "s") == content(tmp_path / "whole")
-        assert store.fingerprint == whole.fingerprint
         if hit == kills:
             break
     return hit

@@ -20,6 +20,8 @@ from foreword.tokens.store.formats import FORMATS, export
 
 from .conftest import real_text
 
+pytestmark = pytest.mark.portable
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:

@@ -336,13 +336,14 @@ def test_the_gil_is_released() -> None:
 
 
 def test_an_engine_that_has_grown_is_renewed(monkeypatch) -> None:
+    from foreword._base import system
     from foreword.tokens.tokenizers import engines
 
     engine = _Gigatoken(gpt2_ranks())
     built = []
     plain = engine._build
     monkeypatch.setattr(engine, "_build", lambda: built.append(1) or plain())
-    monkeypatch.setattr(engines, "_process_size", lambda: 0)
+    monkeypatch.setattr(system, "resident_bytes", lambda: None)
     monkeypatch.setattr(engines, "RENEW_TEXT", 10_000)
     monkeypatch.setattr(engines, "CHECK_BYTES", 1_000)
     text = real_text()[:3_000]
@@ -351,7 +352,7 @@ def test_an_engine_that_has_grown_is_renewed(monkeypatch) -> None:
     assert 2 <= len(built) <= 4
     built.clear()
     sizes = iter(range(0, 10**12, engines.RENEW_GROWTH + 1))  # it grows at every look
-    monkeypatch.setattr(engines, "_process_size", lambda: next(sizes) + 1)
+    monkeypatch.setattr(system, "resident_bytes", lambda: next(sizes) + 1)
     monkeypatch.setattr(engines, "LITTLE_TEXT", 7_000)
     engine._seen, engine._size_at_start = 0, -engines.RENEW_GROWTH
     for _ in range(9):

@@ -24,6 +24,8 @@ from foreword.vectors.sources.convert import cached_store
 from foreword.vectors.store import building
 from foreword.vectors.store.store import VectorStore
 
+pytestmark = pytest.mark.portable
+
 FLOAT32 = np.dtype("float32")
 WORDS = [b"w%d" % i for i in range(40)]
 ROWS = np.random.default_rng(5).normal(size=(40, 7)).astype(np.float32)

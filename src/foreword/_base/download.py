@@ -37,6 +37,7 @@ from urllib.parse import urlsplit
 
 from foreword._base.files import atomic_write, explained, lock
 from foreword._base.progress import progress
+from foreword._base.system import sync_file
 from foreword._base.urls import checked, mirrored, offline, opener, shown
 from foreword.errors import ArgumentError, DownloadError, FileError, ForewordError
 
@@ -160,8 +161,7 @@ class _Download:
                 most = max(most, self.done)
                 self._wait(trouble, failures, patience)
         with explained("put the download in place", self.target):
-            with open(self.partial, "rb") as file:
-                os.fsync(file.fileno())
+            sync_file(self.partial)
             os.replace(self.partial, self.target)
             self.notes.unlink(missing_ok=True)
 

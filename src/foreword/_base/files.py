@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from foreword._base import system
 from foreword.errors import FileError, MissingFileError, TextDecodeError
 
 __all__ = ["atomic_folder", "atomic_write", "cache_folder", "explained", "lock", "read_text", "sha256"]
@@ -58,8 +59,14 @@ def explained(doing: str, path: str | os.PathLike[str], *, fix: str | None = Non
             f"can't {doing}: {why}",
             cause=cause,
             where=os.fspath(path),
-            fix=fix or _ADVICE.get(cause.errno or 0),
+            fix=fix or _advice(cause),
         ) from cause
+
+
+def _advice(cause: OSError) -> str | None:
+    if getattr(cause, "winerror", None) == 32:  # its errno is that of a lack of permission
+        return "close what has it open"
+    return _ADVICE.get(cause.errno or 0)
 
 
 def cache_folder(*parts: str) -> Path:
@@ -101,7 +108,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        _sync_folder(target.parent)
+        system.sync_folder(target.parent)
 
 
 @contextlib.contextmanager
@@ -120,13 +127,13 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield partial
             for file in partial.rglob("*"):
                 if file.is_file():
-                    _sync_file(file)
-            _sync_folder(partial)
-            os.rename(partial, target)
+                    system.sync_file(file)
+            system.sync_folder(partial)
+            system.move_folder(partial, target)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        _sync_folder(target.parent)
+        system.sync_folder(target.parent)
 
 
 @contextlib.contextmanager
@@ -172,19 +179,3 @@ def read_text(path: str | os.PathLike[str], *, encoding: str = "utf-8") -> str:
 
 def _partial_name(target: Path) -> Path:
     return target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
-
-
-def _sync_file(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a rename durable; where folders can't be opened (Windows), the system does it itself."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

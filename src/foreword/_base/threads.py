@@ -16,6 +16,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from foreword._base import system
+
 __all__ = ["count", "run", "serial_blas", "shares", "split"]
 
 T = TypeVar("T")
@@ -30,8 +32,7 @@ def count() -> int:
     wish = os.environ.get("FOREWORD_THREADS", "")
     if wish.isdecimal() and int(wish) > 0:
         return int(wish)
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return system.processors()
 
 
 def split(start: int, stop: int, *, pieces: int | None = None) -> list[tuple[int, int]]:
@@ -147,5 +148,4 @@ def _forget() -> None:
     _serial_users, _serial_limits = 0, None
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+system.after_fork(_forget)

@@ -23,6 +23,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from foreword._base.files import explained
+from foreword._base.system import own_port
 from foreword.errors import ForewordError
 from foreword.explorer.app import create_app
 from foreword.explorer.security import BUSY, HANG_UP, POLICY
@@ -142,7 +143,7 @@ def bind(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            own_port(listener)
             listener.bind((host, port))
             listener.listen(512)
         except BaseException:

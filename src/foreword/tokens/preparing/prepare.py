@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from foreword._base import system
 from foreword._base.files import explained
 from foreword._base.progress import progress
 from foreword.errors import ArgumentError, StoreError
@@ -164,16 +165,12 @@ def prepare(
 
 
 def _workers(engine: str, count: int | None, address: str | None, task: Task) -> Workers:
-    count = count or _processors()
+    count = count or system.processors()
     if engine == "local":
         return Threads(task, count)
     from foreword.tokens.preparing.ray_engine import RayWorkers
 
     return RayWorkers(task, count, address)
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _checked_split(split: Mapping[str, float] | None) -> dict[str, float]:
@@ -217,10 +214,21 @@ def _exclusive(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if made and not any(path.name != ".lock" for path in folder.iterdir()):
-                (folder / ".lock").unlink(missing_ok=True)
-                folder.rmdir()
+            empty = made and all(path.name == ".lock" for path in folder.iterdir())
+            gone = empty and _take_away(folder)
             lock.release()
+            if empty and not gone:  # Windows removes no file that is open: if it does now, nobody else has the lock
+                _take_away(folder)
+
+
+def _take_away(folder: Path) -> bool:
+    """Remove a folder that holds a lock and nothing else, if that can be."""
+    try:
+        (folder / ".lock").unlink(missing_ok=True)
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def _refuse_foreign(folder: Path, plan: Plan) -> None:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.system import open_without_waiting
 from foreword.errors import StoreError
 
 __all__ = ["FileArray", "map_file"]
@@ -29,7 +30,7 @@ def _opened(path: Path, dtype: np.dtype[Any], count: int) -> Iterator[BinaryIO]:
     """
     expected = count * dtype.itemsize
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open(path, "rb", opener=open_without_waiting) as file:
             size = os.fstat(file.fileno()).st_size
             if size != expected:
                 raise StoreError(
@@ -44,10 +45,6 @@ def _opened(path: Path, dtype: np.dtype[Any], count: int) -> Iterator[BinaryIO]:
         raise StoreError(
             f"a file of the store can't be read: {cause.strerror}", where=path, fix="restore the file"
         ) from cause
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe in a file's place would have us wait for ever
 
 
 def map_file(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:

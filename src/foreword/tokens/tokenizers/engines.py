@@ -10,8 +10,6 @@ Costs: about 50 ms and 15 MB to build; then 100–500 MB/s (gigatoken) or 6–17
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base import system
 from foreword.errors import FormatError
 
 __all__ = ["PATTERNS", "Engine", "format_ranks", "make_engine", "parse_ranks"]
@@ -141,10 +140,10 @@ class _Gigatoken:
         self._generation = self._seen = self._unchecked = 0
         self._counting = threading.Lock()
         self._idle = [(0, self._build())]  # (generation, encoder); append and pop are atomic
-        self._size_at_start = _process_size()
+        self._size_at_start = system.resident_bytes()
 
     def _build(self) -> Any:
-        with _as_path(self._ranks) as path:
+        with system.as_path(self._ranks) as path:
             # special_tokens={}: with them it would also encode those found in ordinary text.
             return self._build_bpe(path, self._scheme, {})
 
@@ -170,10 +169,11 @@ class _Gigatoken:
             self._unchecked += size
             if self._unchecked >= CHECK_BYTES:
                 self._unchecked = 0
-                now = _process_size()
-                if now and now - self._size_at_start > RENEW_GROWTH and self._seen < LITTLE_TEXT:
+                before, now = self._size_at_start, system.resident_bytes()
+                grown = None if now is None or before is None else now - before > RENEW_GROWTH
+                if grown and self._seen < LITTLE_TEXT:
                     self._size_at_start = now
-                elif now - self._size_at_start > RENEW_GROWTH if now else self._seen > RENEW_TEXT:
+                elif self._seen > RENEW_TEXT if grown is None else grown:
                     self._generation += 1
                     self._seen = 0
             return self._generation
@@ -221,28 +221,3 @@ class _Tiktoken:
 
 def _joined(arrays: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:
     return np.concatenate(arrays) if arrays else np.empty(0, np.uint32)
-
-
-def _process_size() -> int:
-    """The resident memory of this process in bytes; 0 where Linux does not tell it."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
-@contextlib.contextmanager
-def _as_path(data: bytes) -> Iterator[str]:
-    """A path that reads as ``data``: in memory on Linux, so that no writable folder is needed."""
-    if hasattr(os, "memfd_create"):
-        with os.fdopen(os.memfd_create("merge-ranks"), "wb") as file:
-            file.write(data)
-            file.flush()
-            yield f"/proc/self/fd/{file.fileno()}"
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "merge-ranks.tiktoken")  # noqa: PTH118
-            with open(path, "wb") as file:
-                file.write(data)
-            yield path

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from foreword._base import system
 from foreword._base.compiling import compiled
 
 __all__ = ["STRIP", "Kernels", "hasten", "load", "missed", "ready"]
@@ -89,8 +90,7 @@ def _forget() -> None:
     _guard, _load_guard, _thread = threading.Lock(), threading.Lock(), None
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+system.after_fork(_forget)
 
 
 def _leave(thread: threading.Thread) -> None:

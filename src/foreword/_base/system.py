@@ -1,0 +1,113 @@
+"""The operating system: what only some have, each with a portable way beside it.
+
+What only POSIX or only Linux has is used in this file and nowhere else. Whether a system has it is asked of the name
+itself (``hasattr(os, …)``), when it is needed: so the tests can take the names away and run the portable way on Linux.
+
+Not for: files as such (``files``). Costs: nothing until a function is called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
+
+__all__ = [
+    "after_fork",
+    "as_path",
+    "move_folder",
+    "open_without_waiting",
+    "own_port",
+    "processors",
+    "resident_bytes",
+    "sync_file",
+    "sync_folder",
+]
+
+
+def processors() -> int:
+    """How many processors this process may run on; where the system does not say that, how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def resident_bytes() -> int | None:
+    """How much memory this process holds, in bytes; None where the system does not say (all but Linux)."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            pages = int(file.read().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None
+
+
+def after_fork(renew: Callable[[], None]) -> None:
+    """Call ``renew`` in every forked child; where there is no fork, never."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=renew)
+
+
+@contextlib.contextmanager
+def as_path(data: bytes) -> Iterator[str]:
+    """A path that reads as ``data`` inside the block: in memory on Linux, elsewhere a temporary file."""
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("foreword"), "wb") as memory:
+            memory.write(data)
+            memory.flush()
+            yield f"/proc/self/fd/{memory.fileno()}"
+    else:
+        with tempfile.TemporaryDirectory(prefix="foreword-") as folder:
+            path = Path(folder, "data")
+            path.write_bytes(data)  # closed before it is read: Windows lends no file twice
+            yield str(path)
+
+
+def open_without_waiting(path: str, flags: int) -> int:
+    """An ``opener`` for ``open``: a pipe that lies where a file should be is opened at once, not waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def sync_file(path: str | os.PathLike[str]) -> None:
+    """Make what was written to the file ``path`` durable."""
+    with open(path, "r+b") as file:  # Windows syncs no file that is open for reading only
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: str | os.PathLike[str]) -> None:
+    """Make the names in the folder ``path`` durable; Windows opens no folder, and sees to it itself."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Rename the folder ``source``, in one step; ``target`` may be there if it is an empty folder.
+
+    Raises:
+        OSError: ``target`` is something else, or a file in ``source`` is open (on Windows).
+    """
+    try:
+        os.rename(source, target)
+    except FileExistsError:  # Windows renames to no name that exists, POSIX over an empty folder
+        os.rmdir(target)  # which fails on all but an empty folder  # noqa: PTH106
+        os.rename(source, target)
+
+
+def own_port(listener: socket.socket) -> None:
+    """Have ``listener`` bind a port that nobody else has: at once after a server has ended, never beside one."""
+    import socket
+
+    # On Windows SO_REUSEADDR would let two servers have one port; what it is needed for elsewhere is always so there.
+    option = "SO_EXCLUSIVEADDRUSE" if hasattr(socket, "SO_EXCLUSIVEADDRUSE") else "SO_REUSEADDR"
+    listener.setsockopt(socket.SOL_SOCKET, getattr(socket, option), 1)
