@@ -1,7 +1,9 @@
 """What every test shares: a cache of its own, the shared data, no network."""
 
+import importlib.util
 import json
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -15,6 +17,22 @@ if os.environ.get("FOREWORD_TEST_WITHOUT_POSIX") == "1":
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish():
         without_posix.give_back()
+
+
+TORCH = importlib.util.find_spec("torch") is not None
+# Without torch, what imports it is left out, and what needs it in passing is skipped: all the rest must pass.
+collect_ignore = [
+    os.fspath(path)
+    for path in Path(__file__).parent.rglob("*.py")
+    if not TORCH and re.search(r"^(from|import) (torch|windows_reference)\b", path.read_text("utf-8"), re.MULTILINE)
+]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        example = isinstance(item, pytest.DoctestItem) and re.match(r"foreword\.(windows|recipes)", item.name)
+        if not TORCH and (example or item.get_closest_marker("torch")):
+            item.add_marker(pytest.mark.skip(reason="torch is not installed"))
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

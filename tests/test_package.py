@@ -75,6 +75,7 @@ def _parse(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.torch
 def test_all_is_what_is_exported():
     assert foreword.__all__ == sorted(foreword.__all__)
     assert set(foreword._HOME) | {"__version__"} == set(foreword.__all__)

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -19,6 +21,7 @@ def test_the_two_commands_stand_first():
     assert main.count("\n") == tests.count("\n") == 1, "a command is one line"
 
 
+@pytest.mark.torch
 def test_the_python_runs_as_it_is_printed(tmp_path, monkeypatch):
     """In order, in an empty folder; and once more in that folder."""
     monkeypatch.chdir(tmp_path)

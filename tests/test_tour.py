@@ -34,6 +34,7 @@ def gives(steps, expression):
     return value
 
 
+@pytest.mark.torch
 def test_the_tour_prints_the_notebooks_numbers(verdict_path, notebook):
     done = run("tour", "--text", str(verdict_path), "--json")
     assert done.returncode == 0, done.stderr
@@ -64,6 +65,7 @@ def test_the_tour_prints_the_notebooks_numbers(verdict_path, notebook):
         assert gives(steps, expression)["values"] == pytest.approx(told[key], abs=told["tolerance"])
 
 
+@pytest.mark.torch
 def test_the_tour_works_on_pythons_own_prose_and_any_vectors(small_vectors):
     done = run("tour", "--vectors", str(small_vectors))
     assert done.returncode == 0, done.stderr
@@ -79,6 +81,7 @@ def test_the_tour_works_on_pythons_own_prose_and_any_vectors(small_vectors):
     assert "\x1b[" not in done.stdout
 
 
+@pytest.mark.torch
 def test_the_tour_leaves_torchs_random_state_alone(small_vectors, tmp_path):
     import torch
 
@@ -91,6 +94,7 @@ def test_the_tour_leaves_torchs_random_state_alone(small_vectors, tmp_path):
     assert steps[-1].gives["total.shape"] == (1, 4, 256)  # one window is all there is
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -108,6 +112,7 @@ def test_a_mistake_is_one_clear_message(arguments, message, small_vectors):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.torch
 def test_a_text_shorter_than_a_window_says_what_it_needs(tmp_path, small_vectors):
     (tmp_path / "short.txt").write_text("Hi there", encoding="utf-8")
     done = run("tour", "--text", str(tmp_path / "short.txt"), "--vectors", str(small_vectors))

@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from . import notebook
 
 PATH = Path(__file__).parents[2] / "examples" / "token_embeddings.ipynb"
 
 
+@pytest.mark.torch
 def test_every_output_is_what_the_cell_gives():
     told = json.loads(PATH.read_text(encoding="utf-8"))
     code = [cell for cell in told["cells"] if cell["cell_type"] == "code"]

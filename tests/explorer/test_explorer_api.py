@@ -54,6 +54,7 @@ def test_tokenizers(client):
     assert told[0]["special_tokens"] == {"<|endoftext|>": 50256}
 
 
+@pytest.mark.torch
 def test_windows_are_the_notebooks(client, verdict, notebook):
     ids = fw.get_tokenizer("gpt2").encode(verdict).tolist()
     body = {"ids": ids, "context_length": 4, "stride": 4, "batch_size": 8}
@@ -86,6 +87,7 @@ def test_too_short_a_text_says_what_it_needs(client):
     assert "at least 5" in answer.json["expected"]
 
 
+@pytest.mark.torch
 def test_embed_is_the_notebooks(client):
     import torch
 
@@ -98,6 +100,7 @@ def test_embed_is_the_notebooks(client):
     assert told["position"]["shape"] == [4, 256]
 
 
+@pytest.mark.torch
 def test_base64_holds_the_same_numbers(client):
     body = {"ids": [[1, 2]], "vocab_size": 10, "embedding_dim": 8}
     as_json = client.post("embed", body).json["sum"]
@@ -106,6 +109,7 @@ def test_base64_holds_the_same_numbers(client):
     np.testing.assert_allclose(values, as_json["values"], atol=1e-6)
 
 
+@pytest.mark.torch
 def test_one_table_is_kept_and_none_is_drawn_beside_it(client, monkeypatch):
     import foreword.embeddings
 
@@ -138,6 +142,7 @@ def test_the_largest_table_is_the_pages():
     assert Limits().table_floats == 200_064 * 256
 
 
+@pytest.mark.torch
 def test_alibi_is_drawn_for_one_head(client, monkeypatch):
     from foreword.embeddings import AlibiBias
 
@@ -152,6 +157,7 @@ def test_alibi_is_drawn_for_one_head(client, monkeypatch):
     assert shapes == [(1,)]
 
 
+@pytest.mark.torch
 def test_drawing_a_layer_leaves_the_random_state_alone(client):
     import torch
 
@@ -162,6 +168,7 @@ def test_drawing_a_layer_leaves_the_random_state_alone(client):
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("scheme", ["learned", "sinusoidal", "rotary", "alibi", "none"])
 def test_every_position_scheme(client, scheme):
     told = client.get("positions", query={"scheme": scheme, "context_length": 6, "embedding_dim": 8, "num_heads": 2})

@@ -25,6 +25,7 @@ CHECKS = [
 ]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     ("examples", "phases"),
     [

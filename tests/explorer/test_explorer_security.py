@@ -324,6 +324,7 @@ def test_a_body_for_which_there_is_no_room_is_told_so():
             assert time.monotonic() < deadline
 
 
+@pytest.mark.torch
 def test_who_sends_or_reads_slowly_keeps_nobody_waiting():
     """One turn, and two clients that don't hold it: one whose body never ends, one that never reads its answer."""
     embed = json.dumps({"ids": [[1] * 256] * 8, "vocab_size": 10, "embedding_dim": 256}).encode()
@@ -403,6 +404,7 @@ def test_what_is_no_body_is_bounded(first, data, read):
         assert client.get("health").status == 200
 
 
+@pytest.mark.torch
 def test_who_reads_nothing_is_hung_up_on(caplog):
     """More such clients than there may be connections; in a moment the server serves again."""
     limits = Limits(connections=4, request_seconds=4, head_seconds=0.5)
@@ -522,6 +524,7 @@ def test_an_unexpected_error_tells_nothing_but_that(monkeypatch, caplog):
         assert answer.headers["content-security-policy"] == POLICY
 
 
+@pytest.mark.torch
 def test_limits_of_size_are_problems_not_faults(client):
     assert client.post("tokenize", {"text": "a" * 100_001}).status == 422
     many = {"ids": [[1] * 4096] * 1024, "embedding_dim": 4096}

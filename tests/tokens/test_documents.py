@@ -288,13 +288,10 @@ def test_csv_oddities(tmp_path: Path) -> None:
 def test_damaged_packing(tmp_path: Path, packing: str) -> None:
     data = PACKERS[packing](real_text()[:300_000].encode())
     path = tmp_path / f"a.txt{packing}"
-    for damaged in (
-        data[: len(data) // 2],
-        data[:-4],
-        data[:3],
-        b"not packed at all",
-        data[:200] + b"\0\xff" * 40 + data[280:],
-    ):
+    damages = [data[: len(data) // 2], data[:-4], data[:3], b"not packed at all"]
+    if packing != ".zst":  # written without a checksum, as by pyarrow: what is then damaged may be another text
+        damages.append(data[:200] + b"\0\xff" * 40 + data[280:])
+    for damaged in damages:
         path.write_bytes(damaged)
         with pytest.raises((FormatError, TextDecodeError)) as error:
             read(path)

@@ -80,23 +80,33 @@ def test_against_the_obvious_way(tmp_path_factory, documents, end, shard_tokens,
     store.verify()
 
 
-def test_the_calling_thread_encodes_what_would_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("patient", [False, True])
+def test_the_calling_thread_encodes_what_would_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patient) -> None:
+    """The other thread does nothing until this one encodes, or has begun to wait: no clock decides."""
     texts = [f"{i} bottles of beer on the wall " * 50 for i in range(200)]
     alone = content(prepare(texts, tmp_path / "w1", workers=1).path)
-    encode, here = blocks_module.encode_block, []
+    encode, wait = blocks_module.encode_block, blocks_module.wait
+    go, here = threading.Event(), []
 
-    def slow(task: blocks_module.Task, block: blocks_module.Block) -> blocks_module.Encoded:
+    def encoding(task: blocks_module.Task, block: blocks_module.Block) -> blocks_module.Encoded:
         here.append(threading.current_thread() is threading.main_thread())
-        time.sleep(0 if here[-1] else 0.005)
+        if here[-1]:
+            go.set()
+        assert go.wait(60), "the calling thread neither encodes nor waits"
         return encode(task, block)
 
-    monkeypatch.setattr(blocks_module, "encode_block", slow)
+    def waiting(*arguments):
+        if patient:
+            go.set()
+        return wait(*arguments)
+
+    monkeypatch.setattr(blocks_module, "encode_block", encoding)
+    monkeypatch.setattr(blocks_module, "wait", waiting)
     monkeypatch.setattr(blocks_module, "BLOCK_BYTES", 2_000)
-    for patience, wanted in ((0.01, {True, False}), (60, {False})):
-        monkeypatch.setattr(blocks_module, "PATIENCE", patience)
-        here.clear()
-        assert content(prepare(texts, tmp_path / f"p{patience}", workers=2).path) == alone
-        assert set(here) == wanted
+    monkeypatch.setattr(blocks_module, "PATIENCE", 60 if patient else 0.01)
+    assert content(prepare(texts, tmp_path / "w2", workers=2).path) == alone
+    assert set(here) == ({False} if patient else {True, False})
+    assert go.is_set()
 
 
 def test_the_same_bytes_at_any_number_of_workers(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_long_windows_are_cropped_when_printed(store):
     assert max(map(len, str(told).splitlines())) < 200
 
 
+@pytest.mark.torch
 def test_a_bar_for_an_epoch_tells_tokens_a_second(monkeypatch, capsys):
     data = fw.WindowDataset(np.arange(100_000), context_length=8)
     plain = [batch[0][0, 0].item() for batch in fw.WindowLoader(data, batch_size=64)]
