@@ -112,6 +112,8 @@ def main(arguments: Sequence[str] | None = None, folder: Path = HERE) -> int:
     data = begin(out, quick=options.quick)
     of_now = {"date": f"{dt.date.today()}", "commit": commit(folder)}
     out.parent.mkdir(parents=True, exist_ok=True)
+    for name, value in data["machine"]["environment"].items():
+        print(f"{name}={value} is set: the figures are those of a machine so set, and the file says it")
     if not options.quick and any(name.startswith("corpus/") for name in names):
         fetch_text()
     ran = {}

@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -38,6 +39,8 @@ INSTRUCTIONS = (
     *("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
     *("asimd", "asimddp", "i8mm", "sve"),
 )
+# Variables that choose kernels or threads for BLAS, numba or Foreword: figures under them are others'.
+VARIABLES = re.compile(r"(OPENBLAS|BLIS|MKL|OMP|NUMBA)_\w+|FOREWORD_(KERNELS|THREADS)")
 
 
 class NotInstalled(Exception):  # noqa: N818
@@ -136,7 +139,9 @@ def seconds_of(code: str, *args: str | os.PathLike[str]) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What a figure must be quoted with: processor, its instruction sets, cores, memory in GB, system, Python."""
+    """What a figure must be quoted with: processor, its instruction sets, cores, memory in GB, system, Python, and the
+    variables of the environment that change what BLAS, numba or Foreword do.
+    """
     facts: dict[str, str] = {}
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -157,6 +162,7 @@ def machine() -> dict[str, Any]:
         "memory_gb": pages and round(pages / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        "environment": {name: value for name, value in sorted(os.environ.items()) if VARIABLES.fullmatch(name)},
     }
 
 
@@ -220,7 +226,8 @@ def main(
         print(f"left out: {error}")
         data: dict[str, Any] = {"left_out": str(error)}
     else:
-        print(", ".join(f"{name} {value}" for name, value in {**machine(), **versions()}.items()), end="\n\n")
+        facts = {name: value for name, value in {**machine(), **versions()}.items() if value}
+        print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n")
         print(table(results))
         data = {"results": [result.data() for result in results]}
     if options.json:

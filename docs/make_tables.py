@@ -164,9 +164,9 @@ def processors(runs: Sequence[Run]) -> Iterator[str]:
 def spread(runs: Sequence[Run]) -> Iterator[str]:
     """One sentence: the ratio of a warm query on each processor."""
     results = by_processor(runs, WARM.script, WARM.claim, "Foreword", "gensim")
-    each = [f"{ratio(result, 'gensim', 'Foreword')} times on {name}" for name, result in sorted(results.items())]
-    yield "Ratios depend on the processor: for one warm `most_similar` over 400,000 × 300 gensim takes longer than"
-    yield f"Foreword by {', '.join(each)}."
+    each = [f"{ratio(result, 'gensim', 'Foreword')} on {name}" for name, result in sorted(results.items())]
+    yield "Ratios depend on the processor: gensim's time over Foreword's for one warm `most_similar`, 400,000 × 300,"
+    yield f"is {', '.join(each)}."
 
 
 def files(runs: Sequence[Run]) -> Iterator[str]:
@@ -176,7 +176,9 @@ def files(runs: Sequence[Run]) -> Iterator[str]:
     for run in runs:
         machine, data = run.data["machine"], run.data
         copied = ", copied by hand from earlier tables" if "transcribed" in data else ""
-        processor = "; ".join(filter(None, [run.processor, machine["family"], " ".join(machine["instructions"])]))
+        environment = " ".join(f"{name}={value}" for name, value in machine.get("environment", {}).items())
+        facts = [run.processor, machine["family"], " ".join(machine["instructions"]), environment]
+        processor = "; ".join(filter(None, facts))
         versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
         yield (
             f"| `{run.file}`{copied} | {processor} | {machine['cores']}, {machine['memory_gb']:g} GB "
