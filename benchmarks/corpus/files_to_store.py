@@ -4,16 +4,14 @@ Every run is a fresh process, timed inside it from after the imports to the fini
 is warm for anyone. One worker is one encoding thread (Foreword reads, hashes and writes in its main thread besides);
 two are two threads, or two processes for the rivals that use processes. Foreword's time includes checksums and fsync.
 
-    python benchmarks/corpus/files_to_store.py [--megabytes 75] [--repeats 3] [--json]
-
-The rivals: pip install tiktoken datasets datatrove orjson (those not installed are left out, and named).
+    python benchmarks/corpus/files_to_store.py [--megabytes 75] [--repeats 3] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import importlib.resources
-import importlib.util
 import json
 import shutil
 import sys
@@ -23,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from corpus.real_text import real_text
 from foreword.tokens.tokenizers.engines import parse_ranks
-from runner import Contender, arguments, fresh_process, race, report
+from runner import Contender, Result, main, race, seconds_of
 
 PREAMBLE = """
 import gzip, importlib.resources, sys, time
@@ -125,10 +123,7 @@ def gpt2_json(ranks: dict[bytes, int]) -> str:
     return str(made.to_str())
 
 
-def main() -> None:
-    parser = arguments(__doc__, repeats=3)
-    parser.add_argument("--megabytes", type=int, default=75)
-    options = parser.parse_args()
+def measure(options: argparse.Namespace) -> list[Result]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "corpus"
         folder.mkdir()
@@ -140,12 +135,13 @@ def main() -> None:
         ranks = Path(temporary) / "gpt2.tiktoken"
         packed = importlib.resources.files("foreword.tokens").joinpath("data", "gpt2.tiktoken.gz").read_bytes()
         ranks.write_bytes(gzip.decompress(packed))
+        write_for_datatrove(folder, ranks.read_bytes())
 
         def contender(name: str, code: str) -> Contender:
             def run() -> float:
                 out = Path(temporary) / "out"
                 try:
-                    return fresh_process(PREAMBLE + code, str(folder), str(out), str(ranks))
+                    return seconds_of(PREAMBLE + code, folder, out, ranks)
                 finally:
                     for path in (out, out.with_name("out-logs")):
                         shutil.rmtree(path, ignore_errors=True)
@@ -153,28 +149,18 @@ def main() -> None:
 
             return Contender(name, run)
 
-        common = {"repeats": options.repeats, "warmup": 1, "units": size, "unit": "MB/s", "notes": notes}
-        results = [
-            race(
-                "files → store, one worker",
-                [contender("Foreword", FOREWORD.format(workers=1)), contender("tiktoken + tofile", TIKTOKEN)],
-                **common,
-            )
+        one = [contender("Foreword", FOREWORD.format(workers=1)), contender("tiktoken + tofile", TIKTOKEN)]
+        two = [
+            contender("Foreword", FOREWORD.format(workers=2)),
+            contender("datasets.map, tiktoken, 2 processes", DATASETS),
+            contender("datatrove, tokenizers, 2 processes", DATATROVE),
         ]
-        packages = ["foreword", "gigatoken", "numpy", "tiktoken"]
-        rivals = []
-        if importlib.util.find_spec("datasets"):
-            rivals.append(contender("datasets.map, tiktoken, 2 processes", DATASETS))
-            packages.append("datasets")
-        if importlib.util.find_spec("datatrove"):
-            write_for_datatrove(folder, ranks.read_bytes())
-            rivals.append(contender("datatrove, tokenizers, 2 processes", DATATROVE))
-            packages += ["datatrove", "tokenizers"]
-        if rivals:
-            ours = contender("Foreword", FOREWORD.format(workers=2))
-            results.append(race("files → store, two workers", [ours, *rivals], **common))
-        report(results, packages=packages, as_json=options.json)
+        return [
+            race(f"files → store, {workers}", contenders, repeats=options.repeats, work=size, rate="MB/s", notes=notes)
+            for workers, contenders in (("one worker", one), ("two workers", two))
+        ]
 
 
 if __name__ == "__main__":
-    main()
+    needs = ["datasets", "datatrove", "orjson", "tokenizers"]
+    main(measure, __doc__, repeats=3, needs=needs, sizes={"megabytes": (75, 2)})

@@ -2,11 +2,12 @@
 
 The stores are sparse files with a manifest of their own, so that 10 GB take no disk; opening does not read tokens.
 
-    python benchmarks/corpus/open_store.py [--repeats 15] [--json]
+    python benchmarks/corpus/open_store.py [--repeats 15] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from foreword.tokens import get_tokenizer
 from foreword.tokens.store.writer import write_manifest
-from runner import Contender, arguments, fresh_process, race, report
+from runner import Contender, Result, main, race, seconds_of
 
 CODE = """
 import sys, time
@@ -29,11 +30,10 @@ print(time.perf_counter() - start)
 SHARD = 1 << 30
 
 
-def main() -> None:
-    options = arguments(__doc__, repeats=15).parse_args()
+def measure(options: argparse.Namespace) -> list[Result]:
     with tempfile.TemporaryDirectory() as temporary:
         contenders = []
-        for name, size in (("Foreword, 100 MB", 100_000_000), ("Foreword, 10 GB", 10_000_000_000)):
+        for name, size in (("Foreword", 100_000_000), ("Foreword, 10 GB", 10_000_000_000)):
             folder = Path(temporary) / name
             folder.mkdir()
             shards = []
@@ -44,12 +44,12 @@ def main() -> None:
                 np.array([0, tokens], "<u8").tofile(folder / f"{number:05}.offsets")
                 shards.append({"tokens": tokens, "documents": 1, "sums_sha256": "0" * 64})
             gpt2 = get_tokenizer("gpt2")
-            told = {"name": "gpt2", "vocab_size": gpt2.vocab_size, "fingerprint": gpt2.fingerprint}
-            write_manifest(folder, dtype=np.dtype("<u2"), shards=shards, tokenizer=told, policies={}, sources=[])
-            contenders.append(Contender(name, lambda folder=folder: fresh_process(CODE, str(folder))))
-        result = race("open a store and read its last token", contenders, repeats=options.repeats, warmup=2)
-        report([result], packages=["foreword", "numpy"], as_json=options.json)
+            tokenizer = {"name": "gpt2", "vocab_size": gpt2.vocab_size, "fingerprint": gpt2.fingerprint}
+            write_manifest(folder, dtype=np.dtype("<u2"), shards=shards, tokenizer=tokenizer, policies={}, sources=[])
+            contenders.append(Contender(name, lambda folder=folder: seconds_of(CODE, folder)))
+        claim = "open a store of 100 MB and read its last token"
+        return [race(claim, contenders, repeats=options.repeats, warmup=2)]
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__, repeats=15)

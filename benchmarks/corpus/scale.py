@@ -4,14 +4,14 @@
 is new to the engine, whose cache would grow without bound); two workers, each run a fresh process, peak memory of it
 (it starts no other). Linux only.
 
-    python benchmarks/corpus/scale.py [--megabytes 1000] [--json]
+    python benchmarks/corpus/scale.py [--megabytes 1000] [--repeats 1] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import random
-import subprocess
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -20,56 +20,43 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from corpus.real_text import real_text
-from runner import arguments, machine
+from runner import Result, fresh_process, main
 
 CODE = """
 import sys, time
 from foreword.tokens import prepare
 start = time.perf_counter()
-store = prepare(sys.argv[1], sys.argv[2], workers=2)
+prepare(sys.argv[1], sys.argv[2], workers=2)
 seconds = time.perf_counter() - start
 with open("/proc/self/status") as status:  # threads only: no other processes
     peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1e3
-print(len(store), seconds, peak)
+print(seconds, peak)
 """
 
 
-def main() -> None:
-    parser = arguments(__doc__, repeats=1)
-    parser.add_argument("--megabytes", type=int, default=1000)
-    options = parser.parse_args()
-    rows = []
+def measure(options: argparse.Namespace) -> list[Result]:
+    seconds: dict[str, list[float]] = {}
+    peaks: dict[str, list[float]] = {}
+    large, small = options.megabytes, options.megabytes // 10
+    sizes = {"Foreword": small, "ten times as much": large, "ten times as much, new words": large}
     with tempfile.TemporaryDirectory() as temporary:
-        for name, size in (
-            ("real text", options.megabytes // 10),
-            ("real text", options.megabytes),
-            ("new words", options.megabytes),
-        ):
-            folder = Path(temporary) / "corpus"
+        for name, size in sizes.items():
+            folder, out = Path(temporary) / "corpus", Path(temporary) / "out"
             folder.mkdir()
-            origin = write_real(folder, size) if name == "real text" else write_words(folder, size)
-            out = Path(temporary) / "out"
-            done = subprocess.run([sys.executable, "-c", CODE, folder, out], check=True, capture_output=True, text=True)
-            tokens, seconds, peak = map(float, done.stdout.split())
-            rows.append({"corpus": origin, "MB": size, "tokens": int(tokens), "seconds": seconds, "peak MB": peak})
-            subprocess.run(["rm", "-r", folder, out], check=True)
-    facts = machine(["foreword", "gigatoken", "numpy"])
-    if options.json:
-        print(json.dumps({"machine": facts, "rows": rows}, indent=1))
-        return
-    print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n")
-    print("| corpus | MB | tokens | seconds | MB/s | peak memory, MB |\n|---|---|---|---|---|---|")
-    for row in rows:
-        speed = row["MB"] / row["seconds"]
-        print(
-            f"| {row['corpus']} | {row['MB']:,} | {row['tokens']:,} | {row['seconds']:.2f} | {speed:.0f} "
-            f"| {row['peak MB']:.0f} |"
-        )
-    print(f"\ntime ratio, {rows[1]['MB']:,} MB to {rows[0]['MB']:,} MB: {rows[1]['seconds'] / rows[0]['seconds']:.2f}")
+            (write_words if "new words" in name else write_real)(folder, size)
+            runs = []
+            for _ in range(options.repeats):
+                runs.append([float(word) for word in fresh_process(CODE, folder, out)])
+                shutil.rmtree(out)
+            shutil.rmtree(folder)
+            seconds[name], peaks[name] = map(list, zip(*runs, strict=True))
+    claim = f"prepare {small:,} MB of real text, two workers"
+    notes = f"real text: documents of {real_text(1)[1]}, drawn again; new words: random, of nine letters"
+    return [Result(claim, seconds, notes=notes), Result(f"{claim}, peak memory", peaks, unit="MB")]
 
 
-def write_real(folder: Path, megabytes: int) -> str:
-    text, origin = real_text(70_000_000)
+def write_real(folder: Path, megabytes: int) -> None:
+    text, _ = real_text(70_000_000)
     documents = [text[start : start + 50_000] for start in range(0, len(text), 50_000)]
     draw, written = random.Random(0), 0
     for number in range(1 << 30):
@@ -77,18 +64,16 @@ def write_real(folder: Path, megabytes: int) -> str:
         (folder / f"{number:06}.txt").write_bytes(data)
         written += len(data)
         if written >= megabytes * 1_000_000:
-            return f"documents of {origin}, drawn again"
-    raise AssertionError
+            return
 
 
-def write_words(folder: Path, megabytes: int) -> str:
+def write_words(folder: Path, megabytes: int) -> None:
     draw = np.random.default_rng(0)
     for number in range(megabytes):
         letters = draw.integers(97, 123, size=(100_000, 10), dtype=np.uint8)
         letters[:, 9] = 32
         (folder / f"{number:06}.txt").write_bytes(letters.tobytes())
-    return "random words of nine letters"
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__, repeats=1, sizes={"megabytes": (1000, 10)})

@@ -1,18 +1,17 @@
 """Claim: text to GPT-2 token ids, in memory, one thread, against tiktoken.
 
-The text is Debian's documentation packages where corpus.py has fetched them, else the standard library's help
+The text is Debian's documentation packages where real_text.py has fetched them, else the standard library's help
 topics. "new text" gives each round a fresh engine, so that no word has been seen; "again" is the second pass.
 
-    python benchmarks/corpus/text_to_ids.py [--megabytes 20] [--repeats 5] [--json]
+    python benchmarks/corpus/text_to_ids.py [--megabytes 20] [--repeats 5] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import importlib.resources
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import tiktoken
@@ -20,14 +19,10 @@ import tiktoken
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from corpus.real_text import real_text
 from foreword.tokens.tokenizers.engines import GPT2_PATTERN, make_engine, parse_ranks
-from runner import Contender, arguments, race, report
+from runner import Contender, Result, main, race, timed
 
 
-def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--megabytes", type=int, default=20)
-    options = parser.parse_args()
-
+def measure(options: argparse.Namespace) -> list[Result]:
     text, origin = real_text(options.megabytes * 1_000_000)
     ranks = gzip.decompress(
         importlib.resources.files("foreword.tokens").joinpath("data", "gpt2.tiktoken.gz").read_bytes()
@@ -39,41 +34,19 @@ def main() -> None:
 
     def fresh() -> float:
         engine = make_engine(ranks)
-        return seconds(lambda: engine.encode(text))
+        return timed(lambda: engine.encode(text))()
 
     warm_engine = make_engine(ranks)
     warm_engine.encode(text)
     size = len(text.encode()) / 1e6
-    common = {"repeats": options.repeats, "units": size, "unit": "MB/s", "notes": f"{size:.1f} MB of {origin}"}
-    results = [
-        race(
-            "text → ids, new text",
-            [
-                Contender("Foreword", fresh),
-                Contender("tiktoken, list", lambda: seconds(lambda: rival.encode_ordinary(text))),
-                Contender(
-                    "tiktoken, numpy", lambda: seconds(lambda: rival.encode_to_numpy(text, disallowed_special=()))
-                ),
-            ],
-            **common,
-        ),
-        race(
-            "text → ids, again",
-            [
-                Contender("Foreword", lambda: seconds(lambda: warm_engine.encode(text))),
-                Contender("tiktoken, list", lambda: seconds(lambda: rival.encode_ordinary(text))),
-            ],
-            **common,
-        ),
+    common = {"repeats": options.repeats, "work": size, "rate": "MB/s", "notes": f"{size:.1f} MB of {origin}"}
+    as_list = Contender("tiktoken, list", timed(lambda: rival.encode_ordinary(text)))
+    as_numpy = Contender("tiktoken, numpy", timed(lambda: rival.encode_to_numpy(text, disallowed_special=())))
+    return [
+        race("text → ids, new text", [Contender("Foreword", fresh), as_list, as_numpy], **common),
+        race("text → ids, again", [Contender("Foreword", timed(lambda: warm_engine.encode(text))), as_list], **common),
     ]
-    report(results, packages=["foreword", "gigatoken", "tiktoken", "numpy"], as_json=options.json)
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__, sizes={"megabytes": (20, 1)})

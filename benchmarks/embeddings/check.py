@@ -3,11 +3,12 @@
 The lookup itself finds an id outside the table, so what is left is a few comparisons of dtype and shape and a `try`. A
 check before the lookup, by the largest and smallest id, is shown beside it.
 
-    python benchmarks/embeddings/check.py [--repeats 31] [--json]
+    python benchmarks/embeddings/check.py [--repeats 31] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -15,10 +16,9 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from forward import timed
-
+from embeddings.forward import timed
 from foreword.embeddings import InputEmbedding
-from runner import Contender, Result, arguments, race, report
+from runner import Contender, Result, main, race
 
 V, B, T = 50_257, 16, 1024
 
@@ -41,7 +41,7 @@ class CheckedBefore(Unchecked):
         return super().forward(ids, positions, offset=offset)
 
 
-def claims(repeats: int) -> list[Result]:
+def measure(options: argparse.Namespace) -> list[Result]:
     results = []
     for D in (256, 768):
         kinds = {"Foreword": InputEmbedding, "without checks": Unchecked, "a check before the lookup": CheckedBefore}
@@ -53,10 +53,9 @@ def claims(repeats: int) -> list[Result]:
         contenders = [
             Contender(name, timed(lambda layer=layer, ids=ids: layer(ids), calls)) for name, layer in layers.items()
         ]
-        results.append(race(f"forward [{B}, {T}], D = {D}", contenders, repeats=repeats, warmup=2))
+        results.append(race(f"forward [{B}, {T}], D = {D}", contenders, repeats=options.repeats, warmup=2))
     return results
 
 
 if __name__ == "__main__":
-    options = arguments(__doc__, repeats=31).parse_args()
-    report(claims(options.repeats), packages=["foreword", "torch"], as_json=options.json)
+    main(measure, __doc__, repeats=31)

@@ -1,14 +1,14 @@
 """Forward: InputEmbedding against `tok(x) + pos(arange).unsqueeze(0)`, and against Hugging Face GPT-2's wte + wpe.
 
 All eager, with gradients recorded, the same weights and ids. A run is several calls, so that one of microseconds is
-timed well; the table shows the time of one. transformers is optional (the extra `bench`).
+timed well; the table shows the time of one.
 
-    python benchmarks/embeddings/forward.py [--repeats 15] [--json]
+    python benchmarks/embeddings/forward.py [--repeats 15] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
-import importlib.util
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from foreword.embeddings import InputEmbedding
-from runner import Contender, Result, arguments, race, report
+from runner import Contender, Result, main, race
 
 V = 50_257
 SHAPES = [(8, 4), (8, 256), (16, 1024)]
@@ -35,10 +35,8 @@ def timed(call: Callable[[], object], calls: int) -> Callable[[], float]:
     return run
 
 
-def hugging_face(layer: InputEmbedding, T: int) -> Callable[[Tensor], Tensor] | None:
+def hugging_face(layer: InputEmbedding, T: int) -> Callable[[Tensor], Tensor]:
     """The lines of transformers' GPT2Model.forward that make the hidden states, on its own modules."""
-    if importlib.util.find_spec("transformers") is None:
-        return None
     from transformers import GPT2Config, GPT2Model
 
     config = GPT2Config(vocab_size=V, n_embd=layer.embedding_dim, n_positions=T, n_layer=0, n_head=4)
@@ -56,7 +54,7 @@ def hugging_face(layer: InputEmbedding, T: int) -> Callable[[Tensor], Tensor] | 
     return forward
 
 
-def claims(repeats: int) -> list[Result]:
+def measure(options: argparse.Namespace) -> list[Result]:
     results = []
     for D in (256, 768):
         for B, T in SHAPES:
@@ -71,19 +69,16 @@ def claims(repeats: int) -> list[Result]:
             def eager(ids: Tensor, tok: nn.Embedding = tok, pos: nn.Embedding = pos) -> Tensor:
                 return tok(ids) + pos(torch.arange(ids.shape[1])).unsqueeze(0)
 
-            ways = {"Foreword": layer, "two nn.Embeddings and +": eager}
-            if (theirs := hugging_face(layer, T)) is not None:
-                ways["Hugging Face GPT-2 wte + wpe"] = theirs
+            ways = {"Foreword": layer, "two nn.Embeddings and +": eager, "Hugging Face GPT-2": hugging_face(layer, T)}
             for way in ways.values():
                 assert torch.equal(way(ids), layer(ids))
             calls = max(1, 300_000 // (B * T * D // 64))
             contenders = [
                 Contender(name, timed(lambda way=way, ids=ids: way(ids), calls)) for name, way in ways.items()
             ]
-            results.append(race(f"forward [{B}, {T}], D = {D}", contenders, repeats=repeats, warmup=2))
+            results.append(race(f"forward [{B}, {T}], D = {D}", contenders, repeats=options.repeats, warmup=2))
     return results
 
 
 if __name__ == "__main__":
-    options = arguments(__doc__, repeats=15).parse_args()
-    report(claims(options.repeats), packages=["foreword", "torch"], as_json=options.json)
+    main(measure, __doc__, repeats=15, needs=["transformers"])

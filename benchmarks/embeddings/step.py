@@ -4,11 +4,12 @@ Foreword learns the token table by rows (sparse=True, RowAdam) and the positions
 sparse Embedding + SparseAdam (positions by AdamW, plain and fused), and dense gradients + AdamW, plain and fused. Ids
 are drawn anew for each step, the same for all, so that no contender works from a warm cache of rows.
 
-    python benchmarks/embeddings/step.py [--repeats 15] [--json]
+    python benchmarks/embeddings/step.py [--repeats 15] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from torch.optim import AdamW, Optimizer, SparseAdam
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from foreword.embeddings import InputEmbedding, RowAdam
-from runner import Contender, Result, arguments, race, report
+from runner import Contender, Result, main, race
 
 V, D, B, T = 50_257, 256, 8, 4
 LR = 1e-3
@@ -64,18 +65,17 @@ def theirs(steps: int, *, sparse: bool, fused: bool) -> Callable[[], float]:
     return stepper(forward, optimizers, steps)
 
 
-def claims(repeats: int) -> list[Result]:
+def measure(options: argparse.Namespace) -> list[Result]:
     contenders = [
-        Contender("Foreword, sparse + RowAdam", ours(100)),
+        Contender("Foreword", ours(100)),
         Contender("Foreword, sparse + torch's SparseAdam", ours(100, rows=SparseAdam)),
         Contender("torch sparse Embedding + SparseAdam", theirs(100, sparse=True, fused=False)),
         Contender("torch sparse Embedding + SparseAdam, fused AdamW", theirs(100, sparse=True, fused=True)),
         Contender("torch dense Embedding + AdamW", theirs(3, sparse=False, fused=False)),
         Contender("torch dense Embedding + AdamW, fused", theirs(3, sparse=False, fused=True)),
     ]
-    return [race(f"forward + backward + step [{B}, {T}]", contenders, repeats=repeats, warmup=2)]
+    return [race(f"forward + backward + step [{B}, {T}]", contenders, repeats=options.repeats, warmup=2)]
 
 
 if __name__ == "__main__":
-    options = arguments(__doc__, repeats=15).parse_args()
-    report(claims(options.repeats), packages=["foreword", "torch"], as_json=options.json)
+    main(measure, __doc__, repeats=15)

@@ -3,11 +3,12 @@
 Of a server that has warmed up, as it does by itself, and of one that has just begun to listen; each round is a new
 browser context, with nothing cached.
 
-    python benchmarks/explorer/first_view.py [--repeats 5] [--json]      needs foreword[e2e] and Chromium
+    python benchmarks/explorer/first_view.py [--repeats 5] [--quick] [--json FILE]      needs Chromium
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -16,16 +17,17 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from playwright.sync_api import Page, sync_playwright
-
 from foreword.explorer import Settings, server
-from runner import Contender, arguments, race, report
+from runner import Contender, NotInstalled, Result, main, race
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
-def main() -> None:
-    options = arguments(__doc__).parse_args()
+def measure(options: argparse.Namespace) -> list[Result]:
+    from playwright.sync_api import Page, sync_playwright
+
+    if not (chromium := shutil.which("chromium")):
+        raise NotInstalled("Chromium: apt-get install chromium")
     listener = server.bind("127.0.0.1", 0)
     running = server.make_server(Settings())
     threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True).start()
@@ -33,7 +35,7 @@ def main() -> None:
         time.sleep(0.02)
     url = f"http://localhost:{listener.getsockname()[1]}/"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
 
         def view(until: str, url: str = url) -> float:
             context = browser.new_context(viewport={"width": 1280, "height": 900})
@@ -56,9 +58,9 @@ def main() -> None:
                     process.terminate()
 
         result = race(
-            "Flow view",
+            "the whole Flow view",
             [
-                Contender("all of it", lambda: view("html[data-ready]")),
+                Contender("Foreword", lambda: view("html[data-ready]")),
                 Contender("its tokens", lambda: view("#tokens button")),
                 Contender("all of it, server just started", lambda: first("html[data-ready]")),
                 Contender("its tokens, server just started", lambda: first("#tokens button")),
@@ -66,9 +68,9 @@ def main() -> None:
             repeats=options.repeats,
         )
         browser.close()
-    report([result], packages=["foreword", "fastapi", "uvicorn", "playwright"], as_json=options.json)
     running.should_exit = True
+    return [result]
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__, needs=["playwright", "fastapi", "uvicorn"])

@@ -4,18 +4,17 @@ Each server is one process, uvicorn with httptools and uvloop; gensim's also wit
 requests come from many threads; wrk asks both for the neighbours of 2,000 words in
 turn, over 16 connections, from one thread. A round is SECONDS of load on one and then on the other.
 
-    python benchmarks/explorer/similar_load.py [--seconds 5] [--repeats 3] [--json]      needs wrk, gensim
+    python benchmarks/explorer/similar_load.py [--seconds 5] [--repeats 5] [--quick] [--json FILE]      needs wrk
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import dataclasses
 import os
 import re
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import foreword as fw
-from runner import Contender, arguments, race, report
+from runner import Contender, NotInstalled, Result, main, race
 
 NAME = "glove-wiki-gigaword-50"
 RIVAL = """
@@ -48,17 +47,14 @@ request = function()
   return wrk.format("GET", "%s?key=" .. words[turn])
 end
 done = function(summary, latency)
-  io.write(string.format("p99 %%.3f\\n", latency:percentile(99) / 1000))
+  io.write(string.format("p99 %%.6f\\n", latency:percentile(99) / 1e6))
 end
 """
 
 
-def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--seconds", type=int, default=5)
-    options = parser.parse_args()
+def measure(options: argparse.Namespace) -> list[Result]:
     if not shutil.which("wrk"):
-        sys.exit("wrk is not installed")
+        raise NotInstalled("wrk: apt-get install wrk")
     wv = fw.load(NAME)
     words = [word for word in wv.index_to_key[:4000] if word.isascii() and word.isalpha()][:2000]
     with tempfile.TemporaryDirectory() as folder:
@@ -77,21 +73,14 @@ def main() -> None:
             def load(name: str) -> float:
                 answers, slowest = wrk(urls[name], words, options.seconds, work)
                 p99[name].append(slowest)
-                return 1000 / answers  # seconds for a thousand answers
+                return 1 / answers
 
             for name in urls:
-                wrk(urls[name], words, 2, work)
-            result = race(
-                "similar over HTTP",
-                [Contender(name, lambda name=name: load(name)) for name in urls],
-                repeats=options.repeats,
-                warmup=0,
-                units=1000,
-                unit="answers/s",
-            )
-    worst = ", ".join(f"{name} {statistics.median(values):.1f} ms" for name, values in p99.items())
-    result = dataclasses.replace(result, notes=f"16 connections; p99: {worst}")
-    report([result], packages=["foreword", "gensim", "fastapi", "uvicorn", "numpy"], as_json=options.json)
+                wrk(urls[name], words, min(2, options.seconds), work)
+            claim = "similar over HTTP, 16 connections"
+            contenders = [Contender(name, lambda name=name: load(name)) for name in urls]
+            result = race(claim, contenders, repeats=options.repeats, warmup=0, work=1, rate="answers/s")
+    return [result, Result(f"{claim}, 99th percentile of the waiting time", p99)]
 
 
 def rival_vectors(wv: fw.KeyedVectors, work: Path) -> None:
@@ -128,7 +117,7 @@ def serving(command: list[str], work: Path, *, blas: str | None = None) -> Itera
 
 
 def wrk(url: str, words: list[str], seconds: int, work: Path) -> tuple[float, float]:
-    """Answers a second, and the 99th percentile in milliseconds; every answer must be a 200."""
+    """Answers a second, and the 99th percentile in seconds; every answer must be a 200."""
     script = work / "wrk.lua"
     script.write_text(WRK % (", ".join(f'"{word}"' for word in words), "/" + url.split("/", 3)[3]))
     host = url.rsplit("/", url.count("/") - 2)[0]
@@ -144,4 +133,4 @@ def wrk(url: str, words: list[str], seconds: int, work: Path) -> tuple[float, fl
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__, needs=["gensim", "fastapi", "uvicorn"], sizes={"seconds": (5, 1)})

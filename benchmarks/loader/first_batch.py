@@ -1,6 +1,6 @@
 """From tokens on disk to the first shuffled batch [32, 256], in a fresh process, after imports; also of a terabyte.
 
-    python benchmarks/loader/first_batch.py [--repeats 9] [--json]
+    python benchmarks/loader/first_batch.py [--texts 300] [--repeats 9] [--quick] [--json FILE]
 
 Foreword opens a store that ``prepare`` made of the standard library's help texts, over and over; the rivals map the
 same ids as raw uint16, nanoGPT's format. The terabyte is a sparse file, which all map: no byte of it is written, but
@@ -9,7 +9,7 @@ every offset is real. The memory is what the process grows by, resident, over op
 
 from __future__ import annotations
 
-import subprocess
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -17,8 +17,8 @@ from pydoc_data.topics import topics
 
 import foreword as fw
 
-sys.path.append(str(Path(__file__).parents[1]))
-from runner import Contender, arguments, race, report
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from runner import Contender, Result, fresh_process, main, race
 
 CLOCK = """
 import resource, sys, time
@@ -62,39 +62,34 @@ inputs, targets = next(iter(data.to_iter_dataset(pygrain.ReadOptions(num_threads
 )
 
 
-def run(code: str, path: Path) -> tuple[float, float]:
-    """MB that the process grew by, and seconds."""
-    done = subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True)
-    megabytes, seconds = done.stdout.split()[-2:]
-    return float(megabytes), float(seconds)
-
-
-def main() -> None:
-    options = arguments(__doc__, repeats=9).parse_args()
+def measure(options: argparse.Namespace) -> list[Result]:
+    results = []
     with tempfile.TemporaryDirectory() as folder:
         real, sparse = Path(folder) / "train.bin", Path(folder) / "terabyte.bin"
         text = "\n\n".join(topics.values())
-        store = fw.prepare([text] * 300, Path(folder) / "store")  # about 35 million tokens
+        store = fw.prepare([text] * options.texts, Path(folder) / "store")  # 300 give about 42 million tokens
         store[:].tofile(real)
         with open(sparse, "wb") as file:
             file.truncate(10**12)
-        codes = {"Foreword": FOREWORD, "nanoGPT": NANOGPT, "grain": GRAIN}
-        results = []
-        for path, ours, claim in ((real, store.path, f"{len(store):,} tokens"), (sparse, sparse, "1 TB, sparse")):
-            memory = {name: run(code, ours if name == "Foreword" else path)[0] for name, code in codes.items()}
-            results.append(
-                race(
-                    f"open + first shuffled batch [32, 256], {claim}",
-                    [
-                        Contender(name, lambda code=code, path=ours if name == "Foreword" else path: run(code, path)[1])
-                        for name, code in codes.items()
-                    ],
-                    repeats=options.repeats,
-                    notes="new resident memory: " + ", ".join(f"{name} {mb:.1f} MB" for name, mb in memory.items()),
-                )
-            )
-    report(results, packages=["foreword", "torch", "numpy", "grain"], as_json=options.json)
+        for path, ours, size in ((real, store.path, ""), (sparse, sparse, " of 1 TB")):
+            codes = {"Foreword": (FOREWORD, ours), "nanoGPT": (NANOGPT, path), "grain": (GRAIN, path)}
+            memory: dict[str, list[float]] = {name: [] for name in codes}
+
+            def run(name: str, codes=codes, memory=memory) -> float:
+                megabytes, seconds = map(float, fresh_process(*codes[name]))
+                memory[name].append(megabytes)
+                return seconds
+
+            contenders = [Contender(name, lambda name=name, run=run: run(name)) for name in codes]
+            claim = f"open + first shuffled batch [32, 256]{size}"
+            results += [
+                race(claim, contenders, repeats=options.repeats, notes=f"the store: {len(store):,} tokens"),
+                Result(
+                    f"{claim}, new resident memory", {k: v[-options.repeats :] for k, v in memory.items()}, unit="MB"
+                ),
+            ]
+    return results
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__, repeats=9, needs=["grain"], sizes={"texts": (300, 3)})

