@@ -78,6 +78,10 @@ class ForewordError(Exception):
             value = self._facts[name] = value()
         return value
 
+    def advise(self, fix: Fact) -> None:
+        """Name another fix, where more is known than where the error was raised."""
+        self._facts["fix"] = fix
+
     def __str__(self) -> str:
         lines = [self.problem]
         for name in self._facts:

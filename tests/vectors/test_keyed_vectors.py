@@ -13,7 +13,6 @@ from foreword import KeyedVectors
 from foreword.errors import ArgumentError, FileError, FormatError, StoreError, UnknownKeyError
 from foreword.vectors.search.index import cosines, unit_query
 from foreword.vectors.spelling import nearest_spellings
-from foreword.vectors.store.store import VectorStore
 
 WORDS = ["king", "queen", "man", "woman", "throne", "apple", "pear", "the"]
 
@@ -538,8 +537,7 @@ def test_intersect(wv, tmp_path, binary):
 
 
 def test_copies_and_pickles(wv, stored):
-    in_memory = KeyedVectors._from_store(VectorStore.from_arrays(WORDS, np.array(wv.vectors)))
-    for table in (wv, stored, in_memory):
+    for table in (wv, stored):
         wanted = table.most_similar("king")
         for twin in (pickle.loads(pickle.dumps(table)), copy.deepcopy(table)):
             assert twin.most_similar("king") == wanted

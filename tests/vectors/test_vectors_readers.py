@@ -244,7 +244,7 @@ def test_native(tmp_path, protocol):
 
 def test_native_with_arrays_beside_it(tmp_path):
     file = put(tmp_path, native(kv(vectors=None, __numpys=["vectors"])), "v.kv")
-    with pytest.raises(FormatError, match="no vectors"):
+    with pytest.raises(MissingFileError, match=r"(?s)missing.*v\.kv\.vectors\.npy"):
         read(file)
     np.save(tmp_path / "v.kv.vectors.npy", ROWS)
     assert read(file)[1].tobytes() == ROWS.tobytes()
@@ -298,7 +298,10 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path, prot
         pickle.dumps({"a": 1}, protocol=4)[:-3],
         native({"index_to_key": ["a"], "vectors": np.array([[object()]])}),
         native({"index_to_key": ["a", "b"], "vectors": ROWS[:1]}),
-        native({"index_to_key": [1], "vectors": ROWS[:1]}),
+        native({"index_to_key": [1.5], "vectors": ROWS[:1]}),
+        native({"index_to_key": [True], "vectors": ROWS[:1]}),
+        native({"index_to_key": [b"a"], "vectors": ROWS[:1]}),
+        native({"index_to_key": ["a"], "vectors": np.array(1.0)}),
         native({"index_to_key": ["a"], "vectors": "rows"}),
         native({}),
         b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.",

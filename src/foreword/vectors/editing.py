@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from foreword.errors import ArgumentError, UnknownKeyError
-from foreword.vectors.table import VectorTable, is_key
+from foreword.vectors.table import VectorTable, is_key, listed
 
 __all__ = ["Editing"]
 
@@ -33,6 +33,9 @@ class Editing(VectorTable):
             self.index_to_key = list(self.index_to_key)
         if not isinstance(self.key_to_index, dict):
             self.key_to_index = {key: row for row, key in enumerate(self.index_to_key)}
+        for name, values in self.expandos.items():
+            if not values.flags.writeable:
+                self.expandos[name] = np.array(values)
         if self._store is not None or not self._rows.flags.writeable:
             self._hold(np.array(self._rows))
 
@@ -47,7 +50,7 @@ class Editing(VectorTable):
         Raises:
             ArgumentError: the vector doesn't fit.
         """
-        vector = self._fitting(np.asarray(vector)[None])
+        (key,), vector = _checked([key]), self._fitting(np.asarray(vector)[None])
         self._to_memory()
         keys, rows = cast(list[Any], self.index_to_key), cast(dict[Any, int], self.key_to_index)
         row = rows.get(key)
@@ -75,18 +78,18 @@ class Editing(VectorTable):
         """Append keys with their vectors.
 
         Args:
-            keys: a list of new keys, or one key. Of keys that come twice the first counts, or with ``replace`` the
-                last.
+            keys: a list of new keys, words or integers, or one key. Of keys that come twice the first counts, or with
+                ``replace`` the last.
             weights: their vectors, [n, D] (or [D] for one key).
             extras: attribute name → one value a key.
             replace: overwrite the vectors (and extras) of keys that exist, rather than leave them.
 
         Raises:
-            ArgumentError: vectors, keys and extras don't fit together.
+            ArgumentError: vectors, keys and extras don't fit together, or a key is neither a word nor an integer.
         """
         if is_key(keys):
-            keys, weights = [keys], np.asarray(weights).reshape(1, -1)
-        keys, weights = list(keys), self._fitting(weights)
+            weights = np.asarray(weights).reshape(1, -1)
+        keys, weights = _checked(listed(keys)), self._fitting(weights)
         extras = {name: np.asarray(values) for name, values in (extras or {}).items()}
         counts = {"keys": len(keys), "vectors": len(weights)} | {name: len(values) for name, values in extras.items()}
         if len(set(counts.values())) > 1:
@@ -275,7 +278,7 @@ class Editing(VectorTable):
             copy_vecattrs: copy their attributes too.
         """
         has = self._has_vector if allow_inference else self.key_to_index.__contains__
-        wanted = list(filter(has, dict.fromkeys(keys)))
+        wanted = list(filter(has, dict.fromkeys(filter(is_key, listed(keys)))))
         table = type(self)(self.vector_size, dtype=self._rows.dtype)
         rows = np.stack([self.get_vector(key) for key in wanted]) if wanted else np.empty((0, self.vector_size))
         extras = {}
@@ -284,6 +287,18 @@ class Editing(VectorTable):
             extras = {name: values[places] for name, values in self.expandos.items()}
         table.add_vectors(wanted, rows, extras=extras)
         return table
+
+
+def _checked(keys: list[Any]) -> list[Any]:
+    """Keys as they are kept: integers of any type as Python's own.
+
+    Raises:
+        ArgumentError: one is neither a word nor an integer.
+    """
+    odd = next((key for key in keys if not is_key(key)), None)
+    if odd is not None or None in keys:
+        raise ArgumentError("not a key", got=f"{type(odd).__name__} {odd!r}"[:80], expected="a word or an integer")
+    return [key if isinstance(key, str) else int(key) for key in keys]
 
 
 def _attribute_dtype(kind: Any) -> np.dtype[Any]:

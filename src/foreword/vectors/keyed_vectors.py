@@ -22,12 +22,16 @@ from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.editing import Editing
 from foreword.vectors.evaluation import Evaluation
 from foreword.vectors.sources.opening import open_store
-from foreword.vectors.store.keys import decode
+from foreword.vectors.store.keys import IndexToKey, KeyToIndex, decode
+from foreword.vectors.store.store import VectorStore
 
 if TYPE_CHECKING:
     from foreword.vectors.formats.writers import Format
 
 __all__ = ["KeyedVectors"]
+
+_NOT_KEPT = ("_guard", "_index", "_norms", "_seen")
+"""What every process, and every copy, makes for itself."""
 
 _GENSIM = "see gensim's guide, Migrating from Gensim 3.x to 4"
 
@@ -88,7 +92,9 @@ class KeyedVectors(Editing, Evaluation):
         Raises:
             MissingFileError, FileError, FormatError, TextDecodeError: see ``foreword.load``.
         """
-        options: dict[str, Any] = {"encoding": encoding, "unicode_errors": unicode_errors}
+        options: dict[str, Any] = {"encoding": encoding}
+        if unicode_errors != "strict":  # which word2vec's files are read by in any case
+            options["unicode_errors"] = unicode_errors
         options |= {"limit": limit, "dtype": datatype, "binary": None if no_header else binary}
         table = cls._from_store(open_store(fname, **options))
         if fvocab is not None:
@@ -107,12 +113,12 @@ class KeyedVectors(Editing, Evaluation):
 
         Raises:
             FileError: the folder can't be written.
-            ArgumentError: a key is not a string.
+            ArgumentError: a row has no key yet.
         """
         from foreword.vectors.store.saving import save_store
 
         self.allocate_vecattrs()
-        save_store(fname_or_handle, self._written_keys(), self._rows, self.expandos, self._subwords)
+        save_store(fname_or_handle, self._named_keys(), self._rows, self.expandos, self._subwords)
 
     def export(self, path: str | os.PathLike[str], *, format: Format | None = None) -> Format:  # noqa: A002
         """Write one file that other programs read, and ``load``: word2vec, GloVe, safetensors or ``.npy``.
@@ -178,14 +184,26 @@ class KeyedVectors(Editing, Evaluation):
         options: dict[str, Any] = {"prefix": prefix, "append": append, "total": total_vec}
         write_word2vec(fname, ordered, rows, binary=binary, header=write_header, **options)
 
-    def _written_keys(self) -> list[str]:
-        """All keys as they are written; integers as their digits."""
-        keys: list[Any] = list(self.index_to_key)
+    def _named_keys(self) -> list[Any]:
+        """All keys, of which each row must have one."""
+        keys = list(self.index_to_key)
         if None in keys:
             raise ArgumentError(
                 "some rows have no key yet", got=f"{keys.count(None)} of {len(keys)}", fix="add_vector fills them"
             )
-        return [key if isinstance(key, str) else str(key) for key in keys]
+        return keys
+
+    def _written_keys(self) -> list[str]:
+        """All keys as they are written where keys are text; integers as their digits."""
+        keys = self._named_keys()
+        written = [key if isinstance(key, str) else str(key) for key in keys]
+        if self._integer_keys() and len(set(written)) < len(keys):
+            raise ArgumentError(
+                "a word and an integer would be written alike",
+                got=next(word for word, key in zip(written, keys, strict=True) if word != key and word in self),
+                fix="save() keeps integers as they are",
+            )
+        return written
 
     def intersect_word2vec_format(
         self,
@@ -255,27 +273,49 @@ class KeyedVectors(Editing, Evaluation):
     # Copies and other processes.
 
     def __getstate__(self) -> dict[str, Any]:
-        """What travels to another process or a copy: a table over a store on disk as its path, else keys and rows."""
-        state = {name: value for name, value in vars(self).items() if name not in ("_guard", "_index", "_norms")}
-        if self._store is not None and self._store.path is not None:
-            for name in ("_rows", "index_to_key", "key_to_index", "_subwords"):
-                del state[name]
-            state["_store"] = self._store.path
-        elif self._store is not None:
-            state |= {"index_to_key": list(self.index_to_key), "_store": None}
-            state["key_to_index"] = {key: row for row, key in enumerate(state["index_to_key"])}
+        """What travels to another process or a copy: a table over a store as the store's place, and what was changed
+        of its attributes; a table in memory whole.
+        """
+        state = {name: value for name, value in vars(self).items() if name not in _NOT_KEPT}
+        if self._store is None:
+            state |= {"index_to_key": list(self.index_to_key), "key_to_index": dict(self.key_to_index)}
+            return state
+        for name in ("_rows", "_subwords", "expandos"):
+            del state[name]
+        if isinstance(self.index_to_key, IndexToKey) and isinstance(self.key_to_index, KeyToIndex):
+            del state["index_to_key"], state["key_to_index"]
+        stored = self._store.attributes
+        changed = {name: values for name, values in self.expandos.items() if stored.get(name) is not values}
+        state["_attributes"] = changed, [name for name in stored if name not in self.expandos]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        path = state.get("_store")
-        if path is not None:
-            from foreword.vectors.store.store import VectorStore
-
-            vars(self).update(vars(type(self)._from_store(VectorStore.open(path))))
-            state = {name: value for name, value in state.items() if name != "_store"}
-        vars(self).update(state)
-        if path is None:
+        state = dict(state)
+        store = state.pop("_store", None)
+        changed, removed = state.pop("_attributes", ({}, []))
+        if store is None:
+            vars(self).update(state)
             self._hold(state["_rows"])
+            return
+        if not isinstance(store, VectorStore):  # a pickle made before stores travelled themselves
+            store = VectorStore.open(store)
+        vars(self).update(vars(type(self)._from_store(store)))
+        vars(self).update(state)
+        kept = {name: values for name, values in self.expandos.items() if name not in removed}
+        self.expandos = kept | changed
+
+    def __copy__(self) -> Self:
+        """A table that can be changed on its own; over a store it maps the same files."""
+        table = type(self).__new__(type(self))
+        state = self.__getstate__()
+        for name, value in state.items():
+            if isinstance(value, list | dict):
+                state[name] = value.copy()
+        if self._store is None:
+            state["_rows"] = self._rows.copy()
+            state["expandos"] = {name: values.copy() for name, values in self.expandos.items()}
+        table.__setstate__(state)
+        return table
 
 
 def _read_blocks(
@@ -302,6 +342,15 @@ def _read_blocks(
 Word2VecKeyedVectors = Doc2VecKeyedVectors = EuclideanKeyedVectors = KeyedVectors
 
 
-def load_facebook_vectors(path: str | os.PathLike[str], encoding: str = "utf-8") -> KeyedVectors:
-    """The vectors in a fastText ``.bin`` file."""
-    return KeyedVectors._from_store(open_store(path, encoding=encoding))
+def load_facebook_vectors(
+    path: str | os.PathLike[str], encoding: str = "utf-8", *, unicode_errors: str | None = None
+) -> KeyedVectors:
+    """The vectors in a fastText ``.bin`` file.
+
+    Args:
+        path: the file.
+        encoding: of its words.
+        unicode_errors: what becomes of bytes that are no text in it, as in ``bytes.decode``; None keeps them as
+            backslashes and digits ("backslashreplace"), as gensim does.
+    """
+    return KeyedVectors._from_store(open_store(path, encoding=encoding, unicode_errors=unicode_errors))

@@ -23,10 +23,11 @@ def load(
     limit: int | None = None,
     dtype: DTypeLike | None = None,
     encoding: str = "utf-8",
-    unicode_errors: str = "strict",
+    unicode_errors: str | None = None,
     binary: bool | None = None,
     vocabulary: str | os.PathLike[str] | None = None,
     oov: Literal["error", "skip", "subwords", "lower", "fold"] | None = None,
+    vectors: Literal["words", "documents"] = "words",
 ) -> KeyedVectors:
     """Word vectors by name or from a file, opened in milliseconds once they have been converted.
 
@@ -40,12 +41,14 @@ def load(
         limit: read only the first ``limit`` words.
         dtype: what to keep vectors as: float32, or float16 for half the size. None: float32.
         encoding: of the words.
-        unicode_errors: what becomes of bytes that are no text in it, as in ``bytes.decode``.
+        unicode_errors: what becomes of bytes that are no text in it, as in ``bytes.decode``. None: they are an error
+            ("strict"), but in a fastText ``.bin``, whose words fastText cuts anywhere, kept as "backslashreplace".
         binary: whether a word2vec file is binary; None looks at its content.
         vocabulary: the file of words of a ``.npy`` or safetensors file; None looks beside it.
         oov: what stands in for unknown words: nothing ("error"; "skip" leaves them out of lists), fastText's
             "subwords", the word in "lower" case, or also without its accents ("fold"). None: "subwords" where the file
             has them, else "error". ``KeyedVectors.oov`` can be changed later.
+        vectors: of gensim's Doc2Vec the vectors of its "words" or of its "documents".
 
     Raises:
         UnknownNameError: neither a file nor a name of the catalogue.
@@ -58,7 +61,12 @@ def load(
     >>> wv["king"].shape
     (50,)
     """
-    options: dict[str, Any] = {"encoding": encoding, "unicode_errors": unicode_errors, "vocabulary": vocabulary}
+    options: dict[str, Any] = {
+        "encoding": encoding,
+        "unicode_errors": unicode_errors,
+        "vocabulary": vocabulary,
+        "vectors": vectors,
+    }
     table = KeyedVectors._from_store(open_store(name_or_path, limit=limit, dtype=dtype, binary=binary, **options))
     table.oov = oov
     return table

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from foreword.errors import ArgumentError
 from foreword.vectors.search.index import Hits, rising, unit_query
-from foreword.vectors.table import VectorTable, _checked_vector, is_key
+from foreword.vectors.table import VectorTable, _checked_vector, is_key, listed
 
 __all__ = ["Neighbours"]
 
@@ -126,11 +126,11 @@ class Neighbours(VectorTable):
         Returns:
             One list of (key, cosine) a query, equal to what ``most_similar`` gives.
         """
-        if is_key(queries) or isinstance(queries, bytes):
+        if is_key(queries):
             raise ArgumentError("a batch is a list of queries", got=repr(queries), fix=f"give [{queries!r}]")
         _whole(topn, "topn")
         means, asked = [], []
-        for query in queries:
+        for query in listed(queries):
             parts = query if isinstance(query, dict) else {"positive": query}
             if unknown := set(parts) - {"positive", "negative"}:
                 raise ArgumentError("a query has positive and negative parts only", got=sorted(map(str, unknown)))
@@ -141,7 +141,7 @@ class Neighbours(VectorTable):
         if topn < 1 or not means:
             return [[] for _ in means]
         start, stop = self._range(clip_start, clip_end, restrict_vocab)
-        exclude = [exclude] if is_key(exclude) else list(exclude)
+        exclude = listed(exclude)
         found = self._search().nearest_batch(
             np.stack(means),
             topn,
@@ -284,12 +284,10 @@ class Neighbours(VectorTable):
         return start, max(start, stop)
 
     def _chosen(self, keys: Iterable[Any]) -> NDArray[np.int64]:
-        if is_key(keys):
-            keys = [keys]
         return rising(self._indices(keys))
 
     def _left_out(self, exclude: Iterable[Any], asked: Iterable[Any] = ()) -> NDArray[np.int64]:
-        keys = itertools.chain([exclude] if is_key(exclude) else exclude, asked)
+        keys = itertools.chain(listed(exclude), asked)
         rows = np.fromiter((row for row in map(self._row, keys) if row >= 0), dtype=np.int64)
         return np.concatenate([rows, self._unused])
 
@@ -349,11 +347,9 @@ def _listed(items: Any) -> list[Any]:
         return []
     if is_key(items) or (isinstance(items, np.ndarray) and items.ndim == 1 and items.dtype.kind == "f"):
         return [items]
-    if isinstance(items, bytes):  # its bytes would be taken for rows
-        raise _unusable(items)
     try:
-        return list(items)
-    except TypeError:
+        return listed(items)
+    except ArgumentError:
         raise _unusable(items) from None
 
 

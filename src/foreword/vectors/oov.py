@@ -75,7 +75,9 @@ def without_accents(word: str) -> str:
 
 
 def infer(word: str, subwords: Subwords) -> NDArray[np.float32]:
-    """The vector of an unknown word, float32 [D]: the mean of its n-grams' vectors; of a word without any, zeros."""
+    """The vector of an unknown word, float32 [D]: the mean of its n-grams' vectors; of a word without any, zeros, as in
+    fastText.
+    """
     rows = [] if word == _END_OF_SENTENCE else subwords.rows(word)
     if not rows:
         return np.zeros(subwords.vectors.shape[1], dtype=np.float32)

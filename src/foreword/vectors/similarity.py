@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from foreword.errors import ArgumentError, MissingPackageError
 from foreword.vectors.search.index import cosines, unit_query
-from foreword.vectors.table import VectorTable, _checked_vector, is_key
+from foreword.vectors.table import VectorTable, _checked_vector, is_key, listed
 
 __all__ = ["Similarities"]
 
@@ -62,7 +62,7 @@ class Similarities(VectorTable):
             vector = self._vector(word_or_vector).astype(np.float64)
         else:
             vector = _checked_vector(np.asarray(word_or_vector), self.vector_size)
-        others = [other_words] if is_key(other_words) else list(other_words or ())
+        others = [] if other_words is None else listed(other_words)
         if not others:
             return 1 - self._search().scores(vector)
         return 1 - cosines(self._vectors(others), unit_query(vector, self.vector_size)).astype(np.float32)
@@ -160,7 +160,7 @@ def _words(words: Iterable[Any]) -> list[Any]:
         raise ArgumentError(
             "expected a list of words", got=f"{type(words).__name__} {words!r}", fix="split it into words"
         )
-    return list(words)
+    return listed(words)
 
 
 class _NoWordsError(ArgumentError, ZeroDivisionError):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
@@ -22,17 +21,13 @@ from foreword.vectors.oov import check_policy, infer, spellings
 from foreword.vectors.search.codes import quantise, row_norms
 from foreword.vectors.search.index import Index, unit_query
 from foreword.vectors.spelling import nearest_spellings
-from foreword.vectors.store.attributes import ATTRIBUTES, read_attributes
-from foreword.vectors.store.keys import IndexToKey, KeyToIndex
+from foreword.vectors.store.keys import IndexToKey, Key, KeyToIndex, is_key
 
 if TYPE_CHECKING:
     from foreword.vectors.store.store import VectorStore
     from foreword.vectors.store.subwords import Subwords
 
-__all__ = ["Key", "Vector", "VectorTable", "is_key"]
-
-Key: TypeAlias = str | int
-"""A word, or the index of a row."""
+__all__ = ["Key", "Vector", "VectorTable", "is_key", "listed"]
 
 Vector: TypeAlias = NDArray[np.floating[Any]]
 
@@ -40,13 +35,32 @@ _WORTH_CODES = 1 << 22
 """Elements from which codes are worth making for a table in memory, at its second search."""
 
 
-def is_key(value: object) -> bool:
-    """Whether ``value`` can name a row: a string or an integer."""
-    return isinstance(value, (str, Integral)) and not isinstance(value, bool)
+def listed(keys: Any) -> list[Any]:
+    """Keys as a list: a single one in it.
+
+    Raises:
+        ArgumentError: it is neither a key nor several; bytes are none, though they are a sequence of integers.
+    """
+    if is_key(keys):
+        return [keys]
+    if not isinstance(keys, (bytes, bytearray, memoryview)):
+        try:
+            return list(keys)
+        except TypeError:
+            pass
+    raise ArgumentError(
+        "this names no vectors",
+        got=f"{type(keys).__name__} {keys!r}"[:80],
+        expected="a word, an integer, or a list of them",
+        fix="decode bytes to text" if isinstance(keys, (bytes, bytearray)) else None,
+    )
 
 
 class VectorTable:
     """Keys and their vectors.
+
+    A key is a word or an integer. In a table of words an integer names the row of that index; where some keys are
+    integers, integers are keys and nothing else.
 
     Attributes:
         vector_size: D, how many elements a vector has.
@@ -56,10 +70,12 @@ class VectorTable:
         expandos: attribute name → array [N] with one value a key; see ``set_vecattr``.
     """
 
-    index_to_key: Sequence[str]
-    key_to_index: Mapping[str, int]
+    index_to_key: Sequence[Any]
+    key_to_index: Mapping[Any, int]
     _oov = "error"
     _subwords: Subwords | None = None
+    _seen: tuple[int, int] | None = None
+    _some_integers = False
 
     def __init__(
         self, vector_size: int, count: int = 0, dtype: DTypeLike = np.float32, mapfile_path: str | None = None
@@ -70,7 +86,7 @@ class VectorTable:
             )
         self.vector_size = vector_size
         self.mapfile_path = mapfile_path
-        self.index_to_key = [None] * count  # type: ignore[list-item]
+        self.index_to_key = [None] * count
         self.key_to_index = {}
         self.next_index = 0
         self.expandos: MutableMapping[str, NDArray[Any]] = {}
@@ -86,9 +102,7 @@ class VectorTable:
         table.index_to_key = IndexToKey(store.keys)
         table.key_to_index = KeyToIndex(store.keys)
         table.next_index = n
-        table.expandos = {} if store.counts is None else {"count": store.counts}
-        if store.path is not None and (store.path / ATTRIBUTES).exists():
-            table.expandos |= read_attributes(store.path / ATTRIBUTES)
+        table.expandos = dict(store.attributes)
         table._hold(store.vectors)
         table._store = store
         table._subwords = store.subwords
@@ -195,18 +209,30 @@ class VectorTable:
         return self.has_index_for(key)
 
     def has_index_for(self, key: object) -> bool:
-        """Whether ``key`` is a word of the table or the index of a row."""
+        """Whether ``key`` is a key of the table or, where keys are words, the index of a row."""
         return self._find(key) >= 0
 
     def _find(self, key: Any) -> int:
         """The row of a key, or −1."""
-        try:
-            row = self.key_to_index.get(key, -1)
-        except TypeError:  # not hashable: no key
+        if isinstance(key, str):
+            return self.key_to_index.get(key, -1)
+        if not is_key(key):
             return -1
-        if row < 0 and isinstance(key, Integral) and 0 <= int(key) < len(self.index_to_key):
-            return int(key)
-        return row
+        number = int(key)
+        row = self.key_to_index.get(number, -1)
+        if row >= 0 or not 0 <= number < len(self.index_to_key) or self._integer_keys():
+            return row
+        return number
+
+    def _integer_keys(self) -> bool:
+        """Whether some keys are integers, so that an integer is no index."""
+        index = self.key_to_index
+        if isinstance(index, KeyToIndex):
+            return index.integers
+        seen = id(index), len(index)
+        if seen != self._seen:
+            self._seen, self._some_integers = seen, not all(isinstance(key, str) for key in index)
+        return self._some_integers
 
     def get_index(self, key: Any, default: int | None = None) -> int:
         """The row of ``key``; where there is none ``default``, if given.
@@ -228,7 +254,8 @@ class VectorTable:
 
         return UnknownKeyError(
             f"key {key!r} is not among the vectors",
-            expected=f"one of {len(self):,} keys, or an index below {len(self):,}",
+            expected=f"one of {len(self):,} keys"
+            + ("" if self._integer_keys() else f", or an index below {len(self):,}"),
             fix=fix,
         )
 
@@ -262,7 +289,9 @@ class VectorTable:
         return row
 
     def _infers(self, key: Any) -> bool:
-        return self._oov == "subwords" and isinstance(key, str)
+        if self._oov != "subwords" or not isinstance(key, str) or self._subwords is None:
+            return False
+        return self._subwords.cover(key)
 
     def _has_vector(self, key: Any) -> bool:
         """Whether there is a vector of ``key``, or one that stands in for it."""
@@ -279,7 +308,7 @@ class VectorTable:
 
     def _kept(self, keys: Iterable[Any]) -> list[Any]:
         """Keys less those that the policy "skip" leaves out; vectors among them stay."""
-        keys = list(keys)
+        keys = listed(keys)
         if self._oov == "skip":
             keys = [key for key in keys if isinstance(key, np.ndarray) or self._has_vector(key)]
         return keys
@@ -290,7 +319,7 @@ class VectorTable:
 
     def _vectors(self, keys: Iterable[Any]) -> Vector:
         """The vectors of keys, [n, D], a copy, less those skipped."""
-        keys = list(keys)
+        keys = listed(keys)
         if any(self._infers(key) and self._find(key) < 0 for key in keys):
             return np.stack([self._vector(key) for key in keys])
         rows: Vector = self._rows[self._indices(keys)]
@@ -342,9 +371,7 @@ class VectorTable:
             ArgumentError: there are no keys, or not as many weights.
             UnknownKeyError: a key isn't there, and ``ignore_missing`` is False.
         """
-        if is_key(keys):
-            keys = [keys]
-        mean = self._mean(list(keys), weights, pre_normalize, ignore_missing)
+        mean = self._mean(listed(keys), weights, pre_normalize, ignore_missing)
         if post_normalize:
             mean = unit_query(mean, self.vector_size)
             return mean.astype(np.float32)

@@ -30,7 +30,7 @@ from foreword.errors import FormatError, MissingFileError
 from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys, vocabulary_of
 from foreword.vectors.formats.source import Source
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
-from foreword.vectors.store.keys import decode, encode
+from foreword.vectors.store.keys import encode
 
 __all__ = ["is_safetensors", "read_npy", "read_safetensors", "read_words"]
 
@@ -204,7 +204,7 @@ def _own_words(held: dict[str, bytes], source: Source) -> list[bytes]:
     words = [blob[a:b] for a, b in pairwise(cuts)]
     for i, word in enumerate(words):
         try:
-            decode(word)
+            word.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
             raise FormatError("a word is not UTF-8", got=repr(word[:60]), where=f"{source.name}, word {i:,}") from None
     return words

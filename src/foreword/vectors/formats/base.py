@@ -5,10 +5,10 @@ Not for: any one format. Costs: a reader holds a few blocks of some megabytes, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from foreword.vectors.store.blocks import Block, pack
 from foreword.vectors.store.keys import encode
 from foreword.vectors.store.subwords import Subwords
 
-__all__ = ["MAX_DIM", "Options", "Pending", "Reader", "check_keys", "vocabulary_of"]
+__all__ = ["MAX_DIM", "Options", "Pending", "Reader", "check_keys", "file_state", "vocabulary_of"]
 
 MAX_DIM = 1 << 20
 """A dimension beyond this is a damaged header, not a vector."""
@@ -31,15 +31,18 @@ class Options:
     Attributes:
         limit: read only this many words, from the start; None reads all.
         binary: whether a word2vec file is binary; None looks at its content.
-        encoding, unicode_errors: how the words' bytes become text, as in ``bytes.decode``.
+        encoding, unicode_errors: how the words' bytes become text, as in ``bytes.decode``; None is "strict", except
+            for what a format is known to hold.
         vocabulary: the file of words where the vectors' file has none (.npy, safetensors); None looks beside it.
+        vectors: those of words, or of a Doc2Vec's documents.
     """
 
     limit: int | None = None
     binary: bool | None = None
     encoding: str = "utf-8"
-    unicode_errors: str = "strict"
+    unicode_errors: str | None = None
     vocabulary: str | None = None
+    vectors: Literal["words", "documents"] = "words"
 
     def most(self, count: int) -> int:
         """How many of ``count`` words to read."""
@@ -52,6 +55,16 @@ def vocabulary_of(path: Path, options: Options) -> Path | None:
         return Path(options.vocabulary)
     names = (f"{path.stem}.vocab", f"{path.stem}.txt", f"{path.stem}.json", "vocab.txt", "vocab.json", "words.txt")
     return next((file for name in names if (file := path.with_name(name)).is_file()), None)
+
+
+def file_state(path: Path) -> list[Any]:
+    """What tells whether a file has changed: its name, size, time of change and number on the disk.
+
+    Raises:
+        OSError: there is none.
+    """
+    told = path.stat()
+    return [path.name, told.st_size, told.st_mtime_ns, told.st_ino]
 
 
 Pending: TypeAlias = tuple[int, Callable[[], Block]]
@@ -68,12 +81,14 @@ class Reader:
             to be called once, in any thread.
         describe: the format in a few words, for messages.
         subwords: fastText's n-grams, or None.
+        files: other files that belong to this one, and what ``file_state`` said of each before it was read.
     """
 
     dim: int
     describe: str
     blocks: Callable[[], Iterator[Pending]]
     subwords: Subwords | None = None
+    files: Mapping[str, list[Any]] = field(default_factory=dict)
 
 
 def check_keys(
@@ -101,7 +116,7 @@ def check_keys(
         data = blob[position : position + length]
         position += length
         try:
-            words.append(encode(data.decode(options.encoding, options.unicode_errors)))
+            words.append(encode(data.decode(options.encoding, options.unicode_errors or "strict")))
         except UnicodeDecodeError as cause:
             raise TextDecodeError(
                 f"a word is not {options.encoding} text",

@@ -5,11 +5,11 @@ Not for: reading. Costs: nothing beyond the bytes that the source has looked ahe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from foreword.errors import FormatError
+from foreword.errors import FormatError, TextDecodeError
 from foreword.vectors.formats.arrays import is_safetensors, read_npy, read_safetensors
 from foreword.vectors.formats.base import Options, Reader
 from foreword.vectors.formats.fasttext import is_fasttext, read_fasttext
@@ -21,6 +21,16 @@ from foreword.vectors.formats.word2vec import parse_header, read_word2vec_binary
 __all__ = ["open_vectors"]
 
 
+_READERS: dict[str, Callable[[Source, Options], Reader]] = {
+    ".npy": read_npy,
+    "safetensors": read_safetensors,
+    "fastText .bin": read_fasttext,
+    "gensim's native": read_native,
+    "word2vec binary": read_word2vec_binary,
+    "text": read_text_vectors,
+}
+
+
 @contextmanager
 def open_vectors(path: Path, options: Options) -> Iterator[tuple[Source, Reader]]:
     """Open the vectors in the file ``path``, of any format, compressed or not.
@@ -30,24 +40,48 @@ def open_vectors(path: Path, options: Options) -> Iterator[tuple[Source, Reader]
         FormatError: it is of no known format, or damaged as far as its first bytes tell.
     """
     with open_source(path) as source:
-        yield source, _reader(source, options)
+        try:
+            yield source, _reader(source, options)
+        except (FormatError, TextDecodeError) as error:
+            if options.binary is not None and (fix := _other_way(source.head, options.binary)):
+                error.advise(fix)
+            raise
 
 
 def _reader(source: Source, options: Options) -> Reader:
-    head = source.head
+    if options.vectors == "documents" and not (options.binary is None and is_native(source.head)):
+        raise FormatError(
+            "the file holds no vectors of documents",
+            expected="a Doc2Vec model that gensim saved",
+            where=source.name,
+            fix='load its words: vectors="words"',
+        )
     if options.binary is not None:
-        return (read_word2vec_binary if options.binary else read_text_vectors)(source, options)
-    if not head:
+        return _READERS["word2vec binary" if options.binary else "text"](source, options)
+    if not source.head:
         raise FormatError("the file is empty", where=source.name, fix="get the file again")
+    return _READERS[_kind(source.head)](source, options)
+
+
+def _kind(head: bytes) -> str:
+    """What a file that begins so is."""
     if head.startswith(b"\x93NUMPY"):
-        return read_npy(source, options)
+        return ".npy"
     if is_safetensors(head):
-        return read_safetensors(source, options)
+        return "safetensors"
     if is_fasttext(head):
-        return read_fasttext(source, options)
+        return "fastText .bin"
     if is_native(head):
-        return read_native(source, options)
+        return "gensim's native"
     line, newline, rest = head.partition(b"\n")
-    if newline and parse_header(line) and not looks_like_text(rest):
-        return read_word2vec_binary(source, options)
-    return read_text_vectors(source, options)
+    return "word2vec binary" if newline and parse_header(line) and not looks_like_text(rest) else "text"
+
+
+def _other_way(head: bytes, binary: bool) -> str | None:
+    """How to read a file that could not be read as a word2vec file, binary or not; None where that was right."""
+    kind = _kind(head)
+    if kind == ("word2vec binary" if binary else "text") or (binary and kind == "text" and b"\0" in head):
+        return None
+    if kind in ("word2vec binary", "text"):
+        return f"it looks like a word2vec file in {'text' if binary else 'binary'}: pass binary={not binary}"
+    return f"it looks like a file of the format {kind}: foreword.load reads it"

@@ -14,24 +14,27 @@ Costs: the file is mapped; a compressed one is first unpacked to a temporary fil
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import struct
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import explained
-from foreword.errors import FormatError
+from foreword.errors import FormatError, TextDecodeError
 from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys
 from foreword.vectors.formats.source import Source
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
 from foreword.vectors.store.subwords import Subwords, add_subwords
 
 __all__ = ["is_fasttext", "read_fasttext"]
+
+logger = logging.getLogger(__name__)
 
 _MAGIC = struct.pack("<i", 793712314)
 _ARGUMENTS = struct.Struct("<12i d")
@@ -159,7 +162,7 @@ def read_fasttext(source: Source, options: Options) -> Reader:
     matrix = _matrix(source, data, n_rows, dim)
     grams = matrix[n_words:]
     minn, maxn = arguments.minn, arguments.maxn
-    has_subwords = maxn > 0 and len(grams) > 0
+    subwords = Subwords.of(minn, maxn, grams)
     wanted = options.most(n_words)
 
     def blocks() -> Iterator[Pending]:
@@ -174,16 +177,28 @@ def read_fasttext(source: Source, options: Options) -> Reader:
 
         part = words[start:stop]
         rows = np.array(matrix[start:stop])
-        if has_subwords:
+        if subwords is not None:
             ends = [i for i, word in enumerate(part) if word == _END_OF_SENTENCE]
             own = rows[ends].copy()
             add_subwords(rows, part, grams, minn=minn, maxn=maxn, many=wanted)
             rows[ends] = own
-        blob, lengths = check_keys(*pack(part), options, where)
+        blob, lengths = _text(part, options, where)
         return Block(blob, lengths, rows, where, np.array(counts[start:stop], dtype=np.int64))
 
-    subwords = Subwords(minn, maxn, grams) if has_subwords else None
     return Reader(dim, "fastText", blocks, subwords)
+
+
+def _text(words: list[bytes], options: Options, where: Callable[[int], str]) -> tuple[bytes, NDArray[np.int64]]:
+    """The words as they are kept. fastText cuts long words at any byte, so its models hold some that are no text:
+    unless the options say otherwise, bytes that are none become backslashes and digits, as in gensim.
+    """
+    try:
+        return check_keys(*pack(words), options, where)
+    except TextDecodeError as cause:
+        if options.unicode_errors is not None:
+            raise
+        logger.warning("words that are not %s text are kept with backslashes: %s", options.encoding, cause.fact("got"))
+    return check_keys(*pack(words), replace(options, unicode_errors="backslashreplace"), where)
 
 
 def _matrix(source: Source, data: _Bytes, n_rows: int, dim: int) -> NDArray[np.float32]:

@@ -1,286 +1,181 @@
-"""gensim's native format: what ``KeyedVectors.save`` writes, a pickle with large arrays as ``.npy`` files beside it.
+"""gensim's native format: what ``save`` writes, a pickle with large arrays as ``.npy`` files beside it.
 
-A pickle is a program. This one is read as data: the opcodes that build plain values do so, and where the program
-would look up a class or call it, the name and the arguments are noted and nothing is called. A name that no such file
-needs is refused, for the file would run code if it were opened as a pickle.
+The pickle is read as data (``pickles``): nothing that it names is called. Of an object the names of its attributes
+say what it is, so that subclasses, and models of any gensim since 0.12, are read alike:
 
-Reads ``KeyedVectors`` of gensim 4 and 3, ``FastTextKeyedVectors`` of gensim 4 with their subwords, and the vectors
-(``wv``) of whole models. Source of the opcodes: the standard library's pickle and pickletools.
+    words      of KeyedVectors, Word2Vec, FastText, Doc2Vec: in the object, or in its ``wv``
+    documents  of Doc2Vec: in its ``dv`` (gensim 4) or ``docvecs``; keyed by integers, words, or both
+    subwords   of FastText: a row a bucket (3.8 and 4), only the buckets in use (``hash2index``, 3.3–3.7), or only the
+               n-grams in use (``ngrams``, up to 3.2)
 
-Not for: writing. Costs: the pickle is interpreted in Python, about a microsecond a key; arrays beside it are mapped.
+Arrays that the pickle says lie beside it are NAME.vectors.npy, NAME.wv.vectors.npy and so on, of a compressed NAME
+``.npz``; a folder in an archive will do.
+
+Not for: writing; topic models, phrases, Poincaré embeddings, which are refused by name. Costs: the pickle is
+interpreted in Python, about a microsecond a key, ten where each word has a ``Vocab`` (before gensim 4); arrays beside
+it are mapped.
 """
 
 from __future__ import annotations
 
 import functools
-import io
-import pickle
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import explained
-from foreword.errors import ForewordError, FormatError
-from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader
-from foreword.vectors.formats.source import Source
+from foreword.errors import FormatError, MissingFileError
+from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, file_state
+from foreword.vectors.formats.pickles import Inert, array_of, is_pickle, load_inert, plain
+from foreword.vectors.formats.source import Source, open_source
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
-from foreword.vectors.store.keys import encode
-from foreword.vectors.store.subwords import Subwords, add_subwords
+from foreword.vectors.store.keys import Key, encode, is_key
+from foreword.vectors.store.subwords import BYTES, CHARACTERS, SPELLING, Subwords, add_subwords, ngram_hash
 
 __all__ = ["is_native", "read_native"]
 
-_MODULES = ("gensim.", "numpy.random.")  # a whole model has a generator of random numbers
-_NAMES = {
-    (module, name)
-    for modules, names in (
-        (("numpy.core.multiarray", "numpy._core.multiarray"), ("_reconstruct", "scalar")),
-        (("numpy.core.numeric", "numpy._core.numeric"), ("_frombuffer",)),
-        (("numpy",), ("ndarray", "dtype")),
-        (("_codecs",), ("encode",)),
-        (("collections",), ("OrderedDict", "defaultdict")),
-        (("copyreg", "copy_reg"), ("_reconstructor",)),
-        (
-            ("builtins", "__builtin__"),
-            ("object", "int", "float", "list", "dict", "set", "frozenset", "bytearray", "hash"),
-        ),
-    )
-    for module in modules
-    for name in names
-}
+_KEYS = ("index_to_key", "index2word", "index2entity")
+_WORDS = ("vectors", "syn0")
+_DOCUMENTS = ("vectors_docs", "doctag_syn0", *_WORDS)
+_DOCUMENT_TAGS = ("offset2doctag", "index2doctag")
+_WRONG = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
+"""What reading a damaged array raises."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Global:
-    """A name that the pickle looked up."""
-
-    module: str
-    name: str
-
-
-@dataclass(slots=True, eq=False)
-class _Made:
-    """An object that the pickle would have made by calling ``maker`` with ``args``, and the state it gave it."""
-
-    maker: _Global
-    args: tuple[Any, ...]
-    state: Any = None
-    items: dict[Any, Any] = field(default_factory=dict)
-
-    def get(self, *names: str) -> Any:
-        """The first of these attributes that the object would have, or None."""
-        state = self.state if isinstance(self.state, dict) else {}
-        return next((state[name] for name in names if state.get(name) is not None), None)
-
-
-_KEPT_OPCODES = """
-    INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT NONE NEWTRUE NEWFALSE
-    STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8
-    UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8
-    EMPTY_LIST APPEND APPENDS LIST EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT
-    POP DUP MARK POP_MARK GET BINGET LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL PROTO STOP FRAME
-"""
-
-
-class _Interpreter(pickle._Unpickler):
-    """An unpickler that calls nothing: of the standard one it keeps the opcodes that build plain values."""
-
-    dispatch: ClassVar[dict[int, Callable[..., None]]] = {
-        getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]] for name in _KEPT_OPCODES.split()
-    }
-
-    # What the standard class keeps, untold to type checkers.
-    stack: list[Any]
-    append: Callable[[Any], None]
-    read: Callable[[int], bytes]
-    pop_mark: Callable[[], list[Any]]
-
-    def __init__(self, file: io.BufferedReader, name: str) -> None:
-        super().__init__(file, encoding="latin1")
-        self._name = name
-
-    def find_class(self, module: str, name: str) -> _Global:
-        if (module, name) in _NAMES or module.startswith(_MODULES):
-            return _Global(module, name)
-        raise FormatError(
-            "the pickle names something that vectors don't need; opened as a pickle, it could run code",
-            got=f"{module}.{name}",
-            expected="classes of gensim and numpy arrays",
-            where=self._name,
-            fix="don't open this file with pickle or gensim unless you trust whoever made it",
-        )
-
-    def _make(self, maker: object, args: object) -> None:
-        if not isinstance(maker, _Global) or not isinstance(args, tuple):
-            raise pickle.UnpicklingError(f"a call of {type(maker).__name__}")
-        self.append(_Made(maker, args))
-
-    def reduce(self) -> None:
-        args = self.stack.pop()
-        self._make(self.stack.pop(), args)
-
-    def reduce_with_names(self) -> None:
-        self.stack.pop()
-        self.reduce()
-
-    def build(self) -> None:
-        state = self.stack.pop()
-        if not isinstance(self.stack[-1], _Made):
-            raise pickle.UnpicklingError("a state for a plain value")
-        self.stack[-1].state = state
-
-    def set_items(self) -> None:
-        self._set(self.pop_mark())
-
-    def set_item(self) -> None:
-        value = self.stack.pop()
-        self._set([self.stack.pop(), value])
-
-    def make_dict(self) -> None:
-        items = self.pop_mark()
-        self.append({})
-        self._set(items)
-
-    def _set(self, items: list[Any]) -> None:
-        target = self.stack[-1]
-        target = target.items if isinstance(target, _Made) else target
-        if type(target) is not dict or len(items) % 2:
-            raise pickle.UnpicklingError("items for what is no dict")
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            if not isinstance(key, str | bytes | int | float | None):  # anything deeper could be costly to hash
-                raise pickle.UnpicklingError(f"a key of type {type(key).__name__}")
-            target[key] = value
-
-    def byte_array(self) -> None:
-        self.append(self.read(int.from_bytes(self.read(8), "little")))
-
-    def frozen_set(self) -> None:  # sets are kept as lists: nothing here needs them, or needs hashes
-        items = self.pop_mark()  # which changes self.append
-        self.append(items)
-
-    def add_items(self) -> None:
-        items = self.pop_mark()
-        if type(self.stack[-1]) is not list:
-            raise pickle.UnpicklingError("items for what is no set")
-        self.stack[-1].extend(items)
-
-    dispatch |= {
-        pickle.REDUCE[0]: reduce,
-        pickle.NEWOBJ[0]: reduce,
-        pickle.NEWOBJ_EX[0]: reduce_with_names,
-        pickle.BUILD[0]: build,
-        pickle.SETITEM[0]: set_item,
-        pickle.SETITEMS[0]: set_items,
-        pickle.DICT[0]: make_dict,
-        pickle.EMPTY_SET[0]: dispatch[pickle.EMPTY_LIST[0]],
-        pickle.FROZENSET[0]: frozen_set,
-        pickle.ADDITEMS[0]: add_items,
-        pickle.BYTEARRAY8[0]: byte_array,
-    }
-
-
-class _Stream(io.RawIOBase):
-    """A source as a raw stream."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._source.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
-class _File(io.BufferedReader):
-    """A stream that reads what is there, whatever is asked for, before it takes memory for it."""
-
-    def read(self, n: int | None = -1, /) -> bytes:
-        if n is not None and 0 <= n <= BLOCK_BYTES:
-            return super().read(n)
-        pieces = []
-        left = sys.maxsize if n is None or n < 0 else n
-        while left and (piece := super().read(min(left, BLOCK_BYTES))):
-            pieces.append(piece)
-            left -= len(piece)
-        return b"".join(pieces)
-
-
-def is_native(head: bytes) -> bool:
-    """Whether a file that begins so is a pickle of protocol 2 or later."""
-    return len(head) > 2 and head[0] == 0x80 and 2 <= head[1] <= 5
+is_native = is_pickle
 
 
 def read_native(source: Source, options: Options) -> Reader:
     """A reader of vectors that gensim saved.
 
     Raises:
-        FormatError: the pickle names what no vectors need, is damaged, or holds no vectors; or an array beside it is
-        damaged. MissingFileError: an array that should lie beside it does not.
+        FormatError: the pickle is damaged, calls what no model is made of, or holds no such vectors; or an array
+        beside it is damaged. MissingFileError: an array that should lie beside it does not.
     """
-    file = _File(_Stream(source))
-    try:
-        root = _Interpreter(file, source.name).load()
-    except ForewordError:
-        raise
-    except Exception as cause:  # the interpreter trips over damaged bytes in many ways
-        raise _damaged(source, f"{type(cause).__name__}: {cause}"[:200]) from None
-    if not isinstance(root, _Made):
+    root = load_inert(source)
+    if not isinstance(root, Inert):
         raise _damaged(source, f"a pickle of a {type(root).__name__}")
-    table, prefix = root, str(source.path)
-    if isinstance(inner := root.get("wv"), _Made):
-        table, prefix = inner, f"{prefix}.wv"
-    keys = table.get("index_to_key", "index2word", "index2entity")
-    if type(keys) is not list or not keys or not all(type(key) is str for key in keys):
-        raise _damaged(source, f"{root.maker.module}.{root.maker.name} without a list of keys")
-
-    def array(name: str) -> NDArray[Any] | None:
-        return _array(table.get(name), Path(f"{prefix}.{name}.npy"), source)
-
-    subwords = None
-    rows = array("vectors_vocab")
-    grams = array("vectors_ngrams") if rows is not None else None
-    if grams is not None:
-        minn, maxn, compatible = table.get("min_n"), table.get("max_n"), table.get("compatible_hash")
-        if not (type(minn) is type(maxn) is int and compatible is True and 0 <= minn <= 1 << 10 >= maxn >= 0):
-            raise _damaged(source, "subwords of another version of gensim")
-        _check(source, grams, None)
-        subwords = Subwords(minn, maxn, grams)
-    else:
-        rows = next((found for name in ("vectors", "syn0") if (found := array(name)) is not None), None)
+    part, name = _part(source, root, options.vectors)
+    arrays = _Arrays(source, part, name)
+    documents = _holds_documents(part)
+    rows = arrays.first(_DOCUMENTS if documents else _WORDS)
+    own = None if rows is not None else arrays.first(("vectors_vocab", "syn0_vocab"))
+    subwords = _subwords(source, root, part, arrays)
     if rows is None:
-        raise _damaged(source, "no vectors")
+        rows = own
+    if rows is None:
+        raise _damaged(source, f"{part.kind} without vectors")
+    _check(source, rows, None)
+    keys = _keys(source, part, len(rows))
     dim = _check(source, rows, len(keys))
     if subwords is not None and subwords.vectors.shape[1] != dim:
         raise _damaged(source, "vectors and subwords of different dimensions")
-    counts = _counts(table, keys, source)
-    return Reader(dim, "gensim", lambda: _blocks(source, keys, rows, counts, subwords, options), subwords)
+    if own is not None and subwords is not None and subwords.hashing != BYTES:
+        raise _damaged(source, f"{part.kind} without the vectors of its words")
+    parts = None if own is None else subwords
+    counts = _counts(part, keys, source)
+    kept = [row for row, key in enumerate(keys) if key is not None]  # a row that was only allocated has no key
+    whole = len(kept) == len(keys)
+    return Reader(
+        dim,
+        "gensim",
+        lambda: _blocks(source, keys, rows, counts, parts, None if whole else kept, options),
+        subwords,
+        files=arrays.files,
+    )
+
+
+def _part(source: Source, root: Inert, wanted: str) -> tuple[Inert, str]:
+    """The object that holds the vectors that are wanted, and what names of files beside begin with."""
+    if "Poincare" in root.kind:
+        raise FormatError(
+            "vectors of a Poincaré ball, whose nearness is no cosine",
+            got=root.kind,
+            expected="Word2Vec, FastText, Doc2Vec or KeyedVectors",
+            where=source.name,
+        )
+    for attribute in ("dv", "docvecs") if wanted == "documents" else ("wv",):
+        if isinstance(inner := root.get(attribute), Inert):
+            return inner, f"{source.name}.{attribute}"
+    if wanted == "documents" and not _holds_documents(root):
+        raise FormatError(
+            "the model has no vectors of documents",
+            got=root.kind,
+            expected="a Doc2Vec",
+            where=source.name,
+            fix='load its words: vectors="words"',
+        )
+    if not _holds_documents(root) and root.get(*_KEYS) is None:
+        raise FormatError(
+            "the file holds no word vectors",
+            got=root.kind,
+            expected="Word2Vec, FastText, Doc2Vec or KeyedVectors, as gensim saves them",
+            where=source.name,
+        )
+    return root, source.name
+
+
+def _holds_documents(part: Inert) -> bool:
+    """Whether it is what held the documents of a Doc2Vec before gensim 4."""
+    return isinstance(part.state, dict) and "doctags" in part.state
+
+
+def _keys(source: Source, part: Inert, count: int) -> list[Key | None]:
+    """The keys in the order of their rows, of which there are ``count``."""
+    if _holds_documents(part):
+        tags = part.get(*_DOCUMENT_TAGS) or []
+        last = part.get("max_rawint")
+        numbers = range(count - len(tags) if last is None else last + 1)  # integers come first, one for each row
+        found: Any = [*numbers, *tags] if len(numbers) + len(tags) == count else None
+    else:
+        found = part.get(*_KEYS)
+        found = [] if found is None and count == 0 else found
+    if isinstance(found, Inert):
+        try:
+            found = plain(found)
+            found = array_of(found).tolist() if isinstance(found, Inert) else found
+        except _WRONG:
+            found = None
+    if isinstance(found, range) and len(found) <= count:
+        found = list(found)
+    if type(found) is not list:
+        raise _damaged(source, f"{part.kind} without a list of keys")
+    if all(type(key) is str for key in found):
+        return found
+    try:
+        keys = [plain(key) if isinstance(key, Inert) else key for key in found]
+    except _WRONG as cause:
+        raise _damaged(source, f"a key: {cause}"[:200]) from None
+    odd = next((key for key in keys if key is not None and not is_key(key)), None)
+    if odd is not None:
+        raise _damaged(source, f"a key of type {odd.kind if isinstance(odd, Inert) else type(odd).__name__}")
+    return keys
 
 
 def _blocks(
     source: Source,
-    keys: list[str],
+    keys: Sequence[Key | None],
     vectors: NDArray[Any],
     counts: NDArray[np.int64] | None,
     subwords: Subwords | None,
+    kept: list[int] | None,
     options: Options,
 ) -> Iterator[Pending]:
-    wanted = options.most(len(keys))
-    at_once = max(1, BLOCK_BYTES // vectors[:1].nbytes)
+    wanted = options.most(len(keys) if kept is None else len(kept))
+    at_once = max(1, BLOCK_BYTES // (vectors.shape[1] * vectors.itemsize))
 
     def make(start: int, stop: int) -> Block:
-        words = [encode(key) for key in keys[start:stop]]
-        rows = vectors[start:stop]
+        chosen: Any = slice(start, stop) if kept is None else kept[start:stop]
+        words = [encode(key) for key in (keys[chosen] if kept is None else (keys[row] for row in chosen))]
+        rows = vectors[chosen]
         if subwords is not None:
             rows = np.array(rows, dtype=np.float32)
             add_subwords(rows, words, subwords.vectors, minn=subwords.minn, maxn=subwords.maxn, many=wanted)
-        part = None if counts is None else counts[start:stop]
+        part = None if counts is None else counts[chosen]
         return Block(*pack(words), rows, lambda i: f"{source.name}, row {start + i:,}", part)
 
     for start in range(0, wanted, at_once):
@@ -288,46 +183,142 @@ def _blocks(
         yield stop - start, functools.partial(make, start, stop)
 
 
-def _array(value: Any, beside: Path, source: Source) -> NDArray[Any] | None:
-    """The array that an attribute holds, or that lies beside the pickle; None where there is neither."""
-    if isinstance(value, _Made):
-        try:
-            return _decoded(value)
-        except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as cause:
-            raise _damaged(source, f"an array: {cause}"[:200]) from None
-    if value is not None:
-        raise _damaged(source, f"a {type(value).__name__} instead of an array")
-    if not source.plain or not beside.is_file():
+def _subwords(source: Source, root: Inert, part: Inert, arrays: _Arrays) -> Subwords | None:
+    """The n-grams of a FastText, of any gensim."""
+    minn, maxn = part.get("min_n"), part.get("max_n")
+    if minn is None and maxn is None:
         return None
-    try:
-        with explained("read the vectors", beside):
-            return np.asarray(np.load(beside, mmap_mode="r", allow_pickle=False))
-    except (ValueError, EOFError) as cause:
-        raise FormatError("an array of the vectors is damaged", got=str(cause)[:80], where=beside) from None
-
-
-def _decoded(made: _Made) -> NDArray[Any]:
-    """An array as numpy pickles it: ``_reconstruct`` with a state, or ``_frombuffer``."""
-    if made.maker.name == "_reconstruct":
-        _, shape, dtype, fortran, data = made.state
-    elif made.maker.name == "_frombuffer":
-        data, dtype, shape, order = made.args
-        fortran = order == "F"
+    grams = arrays.first(("vectors_ngrams", "syn0_ngrams", "syn0_all"))
+    if grams is None:
+        return None
+    if not (type(minn) is type(maxn) is int and 0 <= minn <= 1 << 10 >= maxn >= 0):
+        raise _damaged(source, f"n-grams of {minn} to {maxn} letters"[:80])
+    _check(source, grams, None)
+    hashing = BYTES if part.get("compatible_hash") is True else CHARACTERS
+    spelt, packed = part.get("ngrams"), part.get("hash2index")
+    buckets = next(
+        (found for holder in (part, root.get("trainables"), root) if (found := _integer(holder, "bucket"))), len(grams)
+    )
+    listed: dict[int, int] | None = None
+    if isinstance(spelt, dict) and spelt:
+        hashing, buckets = SPELLING, 0
+        listed = {ngram_hash(gram): row for gram, row in spelt.items() if type(gram) is str}
+        wrong = len(listed) != len(spelt)
     else:
-        raise ValueError(f"made by {made.maker.name}")
-    if isinstance(data, _Made) and data.maker.name == "encode":  # how protocol 2 writes bytes
-        data = data.args[0].encode("latin1")
-    if isinstance(data, str):  # Python 2's
-        data = data.encode("latin1")
-    if isinstance(shape, int):
-        shape = (shape,)
-    kind = dtype.args[0]
-    order = dtype.state[1] if dtype.state else "<"
-    if kind not in ("f2", "f4", "f8", "i4", "i8", "u4", "u8") or order not in ("<", ">", "=", "|"):
-        raise ValueError(f"of dtype {kind!r}"[:60])
-    if not all(type(n) is int and n >= 0 for n in shape):
-        raise ValueError("of an impossible shape")
-    return np.frombuffer(data, dtype=np.dtype(kind).newbyteorder(order)).reshape(shape, order="F" if fortran else "C")
+        if isinstance(packed, dict) and packed:
+            listed = packed
+        wrong = listed is None and buckets != len(grams) and len(grams) > 0
+    if listed is not None:
+        wrong |= not all(type(n) is int for pair in listed.items() for n in pair) or (
+            min(listed) < 0 or min(listed.values()) < 0 or max(listed.values()) >= len(grams)
+        )
+        wrong |= hashing != SPELLING and not wrong and max(listed) >= buckets
+    if wrong:
+        raise _damaged(source, "n-grams that don't fit their vectors")
+    if listed is not None and hashing == BYTES and len(grams) == buckets and all(a == b for a, b in listed.items()):
+        listed = None  # every bucket is in use
+    return Subwords.of(minn, maxn, grams, hashing=hashing, buckets=buckets, listed=listed)
+
+
+def _integer(holder: Any, name: str) -> int | None:
+    value = holder.get(name) if isinstance(holder, Inert) else None
+    return value if type(value) is int and value > 0 else None
+
+
+class _Arrays:
+    """The arrays of an object: in the pickle, or beside it.
+
+    Attributes:
+        files: the files beside it that were read, and what they were like before.
+    """
+
+    def __init__(self, source: Source, part: Inert, name: str) -> None:
+        self._source, self._part, self._name = source, part, name
+        beside = part.get("__numpys")
+        self._beside = beside if isinstance(beside, list) else []
+        self.files: dict[str, list[Any]] = {}
+
+    def first(self, names: Sequence[str]) -> NDArray[Any] | None:
+        """The first of these arrays that there is."""
+        return next((found for name in names if (found := self._array(name)) is not None), None)
+
+    def _array(self, name: str) -> NDArray[Any] | None:
+        if name in self._beside:
+            return self._read(name)
+        value = self._part.get(name)
+        if value is None or (isinstance(value, list) and not value):  # gensim 3's ``docvecs`` has such a list
+            return None
+        if not isinstance(value, Inert):
+            raise _damaged(self._source, f"a {type(value).__name__} instead of an array")
+        try:
+            return array_of(value)
+        except _WRONG as cause:
+            raise _damaged(self._source, f"an array: {cause}"[:200]) from None
+
+    def _read(self, name: str) -> NDArray[Any]:
+        """The array in a file beside the pickle."""
+        stems = [self._name]
+        for suffix in (".gz", ".bz2", ".xz", ".zst"):
+            whole = self._source.name
+            if whole.endswith(suffix):  # packed after it was saved
+                stems.append(self._name.replace(whole, whole.removesuffix(suffix), 1))
+        places = [f"{stem}.{name}{suffix}" for stem in stems for suffix in (".npy", ".npz")]
+        packed = stems[1:] and self._source.name.endswith((".gz", ".bz2"))
+        expected = places[1 if packed else 0]
+        for place in places:
+            found = self._open(Path(place))
+            if found is not None:
+                return found
+        raise MissingFileError(
+            "a part of the model is missing",
+            got=f"no array {name!r} beside {Path(self._source.name).name}",
+            where=expected,
+            fix="put the file there: gensim wrote it beside the model, and both must keep their names",
+        )
+
+    def _open(self, place: Path) -> NDArray[Any] | None:
+        """The array in a file: mapped, or unpacked to a temporary file and mapped; None where there is no file."""
+        try:
+            with explained("read the vectors", place):
+                if place.is_file():
+                    self.files[os.fspath(place)] = file_state(place)
+                    if place.suffix == ".npy":
+                        return np.asarray(np.load(place, mmap_mode="r", allow_pickle=False))
+                elif self._source.plain or not self._inside(place):
+                    return None
+            return _unpacked(place / "val.npy" if place.suffix == ".npz" and place.is_file() else place)
+        except (ValueError, EOFError) as cause:
+            if isinstance(cause, FormatError):
+                raise
+            raise FormatError("an array of the vectors is damaged", got=str(cause)[:80], where=place) from None
+
+    def _inside(self, place: Path) -> bool:
+        """Whether the archive that holds the model has such a member."""
+        if self._source.name == os.fspath(self._source.path):
+            return False
+        try:
+            with open_source(place):
+                return True
+        except FormatError:
+            return False
+
+
+def _unpacked(place: Path) -> NDArray[Any]:
+    """The array of a ``.npy`` file in an archive."""
+    with (
+        open_source(place) as source,
+        explained("unpack the vectors to a temporary file", tempfile.gettempdir()),
+        tempfile.TemporaryFile() as file,
+    ):
+        while piece := source.read(BLOCK_BYTES):
+            file.write(piece)
+        file.seek(0)
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+        if dtype.hasobject:
+            raise ValueError("an array of objects")
+        return np.asarray(np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran else "C"))
 
 
 def _check(source: Source, rows: NDArray[Any], count: int | None) -> int:
@@ -343,18 +334,21 @@ def _check(source: Source, rows: NDArray[Any], count: int | None) -> int:
     return int(rows.shape[1])
 
 
-def _counts(table: _Made, keys: list[str], source: Source) -> NDArray[np.int64] | None:
+def _counts(part: Inert, keys: Sequence[Key | None], source: Source) -> NDArray[np.int64] | None:
     """The words' counts: of gensim 4 among ``expandos``, of gensim 3 in each word's ``Vocab``."""
-    told = table.get("expandos")
-    if isinstance(told, dict) and isinstance(told.get("count"), _Made):
-        counts = _array(told["count"], source.path, source)
-        if counts is not None and counts.shape == (len(keys),) and counts.dtype.kind in "iu":
+    expandos = part.get("expandos")
+    if isinstance(expandos, dict) and isinstance(found := expandos.get("count"), Inert):
+        try:
+            counts = array_of(found)
+        except _WRONG as cause:
+            raise _damaged(source, f"an array: {cause}"[:200]) from None
+        if counts.shape == (len(keys),) and counts.dtype.kind in "iu":
             return counts.astype(np.int64)
-    vocab = table.get("vocab")
+    vocab = part.get("vocab")
     if isinstance(vocab, dict):
-        found = [entry.get("count") if isinstance(entry := vocab.get(key), _Made) else None for key in keys]
-        if all(type(n) is int and abs(n) < 1 << 62 for n in found):
-            return np.array(found, dtype=np.int64)
+        each = [entry.get("count") if isinstance(entry := vocab.get(key), Inert) else None for key in keys]
+        if all(type(n) is int and abs(n) < 1 << 62 for n in each):
+            return np.array(each, dtype=np.int64)
     return None
 
 

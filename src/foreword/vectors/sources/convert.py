@@ -1,8 +1,10 @@
 """Converting a file of vectors to a store in the cache, once, whoever asks first.
 
 A store's folder is named by where the source lies, its size and times, and how it is read; a changed source gets a new
-store, and the old one goes. One process converts, others wait for it; each ends with the same folder. A process that is
-killed leaves a ``.partial`` folder, which the next conversion of the same source removes.
+store, and the old one goes. Files that belong to the source, which only reading it tells, stand in the store's manifest
+with their sizes and times; where one has changed, the store is made anew. One process converts, others wait for it;
+each ends with the same folder. A process that is killed leaves a ``.partial`` folder, which the next conversion of the
+same source removes.
 
 Not for: knowing formats (``formats``). Costs: as many threads as there are cores; a few blocks of 4 MB each in memory.
 """
@@ -27,11 +29,14 @@ from foreword._base import threads
 from foreword._base.files import atomic_folder, cache_folder, explained, lock
 from foreword._base.progress import progress
 from foreword.errors import FileError, StoreError
-from foreword.vectors.formats.base import Options, vocabulary_of
+from foreword.vectors.formats.base import Options, file_state, vocabulary_of
 from foreword.vectors.formats.source import member_of
 from foreword.vectors.store.store import VERSION, VectorStore
 
 __all__ = ["cached_store", "convert"]
+
+_FIRST = ("limit", "binary", "encoding", "unicode_errors", "vocabulary")
+"""The options that the names of all stores tell."""
 
 
 def cached_store(path: Path, options: Options, dtype: np.dtype[Any], *, identity: str | None = None) -> VectorStore:
@@ -48,11 +53,11 @@ def cached_store(path: Path, options: Options, dtype: np.dtype[Any], *, identity
     """
     source = _describe(path, options, dtype, identity)
     folder = _folder(path, source)
-    store = _open(folder)
+    store = _open(folder, path)
     if store is not None:
         return store
     with _locked(folder):
-        store = _open(folder)  # another process may have been first
+        store = _open(folder, path)  # another process may have been first
         if store is None:
             _clean(folder, source)
             convert(path, folder, options, dtype, source=source)
@@ -82,7 +87,7 @@ def convert(path: Path, folder: Path, options: Options, dtype: np.dtype[Any], *,
                     writing.popleft().result()
                 bar.advance(file.position - at)
                 at = file.position
-            builder.finish(subwords=reader.subwords, source=source)
+            builder.finish(subwords=reader.subwords, source={**source, "files": dict(reader.files)} if source else {})
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -93,9 +98,9 @@ def _describe(path: Path, options: Options, dtype: np.dtype[Any], identity: str 
     archive, member = member_of(path)
     with explained("read the vectors", path):
         if identity is None:
-            place, state = str(archive.resolve()), [_state(archive)]
+            place, state = str(archive.resolve()), [file_state(archive)]
             words = vocabulary_of(archive, options)
-            state += [_state(words)] if words is not None and words.exists() else []
+            state += [file_state(words)] if words is not None and words.exists() else []
         else:
             place, state = identity, []
             options = replace(options, vocabulary=None)
@@ -103,13 +108,18 @@ def _describe(path: Path, options: Options, dtype: np.dtype[Any], identity: str 
         "place": place,
         "member": member,
         "state": state,
-        "options": {**asdict(options), "dtype": dtype.name},
+        "options": {**_named(options), "dtype": dtype.name},
     }
 
 
-def _state(path: Path) -> list[Any]:
-    told = path.stat()
-    return [path.name, told.st_size, told.st_mtime_ns, told.st_ino]
+def _named(options: Options) -> dict[str, Any]:
+    """The options by name, less those that came later and are as they always were: stores made before stay."""
+    named, standard = asdict(options), asdict(Options())
+    if named["unicode_errors"] is None:
+        named["unicode_errors"] = "strict"
+    elif named["unicode_errors"] == "strict":
+        named["strict"] = True  # asked for, where leaving it out may mean something milder
+    return {name: value for name, value in named.items() if name in _FIRST or value != standard.get(name)}
 
 
 def _folder(path: Path, source: dict[str, Any]) -> Path:
@@ -122,11 +132,19 @@ def _digest(told: Any) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _open(folder: Path) -> VectorStore | None:
-    """The store in ``folder``; None where there is none, or it is damaged."""
+def _open(folder: Path, source: Path) -> VectorStore | None:
+    """The store in ``folder``; None where there is none, it is damaged, or a file of its source has changed."""
     try:
-        return VectorStore.open(folder)
-    except (StoreError, FileError):
+        store = VectorStore.open(folder)
+        files = store.source.get("files")
+        if files is None:  # a store made before manifests told the files: gensim's may be of others than lie there now
+            from foreword.vectors.formats.gensim_native import is_native
+            from foreword.vectors.formats.source import open_source
+
+            with open_source(source) as file:
+                return None if is_native(file.head) else store
+        return store if all(file_state(Path(name)) == state for name, state in files.items()) else None
+    except (StoreError, FileError, OSError):
         return None
 
 

@@ -11,6 +11,7 @@ import os
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
+from typing import Literal
 
 from numpy.typing import DTypeLike
 
@@ -30,23 +31,27 @@ def open_store(
     limit: int | None = None,
     dtype: DTypeLike | None = None,
     encoding: str = "utf-8",
-    unicode_errors: str = "strict",
+    unicode_errors: str | None = None,
     binary: bool | None = None,
     vocabulary: str | os.PathLike[str] | None = None,
+    vectors: Literal["words", "documents"] = "words",
 ) -> VectorStore:
     """The store of what is named; the arguments and errors are those of ``foreword.load``."""
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1):
         raise ArgumentError("limit must be a count of words", got=limit, expected="1 or more, or None")
     try:
-        "".encode(encoding), b"".decode(encoding, unicode_errors), codecs.lookup_error(unicode_errors)
+        "".encode(encoding), b"".decode(encoding), codecs.lookup_error(unicode_errors or "strict")
     except LookupError as cause:
         raise ArgumentError("words can't be decoded so", got=str(cause), fix="name another encoding") from None
+    if vectors not in ("words", "documents"):
+        raise ArgumentError("there are no such vectors", got=repr(vectors), expected='"words" or "documents"')
     options = Options(
         limit=None if limit is None else int(limit),
         binary=binary,
         encoding=encoding,
         unicode_errors=unicode_errors,
         vocabulary=None if vocabulary is None else os.fspath(vocabulary),
+        vectors=vectors,
     )
     return _find(name_or_path, options, dtype)
 

@@ -63,6 +63,7 @@ def read_attributes(path: Path) -> dict[str, NDArray[Any]]:
                     items = json.loads(values.tobytes())
                     values = np.empty(len(items), dtype=object)  # noqa: PLW2901
                     values[:] = items
+                values.setflags(write=False)  # so that who changes them makes a copy, which is then known as changed
                 found[name.removeprefix(_JSON)] = values
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as cause:
         raise StoreError(

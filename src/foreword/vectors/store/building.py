@@ -26,9 +26,9 @@ from foreword._base.files import atomic_write
 from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.search.codes import padded, quantise
 from foreword.vectors.store.blocks import Block
-from foreword.vectors.store.keys import hash_keys
+from foreword.vectors.store.keys import INTEGER, hash_keys
 from foreword.vectors.store.store import FORMAT, HEADER, VERSION, npy_header
-from foreword.vectors.store.subwords import Subwords
+from foreword.vectors.store.subwords import BYTES, Subwords
 
 __all__ = ["StoreBuilder"]
 
@@ -129,6 +129,7 @@ class StoreBuilder:
         columns = {name: joined(name, "float32") for name in ("scales", "errors", "norms")}
         if pieces and pieces[0].counts is not None:
             columns["counts"] = joined("counts", "int64")
+        integer_keys = any(INTEGER in piece.blob for piece in pieces)
         words = np.frombuffer(b"".join(piece.blob for piece in pieces), dtype=np.uint8)
         lengths, hashes = joined("lengths", "int64"), joined("hashes", "uint64")
         order = np.argsort(hashes, kind="stable")
@@ -151,7 +152,9 @@ class StoreBuilder:
             "rows": order.astype(np.uint32),
         }
         if subwords is not None:
-            columns["subwords"] = np.ascontiguousarray(subwords.vectors)
+            columns["subwords"] = np.ascontiguousarray(subwords.vectors, dtype=np.float32)
+            if subwords.numbers is not None and subwords.rows_of is not None:
+                columns |= {"ngrams": subwords.numbers, "ngram_rows": subwords.rows_of}
         for name, column in columns.items():
             with open(self._folder / f"{name}.npy", "wb") as small:
                 small.write(npy_header(column.dtype, column.shape))
@@ -171,12 +174,21 @@ class StoreBuilder:
             "dtype": self._dtype.name,
             "key_bytes": len(words),
             "counts": "counts" in columns,
-            "subwords": subwords and {"minn": subwords.minn, "maxn": subwords.maxn, "bucket": len(subwords.vectors)},
+            "subwords": subwords and _told(subwords),
             "source": dict(source),
-        }
+        } | ({"integer_keys": True} if integer_keys else {})
         with atomic_write(self._folder / "manifest.json") as file:
             file.write(json.dumps(manifest, indent=1).encode())
         return n
+
+
+def _told(subwords: Subwords) -> dict[str, Any]:
+    """What the manifest says of subwords; of fastText's own way only what it always did."""
+    kept: dict[str, Any] = {"minn": subwords.minn, "maxn": subwords.maxn, "bucket": len(subwords.vectors)}
+    if subwords.hashing != BYTES or subwords.numbers is not None:
+        listed = None if subwords.numbers is None else len(subwords.numbers)
+        kept |= {"hashing": subwords.hashing, "buckets": subwords.buckets, "listed": listed}
+    return kept
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -11,39 +11,55 @@ A look-up hashes the key, finds the hash by bisection and compares the key itsel
 The hash is the key's bytes read as one big-endian integer, modulo a prime below 2⁵⁵: one expression for one key, and
 for all keys a few numpy operations a byte, which 2⁵⁵·2⁸ < 2⁶⁴ lets stay in uint64.
 
-``ListedKeys`` is the same table in memory, a list and a dict, for vectors that are made or edited by hand.
-``KeyToIndex`` and ``IndexToKey`` show either as the mapping and the sequence that gensim's users know.
+A key that is an integer is kept as its digits behind the byte 0xFF, which UTF-8 has nowhere; so 2 and "2" are two keys.
+``KeyToIndex`` and ``IndexToKey`` show the table as the mapping and the sequence that gensim's users know. The table of
+a store on disk is pickled as the store's place.
 
-Not for: spelling, or keys that aren't strings. Costs: opening is free; a look-up takes about 2 µs, and the pages
-touched.
+Not for: spelling. Costs: opening is free; a look-up takes about 2 µs, and the pages touched.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import functools
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import overload
+from numbers import Integral
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["IndexToKey", "KeyTable", "KeyToIndex", "ListedKeys", "MappedKeys", "decode", "encode", "hash_keys"]
+__all__ = ["INTEGER", "IndexToKey", "Key", "KeyToIndex", "MappedKeys", "decode", "encode", "hash_keys", "is_key"]
+
+Key: TypeAlias = str | int
+"""What names a vector: a word or an integer."""
+
+INTEGER = b"\xff"
+"""The byte that an integer's digits stand behind."""
 
 PRIME = 22_267_021_129_693_001
 _LONG = 64  # keys of more bytes are hashed one by one
 _BATCH = 4096  # keys decoded at a time in an iteration
 
 
-def encode(key: str) -> bytes:
+def is_key(value: object) -> bool:
+    """Whether ``value`` can be a key: a word or an integer, of any type of integers, but no truth value."""
+    return isinstance(value, str) or (isinstance(value, Integral) and not isinstance(value, bool))
+
+
+def encode(key: Key) -> bytes:
     """A key as it is kept: UTF-8, where a lone surrogate (of ``surrogateescape``) is three bytes like any other."""
-    return key.encode("utf-8", "surrogatepass")
+    return key.encode("utf-8", "surrogatepass") if isinstance(key, str) else INTEGER + b"%d" % int(key)
 
 
-def decode(data: bytes) -> str:
-    """The key that ``encode`` made ``data`` of."""
-    return data.decode("utf-8", "surrogatepass")
+def decode(data: bytes) -> Any:
+    """The key that ``encode`` made ``data`` of.
+
+    >>> decode(encode("2")), decode(encode(2))
+    ('2', 2)
+    """
+    return int(data[1:]) if data[:1] == INTEGER else data.decode("utf-8", "surrogatepass")
 
 
 def hash_key(data: bytes) -> int:
@@ -83,30 +99,18 @@ def hash_keys(blob: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np
     return result
 
 
-class KeyTable(ABC):
-    """Keys by row and rows by key; ``len``, iteration and ``table[row]`` give keys."""
+class MappedKeys:
+    """Keys by row and rows by key, over arrays, mapped or not; see the module. ``len``, iteration and ``table[row]``
+    give keys.
 
-    @abstractmethod
-    def find(self, key: str) -> int:
-        """The row of ``key``, or −1."""
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @abstractmethod
-    def __getitem__(self, row: int) -> str:
-        """The key of ``row``, 0 ≤ row < N."""
-
-    @abstractmethod
-    def __iter__(self) -> Iterator[str]: ...
-
-    def find_many(self, keys: Iterable[str]) -> NDArray[np.int64]:
-        """The rows of ``keys``, int64 [n]; −1 where there is none."""
-        return np.fromiter(map(self.find, keys), dtype=np.int64)
-
-
-class MappedKeys(KeyTable):
-    """A table over arrays, mapped or not; see the module."""
+    Args:
+        blob: the arrays that the module names; so are the next three.
+        offsets: as there.
+        hashes: as there.
+        rows: as there.
+        again: what gives this table in another process, and its arguments; None where the arrays are to travel.
+        integers: whether some keys are integers.
+    """
 
     def __init__(
         self,
@@ -114,15 +118,29 @@ class MappedKeys(KeyTable):
         offsets: NDArray[np.int64],
         hashes: NDArray[np.uint64],
         rows: NDArray[np.uint32],
+        again: tuple[Callable[..., MappedKeys], tuple[Any, ...]] | None = None,
+        *,
+        integers: bool = False,
     ) -> None:
         # As memoryviews: an element costs a third of numpy's time.
         self._blob, self._offsets, self._hashes, self._rows = blob.data, offsets.data, hashes.data, rows.data
+        self._again, self.integers = again, integers
 
-    def find(self, key: str) -> int:
+    def __reduce__(self) -> tuple[Any, ...]:
+        arrays = [np.asarray(each) for each in (self._blob, self._offsets, self._hashes, self._rows)]
+        return self._again or (functools.partial(type(self), integers=self.integers), tuple(arrays))
+
+    def __copy__(self) -> MappedKeys:  # nothing of it can be changed
+        return self
+
+    def __deepcopy__(self, _: object) -> MappedKeys:
+        return self
+
+    def find(self, key: object) -> int:
         """The row of ``key``, or −1."""
-        if not isinstance(key, str):
+        if not is_key(key):
             return -1
-        data = encode(key)
+        data = encode(key)  # type: ignore[arg-type]
         wanted = hash_key(data)
         hashes, offsets = self._hashes, self._offsets
         place = bisect_left(hashes, wanted)
@@ -133,13 +151,18 @@ class MappedKeys(KeyTable):
             place += 1
         return -1
 
+    def find_many(self, keys: Iterable[object]) -> NDArray[np.int64]:
+        """The rows of ``keys``, int64 [n]; −1 where there is none."""
+        return np.fromiter(map(self.find, keys), dtype=np.int64)
+
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, row: int) -> str:
+    def __getitem__(self, row: int) -> Any:
+        """The key of ``row``, 0 ≤ row < N."""
         return decode(self._blob[self._offsets[row] : self._offsets[row + 1]].tobytes())
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Any]:
         for start in range(0, len(self), _BATCH):
             ends = self._offsets[start : min(start + _BATCH, len(self)) + 1].tolist()
             first = ends[0]
@@ -148,79 +171,57 @@ class MappedKeys(KeyTable):
                 yield decode(data[a - first : b - first])
 
 
-class ListedKeys(KeyTable):
-    """A table in memory that can grow."""
-
-    def __init__(self, keys: Iterable[str] = ()) -> None:
-        self._keys = list(keys)
-        self._rows = {key: row for row, key in reversed(list(enumerate(self._keys)))}  # the first of equals counts
-
-    def find(self, key: str) -> int:
-        """The row of ``key``, or −1."""
-        return self._rows.get(key, -1)
-
-    def append(self, key: str) -> int:
-        """Add ``key``, which must be new; gives its row."""
-        self._rows[key] = row = len(self._keys)
-        self._keys.append(key)
-        return row
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def __getitem__(self, row: int) -> str:
-        return self._keys[row]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-
-class KeyToIndex(Mapping[str, int]):
+class KeyToIndex(Mapping[Any, int]):
     """A table as the mapping key → row; reads like a dict, without being one."""
 
-    def __init__(self, table: KeyTable) -> None:
+    def __init__(self, table: MappedKeys) -> None:
         self._table = table
 
-    def __getitem__(self, key: str) -> int:
+    @property
+    def integers(self) -> bool:
+        """Whether some keys are integers."""
+        return self._table.integers
+
+    def __getitem__(self, key: Any) -> int:
         row = self._table.find(key)
         if row < 0:
             raise KeyError(key)
         return row
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._table.find(key) >= 0
+        return self._table.find(key) >= 0
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._table)
 
-    def copy(self) -> dict[str, int]:
+    def copy(self) -> dict[Any, int]:
         """The same as a dict."""
         return {key: row for row, key in enumerate(self._table)}
 
-    def __or__(self, other: Mapping[str, int]) -> dict[str, int]:
+    def __or__(self, other: Mapping[Any, int]) -> dict[Any, int]:
         return self.copy() | dict(other)
 
-    def __ror__(self, other: Mapping[str, int]) -> dict[str, int]:
+    def __ror__(self, other: Mapping[Any, int]) -> dict[Any, int]:
         return dict(other) | self.copy()
 
     def __repr__(self) -> str:
         return f"<{len(self):,} keys → rows>"
 
 
-class IndexToKey(Sequence[str]):
+class IndexToKey(Sequence[Any]):
     """A table as the sequence of its keys; reads and compares like a list, without being one."""
 
-    def __init__(self, table: KeyTable) -> None:
+    def __init__(self, table: MappedKeys) -> None:
         self._table = table
 
     @overload
-    def __getitem__(self, index: int) -> str: ...
+    def __getitem__(self, index: int) -> Any: ...
     @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return [self._table[row] for row in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
@@ -230,27 +231,27 @@ class IndexToKey(Sequence[str]):
     def __len__(self) -> int:
         return len(self._table)
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._table)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._table.find(key) >= 0
+        return self._table.find(key) >= 0
 
-    def index(self, value: str, start: int = 0, stop: int | None = None) -> int:
+    def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
         """The row of a key, without a scan."""
         row = self._table.find(value)
         if row < 0 or row not in range(*slice(start, stop).indices(len(self))):
             raise ValueError(f"{value!r} is not among the keys")
         return row
 
-    def copy(self) -> list[str]:
+    def copy(self) -> list[Any]:
         """The same as a list."""
         return list(self)
 
-    def __add__(self, other: list[str]) -> list[str]:
+    def __add__(self, other: list[Any]) -> list[Any]:
         return [*self, *other]
 
-    def __radd__(self, other: list[str]) -> list[str]:
+    def __radd__(self, other: list[Any]) -> list[Any]:
         return [*other, *self]
 
     def __eq__(self, other: object) -> bool:

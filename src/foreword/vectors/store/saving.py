@@ -24,7 +24,7 @@ from foreword.errors import FileError, FormatError
 from foreword.vectors.store.attributes import ATTRIBUTES, Attributes, pack_attributes
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
 from foreword.vectors.store.building import StoreBuilder
-from foreword.vectors.store.keys import encode
+from foreword.vectors.store.keys import Key, encode
 from foreword.vectors.store.store import is_store
 from foreword.vectors.store.subwords import Subwords
 
@@ -35,7 +35,7 @@ PathLike = str | os.PathLike[str]
 
 def save_store(
     path: PathLike,
-    keys: Sequence[str],
+    keys: Sequence[Key],
     rows: NDArray[np.floating[Any]],
     attributes: Attributes,
     subwords: Subwords | None = None,
@@ -44,7 +44,7 @@ def save_store(
 
     Args:
         path: the folder.
-        keys: N keys, each once.
+        keys: N words or integers, each once.
         rows: float [N, D]; float64 is kept as float32.
         attributes: name → array [N].
         subwords: fastText's n-grams.
@@ -85,7 +85,7 @@ def save_store(
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _block(keys: Sequence[str], rows: NDArray[Any], counts: NDArray[Any] | None, start: int, stop: int) -> Block:
+def _block(keys: Sequence[Key], rows: NDArray[Any], counts: NDArray[Any] | None, start: int, stop: int) -> Block:
     blob, lengths = pack([encode(key) for key in keys[start:stop]])
     told = None if counts is None or counts.dtype.kind not in "iu" else counts[start:stop].astype(np.int64)
     return Block(blob, lengths, rows[start:stop], lambda i: f"the vector of {keys[start + i]!r}", told)

@@ -7,8 +7,11 @@
       blob.npy  offsets.npy  hashes.npy  rows.npy                                  see ``keys``
       counts.npy       int64 [N], how often each word was seen, where the source told
       subwords.npy     float32 [bucket, D], the rows of fastText's n-grams, where the source had them
+      ngrams.npy  ngram_rows.npy    uint64, uint32 [m]: the n-grams that have a row, of gensim before 3.8
 
 The folder is filled under another name and renamed whole, so a folder with a manifest is complete.
+
+A store is pickled as its place (``Place``); unpickling maps it again, and fails where another lies there by then.
 
 Not for: making one (``building``), reading other formats (``formats``), deciding when to convert (``convert``).
 Costs: opening reads the manifest and maps the files, 1–2 ms at any size, and takes no private memory that grows with
@@ -17,12 +20,12 @@ N.
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +34,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from foreword._base.files import explained
 from foreword.errors import ArgumentError, MissingFileError, StoreError
-from foreword.vectors.search.codes import Codes, padded, quantise
-from foreword.vectors.store.keys import KeyTable, ListedKeys, MappedKeys
-from foreword.vectors.store.subwords import Subwords
+from foreword.vectors.search.codes import Codes, padded
+from foreword.vectors.store.attributes import ATTRIBUTES, read_attributes
+from foreword.vectors.store.keys import MappedKeys
+from foreword.vectors.store.subwords import BYTES, CHARACTERS, SPELLING, Subwords
 
 __all__ = ["FORMAT", "HEADER", "VERSION", "VectorStore", "is_store", "npy_header", "vector_dtype"]
 
@@ -62,42 +66,85 @@ def vector_dtype(dtype: DTypeLike | None) -> np.dtype[Any]:
     return chosen
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a store lies, and which one: what travels to another process in its place.
+
+    Attributes:
+        path: the folder, absolute.
+        state: size and time of change of its manifest and of its vectors.
+    """
+
+    path: str
+    state: tuple[int, ...]
+
+    def open(self) -> VectorStore:
+        """The store.
+
+        Raises:
+            MissingFileError: there is none any more. StoreError: there is another by now.
+        """
+        again = "load the vectors again here; to send them with all their bytes, edit or copy them to memory first"
+        try:
+            store = VectorStore.open(self.path)
+        except MissingFileError:
+            raise MissingFileError(
+                "the vectors were pickled as the place of their store, where there is none any more",
+                where=self.path,
+                fix=again,
+            ) from None
+        if store.place.state != self.state:
+            raise StoreError(
+                "the vectors were pickled as the place of their store, where another store lies by now",
+                where=self.path,
+                fix=again,
+            )
+        return store
+
+    def keys(self) -> MappedKeys:
+        """The keys of the store. Raises as ``open``."""
+        return self.open().keys
+
+
 class VectorStore:
-    """N vectors of D elements with their keys, mapped from a folder or held in memory.
+    """N vectors of D elements with their keys, mapped from a folder.
 
     Attributes:
         keys: the table of keys.
-        vectors: float32 or float16 [N, D]; read-only where mapped.
-        path: the folder, or None.
+        vectors: float32 or float16 [N, D], read-only.
+        quantised: norms and int8 codes of the rows.
+        path: the folder, as it was given.
+        place: the same for other processes.
         counts: int64 [N] word counts, or None.
+        attributes: name → array [N] of what is known of each key, counts among it; read-only.
         subwords: fastText's n-grams, or None.
         source: what the store was converted from, as the manifest tells it.
     """
 
     def __init__(
-        self,
-        keys: KeyTable,
-        vectors: NDArray[np.floating],
-        *,
-        quantised: Codes | None = None,
-        path: Path | None = None,
-        counts: NDArray[np.int64] | None = None,
-        subwords: Subwords | None = None,
-        source: Mapping[str, Any] | None = None,
+        self, folder: Path, manifest: Mapping[str, Any], place: Place, arrays: dict[str, NDArray[Any]]
     ) -> None:
-        self.keys = keys
-        self.vectors = vectors
-        self.path = path
-        self.counts = counts
-        self.subwords = subwords
-        self.source = source
-        if quantised is not None:
-            self.quantised = quantised
+        self.path, self.place = folder, place
+        table = (arrays["blob"], arrays["offsets"], arrays["hashes"], arrays["rows"])
+        integers: bool = manifest.get("integer_keys", False)
+        self.keys = MappedKeys(*table, again=(Place.keys, (place,)), integers=integers)
+        self.vectors: NDArray[np.floating] = arrays["vectors"]
+        self.quantised = Codes(**{name: arrays[name] for name in ("codes", "scales", "errors", "norms")})
+        self.counts: NDArray[np.int64] | None = arrays.get("counts")
+        self.attributes: Mapping[str, NDArray[Any]] = {} if self.counts is None else {"count": self.counts}
+        if (folder / ATTRIBUTES).exists():
+            self.attributes = {**self.attributes, **read_attributes(folder / ATTRIBUTES)}
+        self.subwords = _subwords(manifest["subwords"], arrays)
+        self.source: Mapping[str, Any] = manifest["source"]
 
-    @functools.cached_property
-    def quantised(self) -> Codes:
-        """Norms and int8 codes of the rows: mapped, or of a store in memory made at the first use."""
-        return quantise(self.vectors)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Place.open, (self.place,)
+
+    def __copy__(self) -> VectorStore:  # nothing of it can be changed
+        return self
+
+    def __deepcopy__(self, _: object) -> VectorStore:
+        return self
 
     @property
     def norms(self) -> NDArray[np.float32]:
@@ -120,20 +167,6 @@ class VectorStore:
         return self.quantised.errors
 
     @classmethod
-    def from_arrays(cls, keys: Iterable[str], vectors: NDArray[np.floating]) -> VectorStore:
-        """A store in memory over ``vectors``, float [N, D], which it shares.
-
-        Raises:
-            ArgumentError: the counts differ, or a key comes twice.
-        """
-        table = keys if isinstance(keys, KeyTable) else ListedKeys(keys)
-        if vectors.ndim != 2 or len(table) != len(vectors):
-            raise ArgumentError("keys and vectors must be as many", got=f"{len(table):,} keys, vectors {vectors.shape}")
-        if isinstance(table, ListedKeys) and len(table._rows) != len(table):
-            raise ArgumentError("a key comes twice", fix="give each key once")
-        return cls(table, vectors)
-
-    @classmethod
     def open(cls, path: str | os.PathLike[str]) -> VectorStore:
         """Map the store in the folder ``path``.
 
@@ -142,18 +175,13 @@ class VectorStore:
             StoreError: it is no store, or a file is not as the manifest says.
         """
         folder = Path(path)
-        manifest = _read_manifest(folder)
-        arrays = {name: _map(folder / f"{name}.npy", *kind) for name, kind in _expected(manifest).items()}
-        told = manifest["subwords"]
-        return cls(
-            MappedKeys(arrays["blob"], arrays["offsets"], arrays["hashes"], arrays["rows"]),
-            arrays["vectors"],
-            quantised=Codes(**{name: arrays[name] for name in ("codes", "scales", "errors", "norms")}),
-            path=folder,
-            counts=arrays.get("counts"),
-            subwords=Subwords(told["minn"], told["maxn"], arrays["subwords"]) if told else None,
-            source=manifest["source"],
-        )
+        manifest, state = _read_manifest(folder)
+        arrays = {}
+        for name, kind in _expected(manifest).items():
+            arrays[name], changed = _map(folder / f"{name}.npy", *kind)
+            if name == "vectors":
+                state += changed
+        return cls(folder, manifest, Place(os.fspath(folder.absolute()), state), arrays)
 
 
 def is_store(path: Path) -> bool:
@@ -164,14 +192,27 @@ def is_store(path: Path) -> bool:
         return False
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest, every field that opening relies on checked."""
+def _subwords(kept: Mapping[str, Any] | None, arrays: Mapping[str, NDArray[Any]]) -> Subwords | None:
+    """The subwords that the manifest tells of; None of none, and of those that no word has."""
+    if not kept:
+        return None
+    found = Subwords.of(kept["minn"], kept["maxn"], arrays["subwords"])
+    if found is None or "hashing" not in kept:
+        return found
+    numbers, rows = arrays.get("ngrams"), arrays.get("ngram_rows")
+    return Subwords(kept["minn"], kept["maxn"], arrays["subwords"], kept["hashing"], kept["buckets"], numbers, rows)
+
+
+def _read_manifest(folder: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """The manifest, every field that opening relies on checked, and its size and time of change."""
     where = folder / "manifest.json"
     again = "convert the vectors again (a store in the cache: remove its folder)"
     if not folder.exists():
         raise MissingFileError("there is no vector store here", where=folder)
-    with explained("open the vector store", where, fix="name a folder that Foreword made of vectors"):
-        text = where.read_bytes()
+    fix = "name a folder that Foreword made of vectors"
+    with explained("open the vector store", where, fix=fix), open(where, "rb") as file:
+        state = os.fstat(file.fileno())
+        text = file.read()
     try:
         manifest = json.loads(text)
         kind, version = manifest["format"], manifest["version"]
@@ -193,12 +234,24 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             and type(manifest["counts"]) is bool
             and isinstance(manifest["source"], dict)
             and (subwords is None or all(type(subwords[field]) is int for field in ("minn", "maxn", "bucket")))
+            and (subwords is None or "hashing" not in subwords or _told_right(subwords))
+            and type(manifest.get("integer_keys", False)) is bool
         )
     except (KeyError, TypeError):
         consistent = False
     if not consistent:
         raise StoreError("the store's manifest contradicts itself", where=where, fix=again)
-    return manifest  # type: ignore[no-any-return]
+    return manifest, (state.st_size, state.st_mtime_ns)
+
+
+def _told_right(subwords: Mapping[str, Any]) -> bool:
+    """Whether the fields that only old gensim's subwords have are as they should be."""
+    listed = subwords["listed"]
+    return (
+        subwords["hashing"] in (BYTES, CHARACTERS, SPELLING)
+        and type(subwords["buckets"]) is int
+        and (listed is None or (type(listed) is int and listed > 0))
+    )
 
 
 def _expected(manifest: dict[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -219,6 +272,8 @@ def _expected(manifest: dict[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]
         files["counts"] = ("int64", (n,))
     if manifest["subwords"]:
         files["subwords"] = ("float32", (manifest["subwords"]["bucket"], dim))
+        if (listed := manifest["subwords"].get("listed")) is not None:
+            files |= {"ngrams": ("uint64", (listed,)), "ngram_rows": ("uint32", (listed,))}
     return files
 
 
@@ -233,8 +288,8 @@ def npy_header(dtype: DTypeLike, shape: tuple[int, ...]) -> bytes:
     return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + told.encode().ljust(HEADER - 11) + b"\n"
 
 
-def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The .npy file of a store as an array, mapped read-only.
+def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> tuple[NDArray[Any], tuple[int, ...]]:
+    """The .npy file of a store as an array, mapped read-only, and its size and time of change.
 
     Raises:
         StoreError: it is missing, cut short, or not of this dtype and shape.
@@ -244,7 +299,8 @@ def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
     try:
         with open(path, "rb") as file:
             right = file.read(HEADER) == npy_header(dtype, shape)
-            size = os.fstat(file.fileno()).st_size
+            told = os.fstat(file.fileno())
+            size = told.st_size
             got = f"{size:,} bytes" if right else "another header"
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if right and size == expected else None
     except OSError as cause:
@@ -257,4 +313,4 @@ def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
             where=path,
             fix="convert the vectors again (a store in the cache: remove its folder)",
         )
-    return np.frombuffer(mapped, dtype, count, HEADER).reshape(shape)
+    return np.frombuffer(mapped, dtype, count, HEADER).reshape(shape), (told.st_size, told.st_mtime_ns)

@@ -5,23 +5,30 @@ excepted. An n-gram's row is the 32-bit FNV-1a hash of its UTF-8 bytes, each sig
 fastText grew up, modulo the number of rows. Source: Bojanowski et al., 2017, and the program fastText
 (dictionary.cc).
 
+gensim before 3.8 had other ways, which its old files need: only the buckets in use have a row (``hash2index``), n-grams
+are hashed by code points, or stand in a table by their spelling.
+
 ``add_subwords`` does it for many words at once, compiled where numba can be had; in the same order of float32
 additions, so that both ways give the same bits.
 
-Not for: reading fastText's files (``formats.fasttext``). Costs: 5 µs an n-gram in Python; compiled, that of fetching
+Not for: reading fastText's files (``readers.fasttext``). Costs: 5 µs an n-gram in Python; compiled, that of fetching
 its row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword.vectors.store.keys import encode
+from foreword.vectors.store.keys import encode, hash_key
 
-__all__ = ["Subwords", "add_subwords", "fnv1a", "subword_rows"]
+__all__ = ["BYTES", "CHARACTERS", "SPELLING", "Subwords", "add_subwords", "fnv1a", "ngram_hash", "subword_rows"]
+
+BYTES, CHARACTERS, SPELLING = "bytes", "characters", "spelling"
+"""How an n-gram becomes a number: by a hash of its UTF-8 bytes, of its code points, or as itself."""
 
 _COMPILED = 20_000  # words from which loading the compiled kernel pays
 
@@ -32,16 +39,95 @@ class Subwords:
 
     Attributes:
         minn, maxn: the lengths of n-grams, in code points.
-        vectors: float32 [bucket, D].
+        vectors: float32 [n, D].
+        hashing: how an n-gram becomes a number: BYTES as in fastText, CHARACTERS or SPELLING as in older gensims.
+        buckets: what hashes are taken modulo.
+        numbers, rows_of: of n-grams that have a row: uint64 [m], rising, and uint32 [m], the row of each; None where
+            each number is itself a row.
     """
 
     minn: int
     maxn: int
     vectors: NDArray[np.float32]
+    hashing: str = BYTES
+    buckets: int = 0
+    numbers: NDArray[np.uint64] | None = None
+    rows_of: NDArray[np.uint32] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        minn: int,
+        maxn: int,
+        vectors: NDArray[np.float32],
+        *,
+        hashing: str = BYTES,
+        buckets: int = 0,
+        listed: Mapping[int, int] | None = None,
+    ) -> Subwords | None:
+        """Subwords, or None where no word can have any: there are no rows, or no length that an n-gram may have.
+
+        Args:
+            minn: see the class; so are the others.
+            maxn: as there.
+            vectors: as there.
+            hashing: as there.
+            buckets: as there.
+            listed: number → row, where only some numbers have one.
+        """
+        if not len(vectors) or maxn < max(minn, 1):
+            return None
+        numbers = rows = None
+        if listed is not None:
+            numbers = np.fromiter(listed, dtype=np.uint64, count=len(listed))
+            order = np.argsort(numbers)
+            numbers = numbers[order]
+            rows = np.fromiter(listed.values(), dtype=np.uint32, count=len(listed))[order]
+        return cls(minn, maxn, vectors, hashing, buckets or len(vectors), numbers, rows)
 
     def rows(self, word: str) -> list[int]:
         """The rows of ``vectors`` that the n-grams of ``word`` have; their mean is the vector of an unknown word."""
-        return subword_rows(encode(word), minn=self.minn, maxn=self.maxn, bucket=len(self.vectors))
+        bucket = self.buckets or len(self.vectors)
+        if self.hashing == BYTES:
+            found = subword_rows(encode(word), minn=self.minn, maxn=self.maxn, bucket=bucket)
+        elif self.hashing == CHARACTERS:
+            found = [hash_characters(gram) % bucket for gram in _ngrams(word, self.minn, self.maxn)]
+        else:
+            found = [ngram_hash(gram) for gram in _ngrams(word, self.minn, self.maxn)]
+        if self.numbers is None or self.rows_of is None or not found:
+            return found
+        places = np.searchsorted(self.numbers, np.array(found, dtype=np.uint64))
+        places[places == len(self.numbers)] = 0
+        known = places[self.numbers[places] == np.array(found, dtype=np.uint64)]
+        return list(map(int, self.rows_of[known]))
+
+    def cover(self, word: str) -> bool:
+        """Whether ``word`` has a vector: of fastText any word, in older gensims one with an n-gram that has a row."""
+        return self.numbers is None or bool(self.rows(word))
+
+
+def _ngrams(word: str, minn: int, maxn: int) -> Iterator[str]:
+    """The n-grams of a word as gensim up to 3.7 took them: runs of characters of ``<word>``, all of a length first."""
+    text = f"<{word}>"
+    for length in range(minn, min(len(text), maxn) + 1):
+        yield from (text[i : i + length] for i in range(len(text) - length + 1))
+
+
+def ngram_hash(gram: str) -> int:
+    """The number of an n-gram that is told by its spelling: the hash of a key."""
+    return hash_key(encode(gram))
+
+
+def hash_characters(gram: str) -> int:
+    """The hash of an n-gram in gensim 3.3–3.7: FNV-1a over code points where fastText has it over bytes.
+
+    >>> hash_characters("foobar") == fnv1a(b"foobar")
+    True
+    """
+    value = 2166136261
+    for character in gram:
+        value = (value ^ ord(character)) * 16777619 & 0xFFFFFFFF
+    return value
 
 
 def fnv1a(data: bytes) -> int:
