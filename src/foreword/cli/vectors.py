@@ -160,8 +160,11 @@ def convert(
     ] = None,
     encoding: Annotated[str, typer.Option(help="The encoding of the words.")] = "utf-8",
     unicode_errors: Annotated[
-        Literal["strict", "ignore", "replace"], typer.Option(help="What to do with bytes that can't be decoded.")
-    ] = "strict",
+        Literal["strict", "ignore", "replace", "backslashreplace"] | None,
+        typer.Option(
+            help="What to do with bytes that can't be decoded.", show_default="strict; for fastText .bin backslashreplace"
+        ),
+    ] = None,
 ) -> None:
     """Convert vectors of any format to a store: a folder that opens in milliseconds, anywhere.
 
@@ -173,7 +176,6 @@ def convert(
     from foreword.vectors.sources.opening import open_store
 
     store = open_store(name, limit=limit, dtype=dtype, encoding=encoding, unicode_errors=unicode_errors)
-    assert store.path is not None
     with atomic_folder(out) as partial:
         shutil.copytree(store.path, partial, dirs_exist_ok=True)
     rows, dim = store.vectors.shape

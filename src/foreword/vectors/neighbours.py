@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from foreword.errors import ArgumentError
 from foreword.vectors.search.index import Hits, rising, unit_query
-from foreword.vectors.table import VectorTable, _checked_vector, is_key, listed
+from foreword.vectors.table import BYTES, VectorTable, _checked_vector, is_key, listed
 
 __all__ = ["Neighbours"]
 
@@ -371,7 +371,7 @@ def _weighted(positive: Any, negative: Any) -> tuple[list[Any], list[float]]:
                 except (TypeError, ValueError):
                     key = None
                 named = is_key(key) or isinstance(key, np.ndarray)
-                if isinstance(item, bytes) or not named or not isinstance(weight, Real):
+                if isinstance(item, BYTES) or not named or not isinstance(weight, Real):
                     raise _unusable(item)
             keys.append(key)
             weights.append(float(weight))

@@ -27,12 +27,16 @@ if TYPE_CHECKING:
     from foreword.vectors.store.store import VectorStore
     from foreword.vectors.store.subwords import Subwords
 
-__all__ = ["Key", "Vector", "VectorTable", "is_key", "listed"]
+__all__ = ["BYTES", "Key", "Vector", "VectorTable", "is_key", "listed"]
 
 Vector: TypeAlias = NDArray[np.floating[Any]]
 
 _WORTH_CODES = 1 << 22
 """Elements from which codes are worth making for a table in memory, at its second search."""
+
+
+BYTES = (bytes, bytearray, memoryview)
+"""Sequences of integers that are never meant as keys."""
 
 
 def listed(keys: Any) -> list[Any]:
@@ -43,7 +47,7 @@ def listed(keys: Any) -> list[Any]:
     """
     if is_key(keys):
         return [keys]
-    if not isinstance(keys, (bytes, bytearray, memoryview)):
+    if not isinstance(keys, BYTES):
         try:
             return list(keys)
         except TypeError:
@@ -52,7 +56,7 @@ def listed(keys: Any) -> list[Any]:
         "this names no vectors",
         got=f"{type(keys).__name__} {keys!r}"[:80],
         expected="a word, an integer, or a list of them",
-        fix="decode bytes to text" if isinstance(keys, (bytes, bytearray)) else None,
+        fix="decode bytes to text" if isinstance(keys, BYTES) else None,
     )
 
 

@@ -6,7 +6,7 @@ Not for: any one format. Costs: a reader holds a few blocks of some megabytes, w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -81,14 +81,15 @@ class Reader:
             to be called once, in any thread.
         describe: the format in a few words, for messages.
         subwords: fastText's n-grams, or None.
-        files: other files that belong to this one, and what ``file_state`` said of each before it was read.
+        files: other files that were found to belong to this one, and what ``file_state`` said of each before it was
+            read; None where the format has none but those that ``vocabulary_of`` finds.
     """
 
     dim: int
     describe: str
     blocks: Callable[[], Iterator[Pending]]
     subwords: Subwords | None = None
-    files: Mapping[str, list[Any]] = field(default_factory=dict)
+    files: Mapping[str, list[Any]] | None = None
 
 
 def check_keys(

@@ -74,7 +74,7 @@ def read_native(source: Source, options: Options) -> Reader:
     dim = _check(source, rows, len(keys))
     if subwords is not None and subwords.vectors.shape[1] != dim:
         raise _damaged(source, "vectors and subwords of different dimensions")
-    if own is not None and subwords is not None and subwords.hashing != BYTES:
+    if own is not None and subwords is not None and not subwords.as_in_fasttext:
         raise _damaged(source, f"{part.kind} without the vectors of its words")
     parts = None if own is None else subwords
     counts = _counts(part, keys, source)
@@ -101,7 +101,7 @@ def _part(source: Source, root: Inert, wanted: str) -> tuple[Inert, str]:
     for attribute in ("dv", "docvecs") if wanted == "documents" else ("wv",):
         if isinstance(inner := root.get(attribute), Inert):
             return inner, f"{source.name}.{attribute}"
-    if wanted == "documents" and not _holds_documents(root):
+    if wanted == "documents" and not _holds_documents(root) and _holds_words(root):
         raise FormatError(
             "the model has no vectors of documents",
             got=root.kind,
@@ -122,6 +122,17 @@ def _part(source: Source, root: Inert, wanted: str) -> tuple[Inert, str]:
 def _holds_documents(part: Inert) -> bool:
     """Whether it is what held the documents of a Doc2Vec before gensim 4."""
     return isinstance(part.state, dict) and "doctags" in part.state
+
+
+def _holds_words(part: Inert) -> bool:
+    """Whether its keys are surely words: of a model, or of a table with counts or n-grams. A bare table may be either."""
+    return part.get(*_KEYS) is None or "count" in _attributes(part) or part.get("vocab", "wv", "min_n") is not None
+
+
+def _attributes(part: Inert) -> dict[Any, Any]:
+    """The attributes of keys, of gensim 4."""
+    found = part.get("expandos")
+    return found if isinstance(found, dict) else {}
 
 
 def _keys(source: Source, part: Inert, count: int) -> list[Key | None]:
@@ -336,8 +347,7 @@ def _check(source: Source, rows: NDArray[Any], count: int | None) -> int:
 
 def _counts(part: Inert, keys: Sequence[Key | None], source: Source) -> NDArray[np.int64] | None:
     """The words' counts: of gensim 4 among ``expandos``, of gensim 3 in each word's ``Vocab``."""
-    expandos = part.get("expandos")
-    if isinstance(expandos, dict) and isinstance(found := expandos.get("count"), Inert):
+    if isinstance(found := _attributes(part).get("count"), Inert):
         try:
             counts = array_of(found)
         except _WRONG as cause:

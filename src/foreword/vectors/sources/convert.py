@@ -28,7 +28,7 @@ import numpy as np
 from foreword._base import threads
 from foreword._base.files import atomic_folder, cache_folder, explained, lock
 from foreword._base.progress import progress
-from foreword.errors import FileError, StoreError
+from foreword.errors import ForewordError
 from foreword.vectors.formats.base import Options, file_state, vocabulary_of
 from foreword.vectors.formats.source import member_of
 from foreword.vectors.store.store import VERSION, VectorStore
@@ -37,6 +37,9 @@ __all__ = ["cached_store", "convert"]
 
 _FIRST = ("limit", "binary", "encoding", "unicode_errors", "vocabulary")
 """The options that the names of all stores tell."""
+
+_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK", b"BZh", b"\xfd7zXZ")
+"""How compressed files begin."""
 
 
 def cached_store(path: Path, options: Options, dtype: np.dtype[Any], *, identity: str | None = None) -> VectorStore:
@@ -87,7 +90,8 @@ def convert(path: Path, folder: Path, options: Options, dtype: np.dtype[Any], *,
                     writing.popleft().result()
                 bar.advance(file.position - at)
                 at = file.position
-            builder.finish(subwords=reader.subwords, source={**source, "files": dict(reader.files)} if source else {})
+            files = {} if reader.files is None else {"files": dict(reader.files)}
+            builder.finish(subwords=reader.subwords, source={**source, **files})
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -137,15 +141,25 @@ def _open(folder: Path, source: Path) -> VectorStore | None:
     try:
         store = VectorStore.open(folder)
         files = store.source.get("files")
-        if files is None:  # a store made before manifests told the files: gensim's may be of others than lie there now
-            from foreword.vectors.formats.gensim_native import is_native
-            from foreword.vectors.formats.source import open_source
-
-            with open_source(source) as file:
-                return None if is_native(file.head) else store
-        return store if all(file_state(Path(name)) == state for name, state in files.items()) else None
-    except (StoreError, FileError, OSError):
+        if files is not None:
+            return store if all(file_state(Path(name)) == state for name, state in files.items()) else None
+        return None if _is_native(source) else store  # of gensim's files made before their parts were known
+    except (ForewordError, OSError):
         return None
+
+
+def _is_native(path: Path) -> bool:
+    """Whether a file is gensim's, of whose parts a store tells."""
+    from foreword.vectors.formats.pickles import is_pickle
+    from foreword.vectors.formats.source import open_source
+
+    archive, member = member_of(path)
+    with open(archive, "rb") as file:
+        head = file.read(64)
+    if member is None and not (head.startswith(_PACKED) or head[257:262] == b"ustar"):
+        return is_pickle(head)
+    with open_source(path) as source:
+        return is_pickle(source.head)
 
 
 def _clean(folder: Path, source: dict[str, Any]) -> None:

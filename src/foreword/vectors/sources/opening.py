@@ -24,6 +24,9 @@ from foreword.vectors.store.store import VectorStore, is_store, vector_dtype
 
 __all__ = ["open_store"]
 
+_AS_IT_IS = Options(unicode_errors="strict")
+"""The options that a store can be opened with."""
+
 
 def open_store(
     name_or_path: str | os.PathLike[str],
@@ -63,7 +66,7 @@ def _find(name_or_path: str | os.PathLike[str], options: Options, dtype: DTypeLi
         name_or_path = obtain(os.fspath(name_or_path))
     path = Path(name_or_path).expanduser()
     if is_store(path):
-        if options != Options() or dtype is not None:
+        if replace(options, unicode_errors=options.unicode_errors or "strict") != _AS_IT_IS or dtype is not None:
             raise ArgumentError("a store is opened as it is", where=path, fix="give the options when it is made")
         return VectorStore.open(path)
     if member_of(path)[0].is_file():

@@ -28,7 +28,7 @@ from foreword.vectors.search.codes import padded, quantise
 from foreword.vectors.store.blocks import Block
 from foreword.vectors.store.keys import INTEGER, hash_keys
 from foreword.vectors.store.store import FORMAT, HEADER, VERSION, npy_header
-from foreword.vectors.store.subwords import BYTES, Subwords
+from foreword.vectors.store.subwords import Subwords
 
 __all__ = ["StoreBuilder"]
 
@@ -185,7 +185,7 @@ class StoreBuilder:
 def _told(subwords: Subwords) -> dict[str, Any]:
     """What the manifest says of subwords; of fastText's own way only what it always did."""
     kept: dict[str, Any] = {"minn": subwords.minn, "maxn": subwords.maxn, "bucket": len(subwords.vectors)}
-    if subwords.hashing != BYTES or subwords.numbers is not None:
+    if not subwords.as_in_fasttext:
         listed = None if subwords.numbers is None else len(subwords.numbers)
         kept |= {"hashing": subwords.hashing, "buckets": subwords.buckets, "listed": listed}
     return kept

@@ -85,6 +85,11 @@ class Subwords:
             rows = np.fromiter(listed.values(), dtype=np.uint32, count=len(listed))[order]
         return cls(minn, maxn, vectors, hashing, buckets or len(vectors), numbers, rows)
 
+    @property
+    def as_in_fasttext(self) -> bool:
+        """Whether each n-gram has the row of its hash."""
+        return self.hashing == BYTES and self.numbers is None
+
     def rows(self, word: str) -> list[int]:
         """The rows of ``vectors`` that the n-grams of ``word`` have; their mean is the vector of an unknown word."""
         bucket = self.buckets or len(self.vectors)
