@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from vectors_formats import native
 
@@ -99,6 +99,7 @@ def test_indexes_of_words_are_as_in_gensim(tmp_path):
     assert 0 not in words
 
 
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers() | st.text(), unique_by=lambda key: (type(key), key), min_size=1, max_size=20))
 def test_any_integers_are_kept(tmp_path_factory, keys):
     folder = tmp_path_factory.mktemp("any")

@@ -162,7 +162,8 @@ def convert(
     unicode_errors: Annotated[
         Literal["strict", "ignore", "replace", "backslashreplace"] | None,
         typer.Option(
-            help="What to do with bytes that can't be decoded.", show_default="strict; for fastText .bin backslashreplace"
+            help="What to do with bytes that can't be decoded.",
+            show_default="strict; of fastText .bin backslashreplace",
         ),
     ] = None,
 ) -> None:

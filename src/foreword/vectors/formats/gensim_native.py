@@ -125,7 +125,7 @@ def _holds_documents(part: Inert) -> bool:
 
 
 def _holds_words(part: Inert) -> bool:
-    """Whether its keys are surely words: of a model, or of a table with counts or n-grams. A bare table may be either."""
+    """Whether its keys are surely words: of a model, or a table with counts or n-grams. A bare one may hold either."""
     return part.get(*_KEYS) is None or "count" in _attributes(part) or part.get("vocab", "wv", "min_n") is not None
 
 
