@@ -309,10 +309,9 @@ class KeyedVectors(Editing, Evaluation):
         table = type(self).__new__(type(self))
         state = self.__getstate__()
         for name, value in state.items():
-            if isinstance(value, list | dict):
+            if isinstance(value, list | dict | np.ndarray):
                 state[name] = value.copy()
         if self._store is None:
-            state["_rows"] = self._rows.copy()
             state["expandos"] = {name: values.copy() for name, values in self.expandos.items()}
         table.__setstate__(state)
         return table

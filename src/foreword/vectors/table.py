@@ -303,12 +303,16 @@ class VectorTable:
 
     def _vector(self, key: Any) -> Vector:
         """The vector [D] of ``key``, or what stands in for it; UnknownKeyError where there is neither."""
-        row = self._row(key)
-        if row < 0 and self._infers(key):
-            assert self._subwords is not None
-            return infer(key, self._subwords)
-        known: Vector = self._rows[self._row_of(key)]
-        return known
+        return self._vector_at(self._row(key), key)
+
+    def _vector_at(self, row: int, key: Any) -> Vector:
+        """The same, where the row of ``key`` is known, or is known not to be (−1)."""
+        if row >= 0:
+            known: Vector = self._rows[row]
+            return known
+        if self._subwords is None or not self._infers(key):
+            raise self._unknown(key)
+        return infer(key, self._subwords)
 
     def _kept(self, keys: Iterable[Any]) -> list[Any]:
         """Keys less those that the policy "skip" leaves out; vectors among them stay."""
@@ -347,9 +351,9 @@ class VectorTable:
         Raises:
             UnknownKeyError: the key isn't there, and nothing stands in for it (``oov``).
         """
-        vector = self._vector(key)
+        row = self._row(key)
+        vector = self._vector_at(row, key)
         if norm:
-            row = self._row(key)
             vector = self._normed([row])[0] if row >= 0 else unit_query(vector, self.vector_size).astype(np.float32)
         vector.setflags(write=False)
         return vector
@@ -393,9 +397,10 @@ class VectorTable:
             if isinstance(key, np.ndarray):
                 vector = _checked_vector(key, self.vector_size)
             else:
-                if ignore_missing and not self._has_vector(key):
+                row = self._row(key)
+                if ignore_missing and row < 0 and not self._infers(key):
                     continue
-                vector = self._vector(key).astype(np.float64)
+                vector = self._vector_at(row, key).astype(np.float64)
                 if pre_normalize:
                     vector = unit_query(vector, self.vector_size)
             mean += weight * vector

@@ -85,6 +85,12 @@ class Subwords:
             rows = np.fromiter(listed.values(), dtype=np.uint32, count=len(listed))[order]
         return cls(minn, maxn, vectors, hashing, buckets or len(vectors), numbers, rows)
 
+    def __copy__(self) -> Subwords:  # nothing of it can be changed
+        return self
+
+    def __deepcopy__(self, _: object) -> Subwords:
+        return self
+
     @property
     def as_in_fasttext(self) -> bool:
         """Whether each n-gram has the row of its hash."""
