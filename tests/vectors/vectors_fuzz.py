@@ -43,13 +43,23 @@ def _own():
 
 
 _STATE = {"index_to_key": WORDS, "vectors": ROWS, "expandos": {"count": np.arange(12)}, "norms": None}
+_GRAMS = {"vectors_vocab": ROWS, "vectors_ngrams": MATRIX[12:], "min_n": 2, "max_n": 4, "bucket": 11}
+_NUMBERED = {**_STATE, "index_to_key": [*range(10), "a", np.int64(77)]}
+_OLD = {"index2word": WORDS, "syn0": ROWS}
+_PACKED = {**_OLD, **_GRAMS, "hash2index": {n: n - 1 for n in range(1, 7)}, "bucket": 20}
+_SPELT = {**_OLD, "syn0_ngrams": MATRIX[12:], "ngrams": {"<wo": 0, "wor": 10}, "min_n": 3, "max_n": 3}
+_DOCUMENTS = {"doctag_syn0": ROWS, "doctags": {}, "offset2doctag": ["a", "b"], "max_rawint": 9, "count": 12}
 _FT = {"minn": 2, "maxn": 4, "bucket": 11}
 SEEDS = {
     "word2vec-binary": [word2vec_binary(PLAIN, ROWS), word2vec_binary(PLAIN, ROWS, newline=b"")],
     "text": [text(BYTES, ROWS), text(BYTES, ROWS, blank=b"\t", end=b" \r\n")],
     "glove": [text(BYTES, ROWS, header=False)],
     "fasttext": [fasttext(BYTES, range(12), MATRIX, **_FT), fasttext(BYTES, range(12), MATRIX, old=True, **_FT)],
-    "gensim": [native(_STATE, protocol=protocol) for protocol in (2, 3, 4, 5)],
+    "gensim": [
+        *(native(_STATE, protocol=protocol) for protocol in range(6)),
+        native({**_STATE, **_GRAMS, "vectors": None, "compatible_hash": True}, name="FastTextKeyedVectors"),
+        *(native(state, protocol=2) for state in (_NUMBERED, _PACKED, _SPELT, _DOCUMENTS)),
+    ],
     "npy": [_npy(ROWS), _npy(np.asfortranarray(ROWS.astype("f8")))],
     "safetensors": [
         safetensors(_own() | {"vectors": ("F32", (12, 3), ROWS.tobytes())}),
@@ -116,6 +126,8 @@ def fuzz(format_, *, rounds=None, seconds=None, seed=0):
                 data = damaged(data, draw) if draw.random() < 0.5 else data
             path.write_bytes(data)
             options = draw.choice([{}, {}, {"limit": 3}, {"unicode_errors": "replace"}, {"encoding": "latin1"}])
+            if format_ == "gensim" and draw.random() < 0.3:
+                options = {"vectors": "documents"}
             done += 1
             try:
                 read(path, **options)

@@ -30,6 +30,7 @@ __all__ = ["BYTES", "CHARACTERS", "SPELLING", "Subwords", "add_subwords", "fnv1a
 BYTES, CHARACTERS, SPELLING = "bytes", "characters", "spelling"
 """How an n-gram becomes a number: by a hash of its UTF-8 bytes, of its code points, or as itself."""
 
+_FNV_START = 2166136261
 _COMPILED = 20_000  # words from which loading the compiled kernel pays
 
 
@@ -135,19 +136,18 @@ def hash_characters(gram: str) -> int:
     >>> hash_characters("foobar") == fnv1a(b"foobar")
     True
     """
-    value = 2166136261
+    value = _FNV_START
     for character in gram:
         value = (value ^ ord(character)) * 16777619 & 0xFFFFFFFF
     return value
 
 
-def fnv1a(data: bytes) -> int:
-    """The hash of an n-gram; of ASCII bytes the usual 32-bit FNV-1a.
+def fnv1a(data: bytes, value: int = _FNV_START) -> int:
+    """The hash of an n-gram, or of what follows one with the hash ``value``; of ASCII the usual 32-bit FNV-1a.
 
     >>> hex(fnv1a(b"foobar"))
     '0xbf9cf968'
     """
-    value = 2166136261
     for byte in data:
         value = (value ^ (byte | 0xFFFFFF00 if byte > 127 else byte)) * 16777619 & 0xFFFFFFFF
     return value
@@ -167,12 +167,15 @@ def subword_rows(word: bytes, *, minn: int, maxn: int, bucket: int) -> list[int]
     # Where characters start: bytes that don't continue one. Damaged UTF-8 is cut as fastText cuts it.
     starts = [i for i, byte in enumerate(text) if byte & 0xC0 != 0x80]
     ends = [*starts[1:], len(text)]
-    return [
-        fnv1a(text[starts[first] : ends[last]]) % bucket
-        for first in range(len(starts))
-        for last in range(first + max(minn, 1) - 1, min(first + maxn, len(starts)))
-        if first != last or 0 < first < len(starts) - 1
-    ]
+    letters = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    rows = []
+    for first in range(len(letters)):
+        value = _FNV_START
+        for last in range(first, min(first + maxn, len(letters))):
+            value = fnv1a(letters[last], value)  # an n-gram's hash goes on from that of the shorter one
+            if last - first + 1 >= minn and (first != last or 0 < first < len(letters) - 1):
+                rows.append(value % bucket)
+    return rows
 
 
 def add_subwords(
