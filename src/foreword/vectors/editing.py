@@ -253,7 +253,7 @@ class Editing(VectorTable):
 
         from foreword._base.version import __version__
 
-        told = {
+        entry = {
             **event,
             "datetime": dt.datetime.now().isoformat(),
             "foreword": __version__,
@@ -266,7 +266,7 @@ class Editing(VectorTable):
         if getattr(self, "lifecycle_events", []) is not None:
             self.lifecycle_events: list[dict[str, Any]] | None = [
                 *(getattr(self, "lifecycle_events", None) or []),
-                told,
+                entry,
             ]
 
     def vectors_for_all(self, keys: Iterable[Any], allow_inference: bool = True, copy_vecattrs: bool = False) -> Any:

@@ -63,8 +63,8 @@ def file_state(path: Path) -> list[Any]:
     Raises:
         OSError: there is none.
     """
-    told = path.stat()
-    return [path.name, told.st_size, told.st_mtime_ns, told.st_ino]
+    stat = path.stat()
+    return [path.name, stat.st_size, stat.st_mtime_ns, stat.st_ino]
 
 
 Pending: TypeAlias = tuple[int, Callable[[], Block]]

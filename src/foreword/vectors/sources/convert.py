@@ -132,8 +132,8 @@ def _folder(path: Path, source: dict[str, Any]) -> Path:
     return cache_folder("vectors") / f"{path.name[:60]}-{place}-{_digest([VERSION, source])[:16]}"
 
 
-def _digest(told: Any) -> str:
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _open(folder: Path, source: Path) -> VectorStore | None:
@@ -141,7 +141,7 @@ def _open(folder: Path, source: Path) -> VectorStore | None:
     try:
         store = VectorStore.open(folder)
         files = store.source.get("files")
-        if files is not None:
+        if isinstance(files, dict):
             return store if all(file_state(Path(name)) == state for name, state in files.items()) else None
         return None if _is_native(source) else store  # of gensim's files made before their parts were known
     except (ForewordError, OSError):
@@ -172,8 +172,8 @@ def _clean(folder: Path, source: dict[str, Any]) -> None:
             shutil.rmtree(folder)
     for other in folder.parent.glob(f"{family}-*"):
         try:
-            told = json.loads((other / "manifest.json").read_bytes())["source"]
-            outdated = told["member"] == source["member"] and told["state"] != source["state"]
+            older = json.loads((other / "manifest.json").read_bytes())["source"]
+            outdated = older["member"] == source["member"] and older["state"] != source["state"]
         except (OSError, ValueError, KeyError, TypeError):
             outdated = True  # a removal that was cut short
         if outdated:

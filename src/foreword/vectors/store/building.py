@@ -98,14 +98,14 @@ class StoreBuilder:
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(block.rows, dtype=self._dtype)
         try:
-            made = quantise(rows)
+            codes = quantise(rows)
         except ArgumentError:
             raise self._not_finite(block, rows) from None
         with self._one_writer:
             _write_at(self._vectors, rows, HEADER + start * self._dim * self._dtype.itemsize)
-            _write_at(self._codes, made.codes, HEADER + start * made.codes.shape[1])
+            _write_at(self._codes, codes.codes, HEADER + start * codes.codes.shape[1])
         hashes = hash_keys(np.frombuffer(block.blob, dtype=np.uint8), _offsets(block.lengths))
-        return _Piece(block.blob, block.lengths, hashes, made.scales, made.errors, made.norms, block.counts)
+        return _Piece(block.blob, block.lengths, hashes, codes.scales, codes.errors, codes.norms, block.counts)
 
     def _not_finite(self, block: Block, rows: NDArray[Any]) -> FormatError:
         row = int(np.argmin(np.isfinite(rows).all(axis=1)))
@@ -174,7 +174,7 @@ class StoreBuilder:
             "dtype": self._dtype.name,
             "key_bytes": len(words),
             "counts": "counts" in columns,
-            "subwords": subwords and _told(subwords),
+            "subwords": subwords and _subword_fields(subwords),
             "source": dict(source),
         } | ({"integer_keys": True} if integer_keys else {})
         with atomic_write(self._folder / "manifest.json") as file:
@@ -182,13 +182,13 @@ class StoreBuilder:
         return n
 
 
-def _told(subwords: Subwords) -> dict[str, Any]:
+def _subword_fields(subwords: Subwords) -> dict[str, Any]:
     """What the manifest says of subwords; of fastText's own way only what it always did."""
-    kept: dict[str, Any] = {"minn": subwords.minn, "maxn": subwords.maxn, "bucket": len(subwords.vectors)}
+    fields: dict[str, Any] = {"minn": subwords.minn, "maxn": subwords.maxn, "bucket": len(subwords.vectors)}
     if not subwords.as_in_fasttext:
         listed = None if subwords.numbers is None else len(subwords.numbers)
-        kept |= {"hashing": subwords.hashing, "buckets": subwords.buckets, "listed": listed}
-    return kept
+        fields |= {"hashing": subwords.hashing, "buckets": subwords.buckets, "listed": listed}
+    return fields
 
 
 def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:

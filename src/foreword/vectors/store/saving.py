@@ -87,8 +87,8 @@ def save_store(
 
 def _block(keys: Sequence[Key], rows: NDArray[Any], counts: NDArray[Any] | None, start: int, stop: int) -> Block:
     blob, lengths = pack([encode(key) for key in keys[start:stop]])
-    told = None if counts is None or counts.dtype.kind not in "iu" else counts[start:stop].astype(np.int64)
-    return Block(blob, lengths, rows[start:stop], lambda i: f"the vector of {keys[start + i]!r}", told)
+    part = None if counts is None or counts.dtype.kind not in "iu" else counts[start:stop].astype(np.int64)
+    return Block(blob, lengths, rows[start:stop], lambda i: f"the vector of {keys[start + i]!r}", part)
 
 
 def write_counts(

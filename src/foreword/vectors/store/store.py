@@ -5,7 +5,7 @@
       vectors.npy      float32 or float16 [N, D]
       codes.npy        int8 [N, P]   and scales.npy, errors.npy, norms.npy: float32 [N]; see ``codes``
       blob.npy  offsets.npy  hashes.npy  rows.npy                                  see ``keys``
-      counts.npy       int64 [N], how often each word was seen, where the source told
+      counts.npy       int64 [N], how often each word was seen, where the source says so
       subwords.npy     float32 [bucket, D], the rows of fastText's n-grams, where the source had them
       ngrams.npy  ngram_rows.npy    uint64, uint32 [m]: the n-grams that have a row, of gensim before 3.8
 
@@ -234,7 +234,7 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
             and type(manifest["counts"]) is bool
             and isinstance(manifest["source"], dict)
             and (subwords is None or all(type(subwords[field]) is int for field in ("minn", "maxn", "bucket")))
-            and (subwords is None or "hashing" not in subwords or _told_right(subwords))
+            and (subwords is None or "hashing" not in subwords or _consistent(subwords))
             and type(manifest.get("integer_keys", False)) is bool
         )
     except (KeyError, TypeError):
@@ -244,7 +244,7 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
     return manifest, (state.st_size, state.st_mtime_ns)
 
 
-def _told_right(subwords: Mapping[str, Any]) -> bool:
+def _consistent(subwords: Mapping[str, Any]) -> bool:
     """Whether the fields that only old gensim's subwords have are as they should be."""
     listed = subwords["listed"]
     return (
@@ -284,8 +284,8 @@ def npy_header(dtype: DTypeLike, shape: tuple[int, ...]) -> bytes:
     128
     """
     kind = np.dtype(dtype).newbyteorder("<").str
-    told = f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
-    return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + told.encode().ljust(HEADER - 11) + b"\n"
+    fields = f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
+    return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + fields.encode().ljust(HEADER - 11) + b"\n"
 
 
 def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> tuple[NDArray[Any], tuple[int, ...]]:
@@ -299,8 +299,8 @@ def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> tuple[NDArray[Any], 
     try:
         with open(path, "rb") as file:
             right = file.read(HEADER) == npy_header(dtype, shape)
-            told = os.fstat(file.fileno())
-            size = told.st_size
+            stat = os.fstat(file.fileno())
+            size = stat.st_size
             got = f"{size:,} bytes" if right else "another header"
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if right and size == expected else None
     except OSError as cause:
@@ -313,4 +313,4 @@ def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> tuple[NDArray[Any], 
             where=path,
             fix="convert the vectors again (a store in the cache: remove its folder)",
         )
-    return np.frombuffer(mapped, dtype, count, HEADER).reshape(shape), (told.st_size, told.st_mtime_ns)
+    return np.frombuffer(mapped, dtype, count, HEADER).reshape(shape), (stat.st_size, stat.st_mtime_ns)
