@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import foreword as fw
 from foreword.errors import ArgumentError, FileError, MissingPackageError, UnknownKeyError
-from foreword.vectors import word_map as maps
+from foreword.vectors import projection as maps
 from foreword.vectors.projection import draw_word_map, pca, word_map
 
 SIGNATURES = {".png": b"\x89PNG\r\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
