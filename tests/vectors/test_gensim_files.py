@@ -130,6 +130,18 @@ def test_a_range_of_keys(tmp_path):
         fw.load(tmp_path / "w.kv")
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"max_rawint": "1"}, {"max_rawint": 5}, {"offset2doctag": {}}, {"offset2doctag": "ab"}]
+)
+def test_damaged_documents(tmp_path, wrong):
+    state = {"doctag_syn0": np.eye(3, dtype=np.float32), "doctags": {}, "offset2doctag": ["x"], "max_rawint": 1}
+    (tmp_path / "m").write_bytes(native(state))
+    assert list(fw.load(tmp_path / "m").index_to_key) == [0, 1, "x"]
+    (tmp_path / "m").write_bytes(native(state | wrong))
+    with pytest.raises(FormatError):
+        fw.load(tmp_path / "m")
+
+
 # fastText's subwords.
 
 

@@ -140,6 +140,8 @@ def _keys(source: Source, part: Inert, count: int) -> list[Key | None]:
     if _holds_documents(part):
         tags = part.get(*_DOCUMENT_TAGS) or []
         last = part.get("max_rawint")
+        if type(tags) is not list or not (last is None or type(last) is int):
+            raise _damaged(source, f"{part.kind} without a list of tags")
         numbers = range(count - len(tags) if last is None else last + 1)  # integers come first, one for each row
         found: Any = [*numbers, *tags] if len(numbers) + len(tags) == count else None
     else:
