@@ -13,6 +13,8 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from foreword.windows.plan import my_places
+
 if TYPE_CHECKING:
     from foreword.windows.loader import WindowLoader
 
@@ -80,8 +82,9 @@ def _sampler_class(shuffle: bool) -> type:
 
 def my_windows(samples: int, loader: WindowLoader) -> int:
     """How many windows of an epoch of ``samples`` are handed out on this rank."""
-    steps, rest = divmod(samples, loader.batch_size * loader.world_size)
-    return steps * loader.batch_size + (0 if loader.drop_last else -(-rest // loader.world_size))
+    B, rank, world_size = loader.batch_size, loader.rank, loader.world_size
+    steps, rest = divmod(samples, B * world_size)
+    return steps * B + (len(my_places(rest, B, rank, world_size)) if rest and not loader.drop_last else 0)
 
 
 def collate(samples: list[Any]) -> Any:

@@ -68,8 +68,9 @@ class WindowLoader:
         batch_size: B, windows a batch and rank.
         shuffle: draw each epoch's order from (seed, epoch); otherwise windows come in their order.
         seed: any integer.
-        drop_last: leave out a last step that is not full; otherwise its windows are shared out equally among the ranks,
-            and a rank that is left short repeats the epoch's first, which are not counted: all have as many batches.
+        drop_last: leave out a last step that is not full; otherwise its windows are shared out among the ranks, some of
+            which may get one less than others. Where they are fewer than the ranks, those left short repeat the epoch's
+            first windows, which are not counted: all ranks have as many batches, and none is empty.
         rank: which part of each step this process takes, from 0. None: the one that torch.distributed or, before it is
             initialised, the environment (RANK, WORLD_SIZE) tells when a length or a batch is wanted; else 0.
         world_size: how many processes there are; None as for ``rank``, else 1. Under tensor parallelism, where several
@@ -97,8 +98,10 @@ class WindowLoader:
     (torch.Size([8, 4]), tensor([1, 2, 3, 4]))
     """
 
-    # What accelerate asks its own loaders: it leaves this one as it is, which shares the windows out among the ranks
-    # itself, and saves its state where it has been told of it.
+    # What torch's DataLoader tells of itself, and is read by those who build another one from it.
+    num_workers: ClassVar[int] = 0
+    prefetch_factor: ClassVar[int | None] = None
+    # accelerate then leaves the loader as it is, which splits its windows among the ranks itself, and saves its state.
     _is_accelerate_prepared: ClassVar[bool] = True
     use_stateful_dataloader: ClassVar[bool] = True
 
@@ -241,7 +244,7 @@ class WindowLoader:
             places = my_places(samples, self.batch_size, rank, world_size)
             planned = plan(self._tracks, samples, places[places < samples], schedule, place.before)
             windows, owners = planned.windows, planned.owners
-            if len(windows) < len(places):
+            if len(windows) < len(places):  # a rank that is left short
                 again, their_owners = self._first_windows(place, places[len(windows) :] - samples)
                 windows = np.concatenate((windows, again))
                 owners = None if owners is None or their_owners is None else np.concatenate((owners, their_owners))

@@ -112,15 +112,15 @@ def plan(
 def my_places(samples: int, batch_size: int, rank: int, world_size: int) -> NDArray[np.int64]:
     """Which of the next ``samples`` samples are one rank's, in rising order: whole steps, or one short last step.
 
-    The short step is shared out equally, rounded up: places from ``samples`` on are none of its samples, and stand for
-    the epoch's first, which the rank repeats so that no rank has fewer batches than another.
+    The short step is shared out in equal shares, give or take one. Where it has fewer samples than there are ranks, a
+    place from ``samples`` on is one of the epoch's first, which a rank repeats so that all have as many batches.
 
-    >>> my_places(8, 2, 1, 2), my_places(3, 2, 1, 2)
-    (array([2, 3, 6, 7]), array([2, 3]))
+    >>> my_places(8, 2, 1, 2), my_places(3, 2, 1, 2), my_places(1, 2, 1, 2)
+    (array([2, 3, 6, 7]), array([1, 2]), array([1]))
     """
     steps, rest = divmod(samples, batch_size * world_size)
     if rest:
-        share = -(-rest // world_size)
-        return np.arange(share * rank, share * (rank + 1))
+        shared = max(rest, world_size)
+        return np.arange(shared * rank // world_size, shared * (rank + 1) // world_size)
     starts = batch_size * world_size * np.arange(steps) + batch_size * rank
     return (starts[:, None] + np.arange(batch_size)).reshape(-1)
