@@ -11,7 +11,7 @@ An iterator owns its place, and the loader's follows from what iterators handed 
 5. ``set_epoch`` lets the epoch's start wait, unless the place is in that epoch.
 6. Handed out means returned by ``next``; what was prefetched does not count.
 7. When an iterator ends inside an earlier one, the loader's place is the earlier one's again. Where that one seems
-   forgotten, as in a cell of a notebook that was interrupted, there is one warning.
+   forgotten, as in a cell of a notebook that was interrupted, there is one warning; when it ends, it moves nothing.
 8. When a place that was loaded is given up for another epoch, a warning says how much of its epoch is left.
 
 Not for: arithmetic of places (``epochs``). Costs: nothing a batch but two attributes.
@@ -145,7 +145,8 @@ class Iterations:
             return
         self._running.remove(iteration)
         if not iteration.untouched:
-            self._ended = iteration.place(self._epochs)
+            if self.latest is iteration or not self._forgotten(iteration):
+                self._ended = iteration.place(self._epochs)
             self._given_up = iteration if iteration.loaded else self._given_up
         elif iteration.waited and self._waiting is None:  # an error came before its first batch
             self._waiting, self._waiting_loaded = iteration.start, iteration.loaded
@@ -187,11 +188,12 @@ class Iterations:
             stacklevel=4,
         )
 
-    def _forgotten(self, earliest: Iteration) -> bool:
+    def _forgotten(self, earlier: Iteration) -> bool:
+        """Whether an iterator seems to have been left behind."""
         latest = self.latest
-        if _notebook_cell() != earliest.cell or earliest.overtaken >= FORGOTTEN_EPOCHS:
+        if _notebook_cell() != earlier.cell or earlier.overtaken >= FORGOTTEN_EPOCHS:
             return True
-        if latest is None or latest is earliest or latest.finished:
+        if latest is None or latest is earlier or latest.finished:
             return False
         return latest.place(self._epochs).cursor - latest.start.cursor >= FORGOTTEN_BATCHES * latest.step
 
