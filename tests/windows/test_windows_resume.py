@@ -246,6 +246,126 @@ def test_other_weights_hold_from_where_they_are_given():
     assert len(set(seen + later)) == 80
 
 
+@pytest.mark.parametrize("stop", [4, 9, 16])
+def test_a_source_can_be_dropped_and_comes_back_where_it_was(stop):
+    mix = {"a": (30, 2), "b": (20, 1), "c": (10, 1)}
+    whole = mixture(mix, batch_size=2, shuffle=True)
+    iterator = iter(whole)
+    seen = [w for _ in range(stop) for w in firsts(next(iterator))]
+    without = mixture({"a": (30, 2), "c": (10, 1)}, batch_size=2, shuffle=True)
+    without.load_state_dict(whole.state_dict())
+    iterator = iter(without)
+    later = [w for _ in range(3) for w in firsts(next(iterator))]
+    assert {chr(w // 1000) for w in later} == {"a", "c"}
+    state = json.loads(json.dumps(without.state_dict()))
+    alone = mixture({"a": (30, 1)}, batch_size=2, shuffle=True)
+    alone.load_state_dict(state)
+    iterator = iter(alone)
+    last = [w for _ in range(2) for w in firsts(next(iterator))]
+    assert {chr(w // 1000) for w in last} == {"a"}
+    again = mixture(mix, batch_size=2, shuffle=True)
+    again.load_state_dict(json.loads(json.dumps(alone.state_dict())))
+    iterator = iter(again)
+    back = [w for _ in range(2) for w in firsts(next(iterator))]
+    order = {name: [] for name in mix}
+    for w in seen + later + last + back:
+        order[chr(w // 1000)].append(w % 1000)
+    fresh = mixture(mix, batch_size=1, shuffle=True)
+    expected = {name: [] for name in mix}
+    for w in (w for _ in range(3) for batch in fresh for w in firsts(batch)):
+        expected[chr(w // 1000)].append(w % 1000)
+    for name, windows in order.items():  # each went on where it was, nothing twice and nothing lost
+        assert windows == expected[name][: len(windows)]
+
+
+def test_dropping_sources_after_more_than_is_left_begins_the_next_epoch():
+    loader = mixture({"a": (30, 1), "b": (30, 1)}, batch_size=2)
+    iterator = iter(loader)
+    for _ in range(20):
+        next(iterator)
+    alone = mixture({"a": (30, 1)}, batch_size=2)
+    alone.load_state_dict(loader.state_dict())
+    assert firsts(next(iter(alone))) == [97_020, 97_021]
+    assert alone.epoch == 1
+    single = fw.WindowLoader(numbered(30, name=ord("a")), batch_size=2)
+    state = loader.state_dict()
+    state["sources"]["data"] = state["sources"].pop("a")
+    single.load_state_dict(state)
+    assert firsts(next(iter(single))) == [97_020, 97_021]
+
+
+def test_a_jump_too_long_to_go_through_is_refused():
+    data = {name: numbered(10, name=i) for i, name in enumerate("ab")}
+    loader = fw.WindowLoader(data, weights={"a": 2**0.5, "b": 3**0.5}, batch_size=2)
+    loader.set_epoch(1000)
+    assert loader.epoch == 1000
+    with pytest.raises(ArgumentError, match="can't be found in reasonable time") as caught:
+        loader.set_epoch(10**7)
+    assert "0.449, 0.551" in str(caught.value)
+    loader = fw.WindowLoader(data, weights={"a": 0.449, "b": 0.551}, batch_size=2)
+    loader.set_epoch(10**12)
+    assert loader.epoch == 10**12
+    assert len(list(loader)) == 10
+
+
+def test_an_epoch_from_before_a_mixture_was_changed_is_refused():
+    loader = mixture({"a": (30, 1), "b": (30, 1)}, batch_size=2)
+    list(loader)
+    iterator = iter(loader)
+    next(iterator)
+    changed = mixture({"a": (30, 1), "b": (30, 2)}, batch_size=2)
+    changed.load_state_dict(loader.state_dict())
+    with pytest.raises(ArgumentError, match="epoch 0 of this mixture began is not known"):
+        changed.set_epoch(0)
+
+
+def test_short_ranks_of_a_mixture_repeat_where_it_began():
+    mix = {"a": (11, 3), "b": (6, 1)}
+    options = {"batch_size": 4, "shuffle": True, "drop_last": False, "world_size": 2}
+    loaders = [mixture(mix, rank=rank, **options) for rank in range(2)]
+    for _ in range(2):
+        one, two = ([firsts(batch) for batch in loader] for loader in loaders)
+        assert list(map(len, one)) == list(map(len, two)) == [4, 4, 1]
+        assert two[-1] == one[0][:1]
+    # Changed after the first step: it began there.
+    iterators = [iter(loader) for loader in loaders]
+    for iterator in iterators:
+        next(iterator)
+    changed = [mixture({"a": (11, 1), "b": (6, 1)}, rank=rank, **options) for rank in range(2)]
+    for loader in changed:
+        loader.load_state_dict(json.loads(json.dumps(loaders[0].state_dict())))
+    iterators = [iter(loader) for loader in changed]
+    (first, _) = [firsts(next(iterator)) for iterator in iterators]
+    assert changed[0].state_dict() == changed[1].state_dict()
+    resumed = [mixture({"a": (11, 1), "b": (6, 1)}, rank=rank, **options) for rank in range(2)]
+    for loader in resumed:
+        loader.load_state_dict(json.loads(json.dumps(changed[0].state_dict())))
+    one, two = ([firsts(batch) for batch in loader] for loader in resumed)
+    assert (len(one), len(two), two[-1]) == (1, 1, first[:1])
+
+
+def test_ranks_come_from_the_environment_and_hold_where_they_are_given(monkeypatch):
+    data = numbered(100)
+    alone = fw.WindowLoader(data, batch_size=5)
+    assert (alone.rank, alone.world_size, len(alone)) == (0, 1, 20)
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    loader = fw.WindowLoader(data, batch_size=5)
+    assert (loader.rank, loader.world_size, len(loader)) == (2, 4, 5)
+    assert firsts(next(iter(loader)))[0] == 10
+    assert len(fw.WindowLoader(data, batch_size=5, rank=0, world_size=1)) == 20
+    with pytest.warns(UserWarning, match="was taken for 1 processes, and there are 4"):
+        next(iter(alone))
+    state = loader.state_dict()
+    assert state["cursor"] == 20
+    monkeypatch.setenv("WORLD_SIZE", "four")
+    with pytest.raises(ArgumentError, match="does not say which process"):
+        len(loader)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ArgumentError, match="rank must be from 0"):
+        len(loader)
+
+
 def test_a_state_that_does_not_fit_is_refused_with_the_difference_named():
     data = numbered(50)
     options = {"batch_size": 4, "shuffle": True, "seed": 1}
@@ -321,6 +441,18 @@ def test_batches_go_where_they_are_wanted():
     on_meta = next(iter(fw.WindowLoader(numbered(10), batch_size=2, device="meta")))
     assert all(part.device.type == "meta" for part in on_meta)
     assert firsts(next(iter(fw.WindowLoader(numbered(10), batch_size=2, device="cpu")))) == [0, 1]
+
+
+def test_pinned_memory_without_an_accelerator_is_ordinary_memory():
+    if torch.accelerator.is_available():
+        pytest.skip("there is one")
+    assert firsts(next(iter(fw.WindowLoader(numbered(10), batch_size=2, pin_memory=True)))) == [0, 1]
+
+
+@pytest.mark.parametrize("index", [1.0, "1", None, True, slice(2)])
+def test_an_index_that_is_no_integer_is_refused(index):
+    with pytest.raises(TypeError, match="the index of a window must be an integer"):
+        numbered(10)[index]
 
 
 def test_the_prefetching_thread_ends_with_its_iteration():
