@@ -11,8 +11,10 @@ A run that was stopped, wherever in an epoch, and resumed has the very losses of
 from __future__ import annotations
 
 import argparse
+import math
 import pydoc_data.topics
 import statistics
+import sys
 from pathlib import Path
 
 import torch
@@ -71,11 +73,18 @@ def stores(options: argparse.Namespace) -> tuple[fw.TokenStore, fw.TokenStore]:
 
 
 def train(options: argparse.Namespace) -> tuple[list[float], float]:
-    """The loss of each step, and the validation loss after the last."""
+    """The loss of each step, and the validation loss after the last; NaN where there is no text to validate on."""
     train_store, val_store = stores(options)
     model = make(options, train_store.tokenizer)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, fused=True)
     data = fw.WindowDataset(train_store, context_length=options.context, stride=options.context)
+    if len(data) < options.batch:
+        raise fw.errors.TooShortError(
+            "the text is too short to train on",
+            got=f"{len(data):,} windows of {options.context:,} tokens",
+            expected=f"a batch of {options.batch:,} at least",
+            fix=f"give more text, --batch {len(data)}, or a smaller --context",
+        )
     loader = fw.WindowLoader(data, batch_size=options.batch, shuffle=True, seed=options.seed)
     losses, checkpoint = [], options.out / "checkpoint.pt"
     if options.resume:
@@ -106,10 +115,17 @@ def train(options: argparse.Namespace) -> tuple[list[float], float]:
 
 @torch.no_grad()
 def validate(model: GPT, store: fw.TokenStore, options: argparse.Namespace) -> float:
+    """The loss a token: short texts are filled up, and the last batch counts for what it holds."""
     model.eval()
-    data = fw.WindowDataset(store, context_length=options.context, stride=options.context)
-    loader = fw.WindowLoader(data, batch_size=options.batch)
-    return statistics.fmean(model.loss(inputs, targets).item() for inputs, targets in loader)
+    try:
+        data = fw.WindowDataset(store, context_length=options.context, tail="pad")
+    except fw.errors.TooShortError:
+        return math.nan
+    losses, tokens = [], []
+    for inputs, targets in fw.WindowLoader(data, batch_size=options.batch, drop_last=False):
+        losses.append(model.loss(inputs, targets).item())
+        tokens.append(int((targets >= 0).sum()))
+    return statistics.fmean(losses, tokens)
 
 
 def plot(losses: list[float], path: Path) -> None:
@@ -142,8 +158,11 @@ def main(arguments: list[str] | None = None) -> None:
         return
     losses, validation = train(options)
     plot(losses, options.out / "loss.svg")
-    print(f"validation loss {validation:.4f}")
+    print("no text to validate on" if math.isnan(validation) else f"validation loss {validation:.4f}")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except fw.ForewordError as error:
+        sys.exit(str(error))

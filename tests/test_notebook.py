@@ -95,3 +95,20 @@ def test_the_same_by_a_store(notebook, verdict_path, tmp_path):
     data = fw.WindowDataset(store, context_length=told["context_length"], stride=told["stride"])
     inputs, targets = next(iter(fw.WindowLoader(data, batch_size=told["batch_size"])))
     assert (inputs.tolist(), targets.tolist()) == (told["inputs"], told["targets"])
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        ((8, 4, 4, False), {}),
+        ((), {"batch_size": 8, "max_length": 4, "stride": 4, "shuffle": False, "drop_last": True, "num_workers": 0}),
+    ],
+)
+def test_the_books_own_call_is_told_what_to_write(args, kwargs):
+    with pytest.raises(TypeError) as caught:
+        fw.create_dataloader("Every effort moves you. " * 40, *args, **kwargs)
+    assert isinstance(caught.value, fw.ForewordError)
+    fix = caught.value.fact("fix")
+    assert fix.startswith("create_dataloader(text, batch_size=8, context_length=4, stride=4, shuffle=False")
+    loader = eval(fix, {"create_dataloader": fw.create_dataloader, "text": "Every effort moves you. " * 40})
+    assert next(iter(loader))[0].shape == (8, 4)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import foreword as fw
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_gpt.py"
 SMALL = ["--batch", "4", "--context", "16", "--dim", "16", "--layers", "1"]
 
@@ -51,6 +53,27 @@ def test_it_learns(example, text, tmp_path):
     run(example, "--text", text, "--out", tmp_path / "run", "--steps", 40, "--every", 40, "--lr", "0.02")
     curve = losses(tmp_path / "run")
     assert sum(curve[-5:]) < 0.6 * sum(curve[:5])
+
+
+def write(path, paragraphs):
+    path.write_text(
+        "\n\n".join(f"The quick brown fox number {i} jumps over {i + 1} lazy dogs." for i in range(paragraphs))
+    )
+
+
+@pytest.mark.parametrize("paragraphs", [1, 3, 8])
+def test_a_text_too_short_for_a_batch_is_refused(example, tmp_path, paragraphs):
+    write(tmp_path / "tiny.txt", paragraphs)
+    with pytest.raises(fw.errors.TooShortError, match=r"too short to train on|too few tokens for one window"):
+        example.main(["--text", str(tmp_path / "tiny.txt"), "--out", str(tmp_path / "run"), "--steps", "1"])
+
+
+@pytest.mark.parametrize("paragraphs", [9, 60])
+def test_a_validation_text_shorter_than_a_batch_is_validated_on(example, tmp_path, capsys, paragraphs):
+    write(tmp_path / "short.txt", paragraphs)
+    run(example, "--text", tmp_path / "short.txt", "--out", tmp_path / "run", "--steps", 1)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "no text to validate on" or 5 < float(last.removeprefix("validation loss ")) < 15
 
 
 @pytest.mark.slow

@@ -66,13 +66,16 @@ def test_every_sample_once_an_epoch(windows, batch_size, world_size, shuffle, dr
         assert all(loader.epoch == epoch + 1 for loader in loaders)
         order = [window for step in zip(*batches, strict=True) for batch in step for window in batch]
         step = batch_size * world_size
-        assert len(order) == (windows // step * step if drop_last else windows)
-        assert len(set(order)) == len(order)
+        distinct = windows // step * step if drop_last else windows
+        again = order[distinct:]  # by ranks that were left short: the epoch's first
+        assert again == [order[i % windows] for i in range(len(again))]
+        assert len(again) == (max(0, world_size - windows % step) if windows % step and not drop_last else 0)
+        sizes = [len(own[-1]) for own in batches if own]
+        assert min(sizes, default=1) >= max(1, max(sizes, default=1) - 1)
+        order = order[:distinct]
+        assert len(set(order)) == len(order) == distinct
         if not shuffle:
             assert order == list(range(len(order)))
-        if not drop_last and windows % step:
-            sizes = [len(own[-1]) for own in batches]
-            assert max(sizes) - min(sizes) <= 1
         orders.append(order)
     if shuffle and min(map(len, orders)) > 20:
         assert orders[0] != orders[1]
@@ -106,6 +109,7 @@ def test_stopping_anywhere_and_going_on_with_other_ranks(windows, shuffle, prefe
                 assert step == [None] * world_size
                 break
             seen += [window for batch in step for window in firsts(batch)]
+        del seen[windows:]  # what ranks that were left short repeated
         states = [loader.state_dict() for loader in loaders]
         assert all(other == states[0] for other in states)
         state = json.loads(json.dumps(states[0]))
@@ -124,26 +128,31 @@ def test_a_state_taken_between_epochs_or_in_the_middle_of_a_block():
         for _ in range(stop):
             next(before)
         state = whole.state_dict()
-        rest = [firsts(batch) for batch in before] + [firsts(batch) for batch in whole]
+        rest = [[firsts(batch) for batch in epoch] for epoch in (before, whole, whole)]
+        if stop == 1250:  # an epoch is over with its last batch
+            assert rest.pop(0) == []
         resumed = fw.WindowLoader(data, batch_size=4, shuffle=True, seed=1)
         resumed.load_state_dict(state)
         assert resumed.state_dict() == state
-        assert [firsts(batch) for batch in resumed] + [firsts(batch) for batch in resumed] == rest
+        assert [[firsts(batch) for batch in resumed] for _ in rest] == rest
 
 
-def test_an_iteration_that_is_broken_off_starts_again_where_it_had_started():
+def test_an_iteration_that_is_broken_off_gives_up_the_rest_of_its_epoch():
     loader = fw.WindowLoader(numbered(50), batch_size=4, shuffle=True)
-    first = firsts(next(iter(loader)))
-    assert firsts(next(iter(loader))) == first
-    assert loader.epoch == 0
+    epochs = [[firsts(batch) for batch in fresh] for fresh in [loader] for _ in range(4)]
+    loader = fw.WindowLoader(numbered(50), batch_size=4, shuffle=True)
+    assert [firsts(next(iter(loader))) for _ in range(2)] == [epoch[0] for epoch in epochs[:2]]
     iterator = iter(loader)
-    for _ in range(3):
-        next(iterator)
+    for batch in epochs[2][:3]:
+        assert firsts(next(iterator)) == batch
     state = loader.state_dict()
-    fourth = firsts(next(iterator))
+    assert (state["epoch"], state["cursor"], loader.epoch) == (2, 12, 2)
+    del iterator
+    assert loader.state_dict() == state
     loader.load_state_dict(state)
-    assert firsts(next(iter(loader))) == fourth  # peeking loses nothing
-    assert firsts(next(iter(loader))) == fourth
+    assert firsts(next(iter(loader))) == epochs[2][3]
+    with pytest.warns(UserWarning, match="8 of 12 batches are left of epoch 2, and epoch 3 begins"):
+        assert firsts(next(iter(loader))) == epochs[3][0]
 
 
 MIXES = st.dictionaries(
@@ -198,6 +207,7 @@ def test_a_mixture_goes_on_exactly_with_other_ranks(mix, luck, prefetch):
             step = [next(iterator, None) for iterator in iterators]
             if step[0] is not None:
                 seen += [w for batch in step for w in firsts(batch)]
+        del seen[len(expected) :]  # what ranks that were left short repeated
         states = [json.loads(json.dumps(loader.state_dict())) for loader in loaders]
         assert all(other == states[0] for other in states)
         state = states[0]
@@ -234,6 +244,126 @@ def test_other_weights_hold_from_where_they_are_given():
     later = [w for _ in range(4) for w in firsts(next(iterator))]
     assert sum(w < 2000 for w in later) == 36
     assert len(set(seen + later)) == 80
+
+
+@pytest.mark.parametrize("stop", [4, 9, 16])
+def test_a_source_can_be_dropped_and_comes_back_where_it_was(stop):
+    mix = {"a": (30, 2), "b": (20, 1), "c": (10, 1)}
+    whole = mixture(mix, batch_size=2, shuffle=True)
+    iterator = iter(whole)
+    seen = [w for _ in range(stop) for w in firsts(next(iterator))]
+    without = mixture({"a": (30, 2), "c": (10, 1)}, batch_size=2, shuffle=True)
+    without.load_state_dict(whole.state_dict())
+    iterator = iter(without)
+    later = [w for _ in range(3) for w in firsts(next(iterator))]
+    assert {chr(w // 1000) for w in later} == {"a", "c"}
+    state = json.loads(json.dumps(without.state_dict()))
+    alone = mixture({"a": (30, 1)}, batch_size=2, shuffle=True)
+    alone.load_state_dict(state)
+    iterator = iter(alone)
+    last = [w for _ in range(2) for w in firsts(next(iterator))]
+    assert {chr(w // 1000) for w in last} == {"a"}
+    again = mixture(mix, batch_size=2, shuffle=True)
+    again.load_state_dict(json.loads(json.dumps(alone.state_dict())))
+    iterator = iter(again)
+    back = [w for _ in range(2) for w in firsts(next(iterator))]
+    order = {name: [] for name in mix}
+    for w in seen + later + last + back:
+        order[chr(w // 1000)].append(w % 1000)
+    fresh = mixture(mix, batch_size=1, shuffle=True)
+    expected = {name: [] for name in mix}
+    for w in (w for _ in range(3) for batch in fresh for w in firsts(batch)):
+        expected[chr(w // 1000)].append(w % 1000)
+    for name, windows in order.items():  # each went on where it was, nothing twice and nothing lost
+        assert windows == expected[name][: len(windows)]
+
+
+def test_dropping_sources_after_more_than_is_left_begins_the_next_epoch():
+    loader = mixture({"a": (30, 1), "b": (30, 1)}, batch_size=2)
+    iterator = iter(loader)
+    for _ in range(20):
+        next(iterator)
+    alone = mixture({"a": (30, 1)}, batch_size=2)
+    alone.load_state_dict(loader.state_dict())
+    assert firsts(next(iter(alone))) == [97_020, 97_021]
+    assert alone.epoch == 1
+    single = fw.WindowLoader(numbered(30, name=ord("a")), batch_size=2)
+    state = loader.state_dict()
+    state["sources"]["data"] = state["sources"].pop("a")
+    single.load_state_dict(state)
+    assert firsts(next(iter(single))) == [97_020, 97_021]
+
+
+def test_a_jump_too_long_to_go_through_is_refused():
+    data = {name: numbered(10, name=i) for i, name in enumerate("ab")}
+    loader = fw.WindowLoader(data, weights={"a": 2**0.5, "b": 3**0.5}, batch_size=2)
+    loader.set_epoch(1000)
+    assert loader.epoch == 1000
+    with pytest.raises(ArgumentError, match="can't be found in reasonable time") as caught:
+        loader.set_epoch(10**7)
+    assert "0.449, 0.551" in str(caught.value)
+    loader = fw.WindowLoader(data, weights={"a": 0.449, "b": 0.551}, batch_size=2)
+    loader.set_epoch(10**12)
+    assert loader.epoch == 10**12
+    assert len(list(loader)) == 10
+
+
+def test_an_epoch_from_before_a_mixture_was_changed_is_refused():
+    loader = mixture({"a": (30, 1), "b": (30, 1)}, batch_size=2)
+    list(loader)
+    iterator = iter(loader)
+    next(iterator)
+    changed = mixture({"a": (30, 1), "b": (30, 2)}, batch_size=2)
+    changed.load_state_dict(loader.state_dict())
+    with pytest.raises(ArgumentError, match="epoch 0 of this mixture began is not known"):
+        changed.set_epoch(0)
+
+
+def test_short_ranks_of_a_mixture_repeat_where_it_began():
+    mix = {"a": (11, 3), "b": (6, 1)}
+    options = {"batch_size": 4, "shuffle": True, "drop_last": False, "world_size": 2}
+    loaders = [mixture(mix, rank=rank, **options) for rank in range(2)]
+    for _ in range(2):
+        one, two = ([firsts(batch) for batch in loader] for loader in loaders)
+        assert list(map(len, one)) == list(map(len, two)) == [4, 4, 1]
+        assert two[-1] == one[0][:1]
+    # Changed after the first step: it began there.
+    iterators = [iter(loader) for loader in loaders]
+    for iterator in iterators:
+        next(iterator)
+    changed = [mixture({"a": (11, 1), "b": (6, 1)}, rank=rank, **options) for rank in range(2)]
+    for loader in changed:
+        loader.load_state_dict(json.loads(json.dumps(loaders[0].state_dict())))
+    iterators = [iter(loader) for loader in changed]
+    (first, _) = [firsts(next(iterator)) for iterator in iterators]
+    assert changed[0].state_dict() == changed[1].state_dict()
+    resumed = [mixture({"a": (11, 1), "b": (6, 1)}, rank=rank, **options) for rank in range(2)]
+    for loader in resumed:
+        loader.load_state_dict(json.loads(json.dumps(changed[0].state_dict())))
+    one, two = ([firsts(batch) for batch in loader] for loader in resumed)
+    assert (len(one), len(two), two[-1]) == (1, 1, first[:1])
+
+
+def test_ranks_come_from_the_environment_and_hold_where_they_are_given(monkeypatch):
+    data = numbered(100)
+    alone = fw.WindowLoader(data, batch_size=5)
+    assert (alone.rank, alone.world_size, len(alone)) == (0, 1, 20)
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    loader = fw.WindowLoader(data, batch_size=5)
+    assert (loader.rank, loader.world_size, len(loader)) == (2, 4, 5)
+    assert firsts(next(iter(loader)))[0] == 10
+    assert len(fw.WindowLoader(data, batch_size=5, rank=0, world_size=1)) == 20
+    with pytest.warns(UserWarning, match="was taken for 1 processes, and there are 4"):
+        next(iter(alone))
+    state = loader.state_dict()
+    assert state["cursor"] == 20
+    monkeypatch.setenv("WORLD_SIZE", "four")
+    with pytest.raises(ArgumentError, match="does not say which process"):
+        len(loader)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ArgumentError, match="rank must be from 0"):
+        len(loader)
 
 
 def test_a_state_that_does_not_fit_is_refused_with_the_difference_named():
@@ -311,6 +441,18 @@ def test_batches_go_where_they_are_wanted():
     on_meta = next(iter(fw.WindowLoader(numbered(10), batch_size=2, device="meta")))
     assert all(part.device.type == "meta" for part in on_meta)
     assert firsts(next(iter(fw.WindowLoader(numbered(10), batch_size=2, device="cpu")))) == [0, 1]
+
+
+def test_pinned_memory_without_an_accelerator_is_ordinary_memory():
+    if torch.accelerator.is_available():
+        pytest.skip("there is one")
+    assert firsts(next(iter(fw.WindowLoader(numbered(10), batch_size=2, pin_memory=True)))) == [0, 1]
+
+
+@pytest.mark.parametrize("index", [1.0, "1", None, True, slice(2)])
+def test_an_index_that_is_no_integer_is_refused(index):
+    with pytest.raises(TypeError, match="the index of a window must be an integer"):
+        numbered(10)[index]
 
 
 def test_the_prefetching_thread_ends_with_its_iteration():

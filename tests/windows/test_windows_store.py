@@ -144,6 +144,110 @@ def test_a_store_that_changes_is_noticed_before_it_is_read(tmp_path, harm):
             read()
 
 
+def test_a_store_that_was_only_touched_is_read_on(tmp_path):
+    store = fw.prepare(TEXTS, tmp_path / "store", shard_tokens=500)
+    loader = fw.WindowLoader(fw.WindowDataset(store, context_length=4), batch_size=2, shuffle=True)
+    whole = [batch[0].tolist() for batch in loader]
+    loader.set_epoch(0)
+    iterator = iter(loader)
+    seen = [next(iterator)[0].tolist()]
+    for file in (tmp_path / "store").iterdir():
+        os.utime(file, (1, 1))
+    assert seen + [batch[0].tolist() for batch in iterator] == whole
+    os.utime(tmp_path / "store" / "00001.tokens", (2, 2))
+    rewrite(tmp_path / "store" / "00001.tokens")
+    with pytest.raises(StoreError, match="has changed while it was in use"):
+        list(loader)
+
+
+def test_an_array_file_that_was_touched_is_known_by_its_fingerprint(token_file):
+    path, ids = token_file
+    loader = fw.WindowLoader(fw.WindowDataset(ids, context_length=4), batch_size=2)
+    next(iter(loader))
+    os.utime(path, (1, 1))
+    with pytest.raises(StoreError, match="has changed"):
+        next(iter(loader))  # nobody knows what it held
+    loader = fw.WindowLoader(fw.WindowDataset(ids, context_length=4), batch_size=2)
+    loader.state_dict()
+    os.utime(path, (2, 2))
+    assert next(iter(loader))[0].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    rewrite(path)
+    with pytest.raises(StoreError, match="has changed"):
+        next(iter(loader))
+
+
+def test_a_store_opened_by_a_relative_path_is_read_from_anywhere(tmp_path, monkeypatch):
+    fw.prepare(TEXTS, tmp_path / "store", shard_tokens=500)
+    monkeypatch.chdir(tmp_path)
+    store = fw.TokenStore.open("store")
+    data = fw.WindowDataset(store, context_length=4)
+    expected = data[7][0]
+    monkeypatch.chdir("/")
+    assert torch.equal(data[7][0], expected)
+    assert len(list(fw.WindowLoader(data, batch_size=100))) > 1
+    later = fw.WindowDataset(store, context_length=4, within="document", segments=True)
+    assert len(later[7]["inputs"]) == 4
+    assert store.document(3).tolist() == fw.TokenStore.open(tmp_path / "store").document(3).tolist()
+    again = pickle.loads(pickle.dumps(later))
+    assert torch.equal(again[7]["inputs"], later[7]["inputs"])
+    store.verify()
+
+
+VIEWS = {
+    "whole": lambda ids: ids,
+    "slice": lambda ids: ids[1000:9000],
+    "slice of a slice": lambda ids: ids[1000:][500:7000],
+    "plain array": lambda ids: np.asarray(ids)[10:],
+    "other dtype": lambda ids: ids.view(np.uint8),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_a_mapped_file_travels_by_name(token_file, view):
+    path, ids = token_file
+    data = fw.WindowDataset(view(ids), context_length=4, stride=2)
+    sent = pickle.dumps(data)
+    assert len(sent) < 1500
+    again = pickle.loads(sent)
+    assert again.fingerprint == data.fingerprint
+    assert all(torch.equal(again[i][0], data[i][0]) for i in (0, 100, -1))
+    os.utime(path, (1, 1))  # a copy elsewhere has other times, but the same ids
+    assert pickle.loads(sent).fingerprint == data.fingerprint
+    rewrite(path)
+    with pytest.raises(StoreError, match="not the one that it was"):
+        pickle.loads(sent)
+    with pytest.raises(StoreError, match="has changed"):
+        pickle.dumps(data)
+    path.unlink()
+    with pytest.raises(StoreError, match="can't be mapped"):
+        pickle.loads(sent)
+
+
+def test_arrays_that_are_in_no_file_travel_by_value(tmp_path, token_file):
+    path, ids = token_file
+    private = np.memmap(path, np.uint16, "c")
+    private[3] = 77  # in no file
+    np.save(tmp_path / "ids.npy", ids)
+    for given in (private, ids[::2], np.array(ids), np.frombuffer(path.read_bytes(), np.uint16)):
+        data = fw.WindowDataset(given, context_length=4)
+        again = pickle.loads(pickle.dumps(data))
+        assert torch.equal(again[0][0], data[0][0])
+        assert again.fingerprint == data.fingerprint
+    saved = np.load(tmp_path / "ids.npy", mmap_mode="r")  # its ids begin after a header
+    data = fw.WindowDataset(saved[5:], context_length=4)
+    assert len(pickle.dumps(data)) < 1500
+    assert pickle.loads(pickle.dumps(data))[0][0].tolist() == [5, 6, 7, 8]
+
+
+def test_a_view_of_a_mapped_file_that_changes_is_noticed(token_file):
+    path, ids = token_file
+    data = fw.WindowDataset(np.asarray(ids)[100:], context_length=4)
+    data[0]
+    rewrite(path)
+    with pytest.raises(StoreError, match="has changed"):
+        data[0]
+
+
 def test_an_array_that_changed_is_noticed_on_resume(monkeypatch):
     ids = np.arange(100_000, dtype=np.uint16)
     fingerprint = Source(ids).fingerprint

@@ -5,19 +5,74 @@ Not for: corpora that do not fit in memory (``prepare`` them into a ``TokenStore
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import read_text
+from foreword.errors import ArgumentTypeError
 from foreword.tokens import Tokenizer, TokenStore, get_tokenizer
 from foreword.tokens.tokenizers.tokenizer import Special
 from foreword.windows import WindowDataset, WindowLoader
 
 __all__ = ["create_dataloader"]
 
+# The parameters of create_dataloader_v1 in "Build a Large Language Model (From Scratch)", in their order, and ours.
+BOOK = {
+    "txt": "text",
+    "batch_size": "batch_size",
+    "max_length": "context_length",
+    "stride": "stride",
+    "shuffle": "shuffle",
+    "drop_last": "drop_last",
+    "num_workers": None,
+}
 
+P_ = ParamSpec("P_")
+R_ = TypeVar("R_")
+
+
+def _explained(function: Callable[P_, R_]) -> Callable[P_, R_]:
+    """The function; called as the book calls its own, it says what to write."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: P_.args, **kwargs: P_.kwargs) -> R_:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise _other_names(str(error), args, kwargs) from None
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _other_names(problem: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ArgumentTypeError:
+    names = list(inspect.signature(create_dataloader).parameters)
+    given = dict(zip(BOOK, args, strict=False)) | kwargs
+    written = ["text"]
+    for name, value in given.items():
+        ours = BOOK.get(name, name)
+        if ours in names[1:]:
+            written.append(f"{ours}={value!r}")
+    renamed = [f"{name} is {ours} here" for name, ours in BOOK.items() if name in kwargs and ours not in (None, name)]
+    if "num_workers" in given:
+        renamed.append("num_workers is left out, since windows need no workers")
+    if len(args) > 1:
+        renamed.append("all but the text is given by name")
+    return ArgumentTypeError(
+        f"create_dataloader: {problem}" + "".join(f"; {change}" for change in renamed),
+        expected=", ".join(names),
+        fix=f"create_dataloader({', '.join(written)})",
+    )
+
+
+@_explained
 def create_dataloader(
     text: str | os.PathLike[str] | TokenStore,
     *,
@@ -44,6 +99,7 @@ def create_dataloader(
         allowed_special: special tokens that their text stands for, as in ``Tokenizer.encode``.
 
     Raises:
+        ArgumentTypeError: an argument of another name, such as the book's ``max_length``; says what to write.
         TooShortError: the text has fewer tokens than one window needs.
         SpecialTokenError: the text holds a special token that is not allowed.
 

@@ -24,9 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.notebook import notebook_html
-from foreword.errors import ArgumentError
 
-__all__ = ["Cut", "Tail", "TokenAccount", "count_windows", "positive"]
+__all__ = ["Cut", "Tail", "TokenAccount", "count_windows"]
 
 Tail = Literal["drop", "pad", "keep"]
 
@@ -160,20 +159,6 @@ class Cut:
             padded=len(self) * T - held,
             dropped=stored - distinct,
         )
-
-
-def positive(name: str, value: int) -> int:
-    """``value`` if it is an integer of at least 1.
-
-    Raises:
-        ArgumentError: it is below 1.
-        TypeError: it is no integer.
-    """
-    if not hasattr(value, "__index__") or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < 1:
-        raise ArgumentError(f"{name} must be at least 1", got=value)
-    return int(value)
 
 
 def _at_least_0(count: Any) -> Any:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
-from foreword.errors import ArgumentError, TooShortError
+from foreword.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, TooShortError
 from foreword.tokens.store.store import TokenStore
-from foreword.windows.arithmetic import Cut, Tail, TokenAccount, positive
+from foreword.windows.arithmetic import Cut, Tail, TokenAccount
 from foreword.windows.packing import Packing
 from foreword.windows.segments import Segments, document_segments, with_padding
 from foreword.windows.source import Source
@@ -80,13 +82,13 @@ class WindowDataset:
         pad_id: int = 0,
         offsets: ArrayLike | None = None,
     ) -> None:
-        self.context_length = positive("context_length", context_length)
-        self.stride = positive("stride", context_length if stride is None else stride)
+        self.context_length = integer("context_length", context_length, at_least=1)
+        self.stride = integer("stride", context_length if stride is None else stride, at_least=1)
         self.within = _one_of("within", within, "stream", "document")
         self.packing = _one_of("packing", packing, None, "best-fit")
         self.tail: Tail = _one_of("tail", tail or ("pad" if packing else "drop"), "drop", "pad", "keep")
         self.segments = bool(segments)
-        self.pad_id = int(pad_id)
+        self.pad_id = integer("pad_id", pad_id)
         if packing and (within != "document" or tail == "drop" or stride not in (None, context_length)):
             raise ArgumentError(
                 "packing puts whole documents side by side",
@@ -116,10 +118,8 @@ class WindowDataset:
         return self._source.store
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor] | dict[str, torch.Tensor]:
-        if not -self._length <= index < self._length:
-            raise IndexError(f"window {index} of {self._length:,}")
         sample: tuple[torch.Tensor, torch.Tensor] | dict[str, torch.Tensor]
-        (sample,) = self.__getitems__([index % self._length])
+        (sample,) = self.__getitems__([index])
         return sample
 
     def __getitems__(self, indices: list[int]) -> list[Any]:
@@ -127,11 +127,8 @@ class WindowDataset:
 
         With the tail "keep" all are as long as the longest of them, so that they can be stacked.
         """
-        tensors = self.tensors(np.asarray(indices, np.int64))
-        if self.tail == "keep":
-            tensors = trimmed(tensors, longest(tensors["targets"]))
-        samples = zip(*tensors.values(), strict=True)
-        return [dict(zip(tensors, sample, strict=True)) for sample in samples] if self.segments else list(samples)
+        arrays = self.gather(in_range(indices, self._length))
+        return samples_of(arrays, keep=self.tail == "keep", segments=self.segments)
 
     def tensors(self, windows: NDArray[Any]) -> dict[str, torch.Tensor]:
         """``gather`` as torch tensors that share its memory."""
@@ -262,6 +259,37 @@ def _with_segments(inputs: NDArray[np.int64], targets: NDArray[np.int64], told: 
         "document_ids": told.document_ids,
         "cu_seqlens": told.cu_seqlens,
     }
+
+
+def in_range(indices: Sequence[int], windows: int) -> NDArray[np.int64]:
+    """The indices of some of so many windows, from 0; those below 0 count from the end.
+
+    Raises:
+        ArgumentTypeError: they are no integers.
+        OutOfRangeError: there is no such window.
+    """
+    wanted = np.asarray(indices)
+    if wanted.size and wanted.dtype.kind not in "ui":
+        raise ArgumentTypeError("the index of a window must be an integer", got=repr(indices))
+    wanted = wanted.astype(np.int64)
+    outside = (wanted < -windows) | (wanted >= windows)
+    if outside.any():
+        raise OutOfRangeError(
+            f"there is no window {int(wanted[outside][0]):,} of {windows:,}",
+            expected=f"−{windows:,} to {windows - 1:,}",
+        )
+    return np.where(wanted < 0, wanted + windows, wanted)
+
+
+def samples_of(arrays: Arrays, *, keep: bool, segments: bool) -> list[Any]:
+    """Gathered windows one by one, as tensors: tuples, or dicts with ``segments``; ``keep`` leaves short ones short."""
+    import torch
+
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    if keep:
+        tensors = trimmed(tensors, longest(tensors["targets"]))
+    samples = zip(*tensors.values(), strict=True)
+    return [dict(zip(tensors, sample, strict=True)) for sample in samples] if segments else list(samples)
 
 
 def longest(targets: torch.Tensor) -> int:

@@ -12,36 +12,39 @@ Not for: random access (``WindowDataset``). Costs: some 20 bytes a token of one 
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
+from foreword._base.progress import Progress
 from foreword._base.progress import progress as progress_bar
-from foreword.errors import ArgumentError, StoreError
-from foreword.windows.arithmetic import positive
+from foreword.errors import ArgumentError
+from foreword.windows import clients, ranks
 from foreword.windows.dataset import IGNORE, WindowDataset, longest, trimmed
-from foreword.windows.mixture import Schedule, exact_weights
-from foreword.windows.plan import Place, Track, plan
+from foreword.windows.epochs import Epochs
+from foreword.windows.iterations import Iterations
+from foreword.windows.joined import JoinedDataset
+from foreword.windows.mixture import exact_weights
+from foreword.windows.plan import Place, Track, my_places, plan
+from foreword.windows.prefetch import ahead
 from foreword.windows.report import EpochReport, texts
+from foreword.windows.state import States
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["WindowLoader"]
 
-STATE_VERSION = 1
 BLOCK_TOKENS = 1 << 15  # gathered together: small enough for the processor's cache
 ORDER_WINDOWS = 1 << 12  # of which the order is computed together
 
-T_ = TypeVar("T_")
-U_ = TypeVar("U_")
+Batch = TypeVar("Batch")
 
 
 class _Block(NamedTuple):
@@ -55,25 +58,31 @@ class _Block(NamedTuple):
 class WindowLoader:
     """Batches of windows: iterating gives (inputs, targets), two int64 tensors [B, T], until the epoch ends.
 
-    Each completed iteration advances ``epoch``, and with ``shuffle`` each epoch has its own order. An iteration that is
-    broken off does not: the next one starts where it had started, unless ``load_state_dict`` was called.
+    With ``shuffle`` each epoch has its own order. An epoch ends when its last batch has been handed out; an iterator
+    that is given up before gives up the rest of its epoch, and the next one begins with the next epoch. To take the
+    rest, load the state: ``loader.load_state_dict(loader.state_dict())``. Iterators may be nested, as for an evaluation
+    in the midst of training: the loader's state stays the outer one's (``iterations`` has the rules).
 
     Args:
         data: the windows; or several sets of them by name, a mixture.
         batch_size: B, windows a batch and rank.
         shuffle: draw each epoch's order from (seed, epoch); otherwise windows come in their order.
         seed: any integer.
-        drop_last: leave out a last step that is not full; otherwise it is shared out among the ranks, some of which may
-            get one window less than others, or none.
-        rank: which part of each step this process takes, from 0.
-        world_size: how many processes there are.
+        drop_last: leave out a last step that is not full; otherwise its windows are shared out among the ranks, some of
+            which may get one less than others. Where they are fewer than the ranks, those left short repeat the epoch's
+            first windows, which are not counted: all ranks have as many batches, and none is empty.
+        rank: which part of each step this process takes, from 0. None: the one that torch.distributed or, before it is
+            initialised, the environment (RANK, WORLD_SIZE) tells when a length or a batch is wanted; else 0.
+        world_size: how many processes there are; None as for ``rank``, else 1. Under tensor parallelism, where several
+            processes take the same batches, give both.
         weights: the share of each source of a mixture, by name; equal shares where it is None. After n samples each
             source has given its share of them within one sample. An epoch of a mixture is as many samples as its
             sources have windows together; a source that ends begins its own next epoch, and none starts over with the
             mixture's.
         prefetch: blocks of batches to prepare ahead, in a thread; 0 prepares each when it is needed.
         device: where batches go ("cuda", …); to a GPU by way of pinned memory, without waiting for the copy.
-        pin_memory: give batches in pinned memory, to be moved by the caller.
+        pin_memory: give batches in pinned memory, to be moved by the caller. Without an accelerator there is none, and
+            they come in ordinary memory.
         progress: show a bar for each epoch, with tokens a second, where standard error is a terminal.
 
     With ``segments`` in the data, a batch is a dict (``WindowDataset``); with ``tail="keep"`` it is as long as the
@@ -89,6 +98,13 @@ class WindowLoader:
     (torch.Size([8, 4]), tensor([1, 2, 3, 4]))
     """
 
+    # What torch's DataLoader tells of itself, and is read by those who build another one from it.
+    num_workers: ClassVar[int] = 0
+    prefetch_factor: ClassVar[int | None] = None
+    # accelerate then leaves the loader as it is, which splits its windows among the ranks itself, and saves its state.
+    _is_accelerate_prepared: ClassVar[bool] = True
+    use_stateful_dataloader: ClassVar[bool] = True
+
     def __init__(
         self,
         data: WindowDataset | Mapping[str, WindowDataset],
@@ -97,8 +113,8 @@ class WindowLoader:
         shuffle: bool = False,
         seed: int = 0,
         drop_last: bool = True,
-        rank: int = 0,
-        world_size: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
         weights: Mapping[str, float] | None = None,
         prefetch: int = 0,
         device: str | torch.device | None = None,
@@ -106,15 +122,15 @@ class WindowLoader:
         progress: bool = False,
     ) -> None:
         self.data = data
-        self.batch_size = positive("batch_size", batch_size)
+        self.batch_size = integer("batch_size", batch_size, at_least=1)
         self.shuffle = bool(shuffle)
-        self.seed = int(seed)
+        self.seed = integer("seed", seed)
         self.drop_last = bool(drop_last)
-        self.world_size = positive("world_size", world_size)
-        if not 0 <= rank < world_size:
-            raise ArgumentError("rank must be from 0 to world_size − 1", got=f"rank {rank} of {world_size}")
-        self.rank = int(rank)
-        self.prefetch = positive("prefetch", prefetch) if prefetch else 0
+        self._given_world_size = None if world_size is None else integer("world_size", world_size, at_least=1)
+        self._given_rank = None if rank is None else integer("rank", rank)
+        if rank is not None:
+            ranks.resolve(self._given_rank, self._given_world_size)
+        self.prefetch = integer("prefetch", prefetch, at_least=1) if prefetch else 0
         self.device, self.pin_memory, self.progress = device, bool(pin_memory), bool(progress)
         sources = _sources(data)
         shares = exact_weights(list(sources), weights)
@@ -123,21 +139,38 @@ class WindowLoader:
             for (name, windows), share in zip(sources.items(), shares, strict=True)
         ]
         self._first = self._tracks[0].data  # every source has its context_length, tail and segments
-        self._samples = sum(len(track.data) for track in self._tracks)  # an epoch's
-        self._start = Place(0, 0, (0,) * len(self._tracks))  # where the next iteration starts
-        self._block = self._start  # where the block that is being handed out starts
-        self._cursor = 0  # samples of the epoch handed out
-        if not len(self):
+        self._mixture = not isinstance(data, WindowDataset)
+        self._joined = JoinedDataset([track.data for track in self._tracks])
+        self._epochs = Epochs(self._tracks, mixture=self._mixture, drop_last=self.drop_last)
+        options = {"seed": self.seed, "shuffle": self.shuffle}
+        self._states = States(self._tracks, self._epochs, mixture=self._mixture, options=options)
+        self._iterations = Iterations(self._epochs, self._epochs.first)
+        self._counted_for: int | None = None  # the number of processes for which a length has been given
+        self._check_step(self._step)
+
+    def _check_step(self, step: int) -> None:
+        """Warn if there is no step in an epoch."""
+        if not self._epochs.steps(self._epochs.first, step):
             warnings.warn(
-                f"the loader gives no batch: {self._samples:,} windows are fewer than one step of "
-                f"{self._step:,}, and drop_last=True leaves it out",
-                stacklevel=2,
+                f"the loader gives no batch: {self._epochs.samples:,} windows are fewer than one step of {step:,}, and "
+                "drop_last=True leaves it out",
+                stacklevel=3,
             )
 
     @property
+    def rank(self) -> int:
+        """Which part of each step this process takes, from 0."""
+        return ranks.resolve(self._given_rank, self._given_world_size)[0]
+
+    @property
+    def world_size(self) -> int:
+        """How many processes there are."""
+        return ranks.resolve(self._given_rank, self._given_world_size)[1]
+
+    @property
     def epoch(self) -> int:
-        """The epoch that is under way, from 0."""
-        return self._block.epoch
+        """The epoch of the next batch, from 0."""
+        return self._iterations.place().epoch
 
     @property
     def _step(self) -> int:
@@ -146,45 +179,90 @@ class WindowLoader:
 
     def __len__(self) -> int:
         """Batches a whole epoch."""
-        whole, rest = divmod(self._samples, self._step)
-        return whole + (rest > 0 and not self.drop_last)
+        self._counted_for = self.world_size
+        return self._epochs.steps(self._epochs.first, self.batch_size * self._counted_for)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin with ``epoch`` next; nothing where the loader stands in that epoch already.
+
+        Raises:
+            ArgumentError: it is below 0; or an epoch of a mixture from before it was changed.
+        """
+        self._iterations.set_epoch(integer("epoch", epoch, at_least=0), self._step)
 
     def __iter__(self) -> Iterator[Any]:
-        self._block, self._cursor = self._start, self._start.cursor
-        batches = self._batches(self._start)
-        return self._with_bar(batches) if self.progress else batches
+        return self._handed_out(self._fetch)
 
-    def _batches(self, place: Place) -> Iterator[Any]:
-        schedule = self._schedule(place.draws)
-        step = self._step
-        for block, batches in _ahead(self._fetch, self._blocks(place, schedule), self.prefetch):
-            self._block, cursor = block.place, block.place.cursor
-            for done, batch in enumerate(batches, 1):
-                self._cursor = cursor + done * step
-                yield batch
-        # A single source begins anew, whatever drop_last left out; those of a mixture go on where they are.
-        draws = ((place.epoch + 1) * self._samples,) if len(self._tracks) == 1 else tuple(schedule.counts)
-        self._start = self._block = Place(place.epoch + 1, 0, draws)
-        self._cursor = 0
+    def _handed_out(self, fetch: Callable[[_Block], tuple[_Block, list[Batch]]]) -> Iterator[Batch]:
+        """The batches of one iterator, which takes its place now: a generator begins with its first ``next``."""
+        iterations = self._iterations  # those of now: when a state is loaded, the loader gets others
+        rank, world_size = ranks.resolve(self._given_rank, self._given_world_size)
+        if self._counted_for not in (None, world_size):
+            warnings.warn(
+                f"len(loader) was taken for {self._counted_for:,} processes, and there are {world_size:,}: it differs "
+                "now; take it when torch.distributed is initialised",
+                stacklevel=2,
+            )
+        self._counted_for = None
+        iteration = iterations.begin(self.batch_size * world_size)
+        left = self._epochs.steps(iteration.start, iteration.step)
+        if not left:
+            iterations.finish(iteration)
+            return
+        with contextlib.ExitStack() as stack:
+            stack.callback(iterations.end, iteration)
+            blocks = stack.enter_context(
+                contextlib.closing(ahead(fetch, self._blocks(iteration.start, rank, world_size), self.prefetch))
+            )
+            bar = stack.enter_context(self._bar(iteration.start)) if self.progress else None
+            for block, batches in blocks:
+                iteration.block, iteration.handed_out = block.place, 0
+                left -= len(batches)
+                final = None if left else batches.pop()
+                for iteration.handed_out, batch in enumerate(batches, 1):
+                    iterations.latest = iteration
+                    yield batch
+                if bar is not None:
+                    bar.advance(len(batches) * iteration.step * self._first.context_length)
+                if final is not None:
+                    iteration.handed_out = len(batches) + 1
+                    iterations.finish(iteration)
+                    stack.close()
+                    yield final
 
-    def _blocks(self, place: Place, schedule: Schedule) -> Iterator[_Block]:
+    def _blocks(self, place: Place, rank: int, world_size: int) -> Iterator[_Block]:
         """The rest of the epoch from ``place`` on, in blocks of whole steps; the short last step is one of its own.
 
         The order is computed for several blocks together: for one step at first, then for twice as many each time.
         """
+        step, schedule = self.batch_size * world_size, self._epochs.schedule(place.drawn)
         cursor, steps = place.cursor, 1
         block_rows = self.batch_size * max(1, BLOCK_TOKENS // (self.batch_size * self._first.context_length))
-        while (left := self._samples - cursor) and (left >= self._step or not self.drop_last):
-            steps = max(1, min(steps, left // self._step))
-            samples = min(steps * self._step, left)
-            ahead = plan(self._tracks, samples, self._places(samples), schedule)
-            for row in range(0, max(1, len(ahead.windows)), block_rows):
-                done = row * self.world_size
+        while (left := self._epochs.samples - cursor) and (left >= step or not self.drop_last):
+            steps = max(1, min(steps, left // step))
+            samples = min(steps * step, left)
+            places = my_places(samples, self.batch_size, rank, world_size)
+            planned = plan(self._tracks, samples, places[places < samples], schedule, place.before)
+            windows, owners = planned.windows, planned.owners
+            if len(windows) < len(places):  # a rank that is left short
+                again, their_owners = self._first_windows(place, places[len(windows) :] - samples)
+                windows = np.concatenate((windows, again))
+                owners = None if owners is None or their_owners is None else np.concatenate((owners, their_owners))
+            for row in range(0, len(windows), block_rows):
+                done = row * world_size
                 rows = slice(row, row + block_rows)
-                owners = None if ahead.owners is None else ahead.owners[rows]
-                yield _Block(Place(place.epoch, cursor + done, ahead.draws(done)), ahead.windows[rows], owners)
+                here = place._replace(cursor=cursor + done, drawn=planned.drawn(done))
+                yield _Block(here, windows[rows], None if owners is None else owners[rows])
             cursor += samples
             steps = min(2 * steps, max(1, ORDER_WINDOWS // self.batch_size))
+
+    def _first_windows(self, place: Place, nth: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp] | None]:
+        """The windows with which the epoch of ``place`` began, and their owners; the ``nth`` of all, [n]."""
+        cursor, drawn = place.start
+        nth = nth % (self._epochs.samples - cursor)
+        samples = int(nth.max()) + 1
+        planned = plan(self._tracks, samples, np.arange(samples), self._epochs.schedule(drawn), place.before)
+        return planned.windows[nth], None if planned.owners is None else planned.owners[nth]
 
     def _fetch(self, block: _Block) -> tuple[_Block, list[Any]]:
         """A block and its batches."""
@@ -196,31 +274,24 @@ class WindowLoader:
             lengths = [longest(targets) for targets in torch.split(tensors["targets"], self.batch_size)]
         return block, self._split(self._moved(tensors), lengths)
 
+    def _indices(self, block: _Block) -> tuple[_Block, list[list[int]]]:
+        """A block and the indices of its batches' windows in ``dataset``."""
+        windows = block.windows if block.owners is None else self._joined.indices(block.windows, block.owners)
+        indices = windows.tolist()
+        return block, [indices[row : row + self.batch_size] for row in range(0, len(indices), self.batch_size)]
+
     def _gather(self, windows: NDArray[np.int64], owners: NDArray[np.intp] | None) -> dict[str, NDArray[Any]]:
         """The given windows, each of its owner."""
         if owners is None:
             return self._first.gather(windows)
-        arrays: dict[str, NDArray[Any]] = {}
-        for i, track in enumerate(self._tracks):
-            rows = np.flatnonzero(owners == i)
-            for name, part in track.data.gather(windows[rows]).items():
-                arrays.setdefault(name, np.empty((len(owners), part.shape[1]), part.dtype))[rows] = part
-        return arrays
-
-    def _places(self, samples: int) -> NDArray[np.int64]:
-        """Which of the next ``samples`` samples are this rank's, in rising order."""
-        steps, rest = divmod(samples, self._step)
-        if rest:  # the short last step, in equal shares
-            return np.arange(rest * self.rank // self.world_size, rest * (self.rank + 1) // self.world_size)
-        starts = self._step * np.arange(steps) + self.batch_size * self.rank
-        return (starts[:, None] + np.arange(self.batch_size)).reshape(-1)
+        return self._joined.gather(windows, owners)
 
     def _moved(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The tensors in pinned memory or on the device, as wished."""
         import torch
 
         to_accelerator = self.device is not None and torch.device(self.device).type not in ("cpu", "meta")
-        if self.pin_memory or to_accelerator:
+        if (self.pin_memory or to_accelerator) and torch.accelerator.is_available():
             tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
         if self.device is not None:
             tensors = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
@@ -238,17 +309,35 @@ class WindowLoader:
             batches = [trimmed(batch, length) for batch, length in zip(batches, lengths, strict=True)]
         return batches if self._first.segments else [tuple(batch.values()) for batch in batches]
 
-    def _with_bar(self, batches: Iterator[Any]) -> Iterator[Any]:
-        """The batches, with a bar on standard error."""
+    @contextlib.contextmanager
+    def _bar(self, place: Place) -> Iterator[Progress]:
+        """A bar on standard error for the epoch of ``place``."""
         T = self._first.context_length
-        with progress_bar(f"epoch {self.epoch}", self._samples * T, unit="tokens") as bar:
-            shown = self._cursor
-            bar.advance(shown * T)
-            for batch in batches:
-                yield batch
-                if (self._cursor - shown) * T >= BLOCK_TOKENS:
-                    bar.advance((self._cursor - shown) * T)
-                    shown = self._cursor
+        with progress_bar(f"epoch {place.epoch}", self._epochs.samples * T, unit="tokens") as bar:
+            bar.advance(place.cursor * T)
+            yield bar
+
+    @property
+    def dataset(self) -> Any:
+        """The windows as a map-style dataset: the data; of a mixture, its sources one after another."""
+        return self._joined if self._mixture else self.data
+
+    @property
+    def sampler(self) -> Any:
+        """This rank's windows in their order, as indices into ``dataset``; with ``set_epoch``."""
+        return clients.sampler(self, lambda: self._handed_out(self._indices))
+
+    @property
+    def batch_sampler(self) -> Any:
+        """The same, a list for each batch. What is taken from it moves the loader's place."""
+        return clients.BatchSampler(self, lambda: self._handed_out(self._indices))
+
+    def collate_fn(self, samples: list[Any]) -> Any:
+        """Samples of ``dataset`` as a batch, as iterating the loader gives it, on its device."""
+        batch = clients.collate(samples)
+        if isinstance(batch, dict):
+            return self._moved(batch)
+        return tuple(self._moved(dict(zip(("inputs", "targets"), batch, strict=True))).values())
 
     def account(self, *, decode: Callable[[Any], str] | None = None) -> EpochReport:
         """What an epoch trains on: the token account of each source, and the first and last batch as text.
@@ -259,132 +348,62 @@ class WindowLoader:
         store = self._first.source
         if decode is None and store is not None:
             decode = store.tokenizer.decode
-        left_out = self._samples % self._step if self.drop_last else 0
+        samples = self._epochs.samples
+        left_out = samples % self._step if self.drop_last else 0
         return EpochReport(
             accounts={track.name: track.data.account() for track in self._tracks},
             batches=len(self),
-            samples=self._samples - left_out,
+            samples=samples - left_out,
             left_out=left_out,
             first=self._texts(0, decode),
-            last=self._texts(len(self) - 1, decode) if len(self._tracks) == 1 else (),
+            last=self._texts(len(self) - 1, decode) if not self._mixture else (),
         )
 
     def _texts(self, step: int, decode: Callable[[Any], str] | None) -> tuple[str, ...]:
         """The windows of this rank's batch of a step, as text; of a mixture, the step must be 0."""
         if not 0 <= step < len(self):
             return ()
-        cursor = step * self._step
-        if len(self._tracks) == 1:
-            draws: tuple[int, ...] = (self._start.epoch * self._samples + cursor,)
-        else:
-            draws = self._start.draws
-        samples = min(self._step, self._samples - cursor)
-        ahead = plan(self._tracks, samples, self._places(samples), self._schedule(draws))
-        arrays = self._gather(ahead.windows, ahead.owners)
+        place = self._iterations.place()
+        place = place._replace(cursor=place.start[0], drawn=place.start[1])
+        if step:
+            place = self._epochs.after(place, step * self._step)
+        block = next(self._blocks(place, self.rank, self.world_size))
+        arrays = self._gather(block.windows, block.owners)
         return texts(arrays["inputs"], arrays["targets"] != IGNORE, decode)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands: a few integers and fingerprints, ready for JSON or torch.save.
 
-        Equal on every rank after equally many batches; prefetched batches do not count. For each source it tells its
-        epoch and cursor, and what the mixture has drawn of it.
+        Right at any moment, and equal on every rank after equally many batches: those that were handed out count, not
+        those that were prefetched. For each source it tells its epoch and cursor, and what the mixture has drawn of it.
         """
-        schedule = self._schedule(self._block.draws)
-        cursor = min(self._cursor, self._samples)  # the last step may be short
-        schedule.take(cursor - self._block.cursor)
-        sources = {}
-        for track, drawn in zip(self._tracks, schedule.counts, strict=True):
-            its_epoch, its_cursor = divmod(track.before + drawn, len(track.data))
-            sources[track.name] = {
-                "fingerprint": track.data.fingerprint,
-                "weight": str(track.weight),
-                "drawn": drawn,
-                "epoch": its_epoch,
-                "cursor": its_cursor,
-            }
-        return {
-            "version": STATE_VERSION,
-            "seed": self.seed,
-            "shuffle": self.shuffle,
-            "epoch": self._block.epoch,
-            "cursor": cursor,
-            "sources": sources,
-        }
+        return self._states.save(self._iterations.place())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where ``state`` was taken: the next iteration begins with the sample after the last handed out.
+        """Go on where ``state`` was taken: the next iterator begins with the sample after the last handed out.
 
-        batch_size, world_size, and the weights of a mixture may differ from then; a source that is new begins at 0.
-        (With other weights or sources, the shares are exact from here on.)
+        batch_size, world_size, and the weights and sources of a mixture may differ from then: a source that is new
+        begins at 0, one that is left out is remembered, and goes on when a later loader has it again. (With other
+        weights or sources, the shares are exact from here on.) Iterators that have started go on, and move nothing.
 
         Raises:
             StoreError: the state belongs to other data, another order, or another version; says which.
         """
-        ours = self.state_dict()
-        for field in ("version", "seed", "shuffle"):
-            if state.get(field) != ours[field]:
-                raise StoreError(
-                    f"the state does not fit this loader: its {field} differs",
-                    got=state.get(field),
-                    expected=ours[field],
-                    fix="use the options with which the state was saved",
-                )
-        told = state.get("sources")
-        if not isinstance(told, Mapping) or not all(isinstance(source, Mapping) for source in told.values()):
-            raise StoreError("the state tells no sources", got=repr(told))
-        for name, source in told.items():
-            if name not in ours["sources"]:
-                raise StoreError(
-                    f"the state does not fit this loader: the source {name!r} was removed",
-                    got=sorted(ours["sources"]),
-                    expected=sorted(told),
-                    fix="give every source that the state knows; new ones may be added",
-                )
-            if source.get("fingerprint") != ours["sources"][name]["fingerprint"]:
-                raise StoreError(
-                    f"the state does not fit this loader: the fingerprint of the source {name!r} differs",
-                    got=source.get("fingerprint"),
-                    expected=ours["sources"][name]["fingerprint"],
-                    fix="use the data, context_length, stride and tail with which the state was saved",
-                )
-        self._start = self._block = self._place_of(told, state.get("epoch"), state.get("cursor"))
-        self._cursor = self._start.cursor
+        self._iterations = Iterations(self._epochs, self._states.load(state), loaded=True)
 
-    def _place_of(self, told: Mapping[str, Mapping[str, Any]], epoch: Any, cursor: Any) -> Place:
-        """The place that a state tells; sets where each track's schedule begins.
-
-        Raises:
-            StoreError: there is no such place.
-        """
-        nowhere = StoreError("the state has no such place", got=f"epoch {epoch!r}, cursor {cursor!r}, {dict(told)}")
-        numbers = [epoch, cursor, *(source.get(k) for source in told.values() for k in ("epoch", "cursor", "drawn"))]
-        if not all(type(number) is int and number >= 0 for number in numbers) or cursor > self._samples:
-            raise nowhere
-        new = {"epoch": 0, "cursor": 0, "drawn": 0}
-        sources = [told.get(track.name, new) for track in self._tracks]
-        totals = [s["epoch"] * len(track.data) + s["cursor"] for s, track in zip(sources, self._tracks, strict=True)]
-        if len(self._tracks) == 1:  # its draws are counted from epoch 0 on, and the epoch is the loader's
-            if totals != [epoch * self._samples + cursor]:
-                raise nowhere
-            return Place(epoch, cursor, tuple(totals))
-        same = all(s.get("weight") == str(track.weight) for s, track in zip(sources, self._tracks, strict=True))
-        draws = tuple(source["drawn"] if same else 0 for source in sources)
-        if not self._schedule(draws).fits() or any(drawn > total for drawn, total in zip(draws, totals, strict=True)):
-            raise nowhere
-        for track, drawn, total in zip(self._tracks, draws, totals, strict=True):
-            track.before = total - drawn
-        return Place(epoch, cursor, draws)
-
-    def _schedule(self, draws: tuple[int, ...]) -> Schedule:
-        return Schedule([track.weight for track in self._tracks], draws)
+    def __getstate__(self) -> dict[str, Any]:
+        # Iterators do not travel: a copy begins where this loader stands.
+        return vars(self) | {"_iterations": Iterations(self._epochs, self._iterations.place())}
 
     def _repr_html_(self) -> str:
         return notebook_html("loader", self)
 
     def __repr__(self) -> str:
+        shared = "" if self._given_rank is None else f", rank={self._given_rank}"
+        shared += "" if self._given_world_size is None else f", world_size={self._given_world_size}"
         return (
             f"WindowLoader({self.data!r}, batch_size={self.batch_size}, shuffle={self.shuffle}, seed={self.seed}, "
-            f"drop_last={self.drop_last}, rank={self.rank}, world_size={self.world_size})"
+            f"drop_last={self.drop_last}{shared})"
         )
 
 
@@ -414,20 +433,3 @@ def _sources(data: WindowDataset | Mapping[str, WindowDataset]) -> dict[str, Win
             fix="prepare them all with one tokenizer",
         )
     return sources
-
-
-def _ahead(function: Callable[[T_], U_], items: Iterator[T_], depth: int) -> Iterator[U_]:
-    """``map(function, items)``, computed ``depth`` items ahead by a thread; in this thread where depth is 0."""
-    if not depth:
-        yield from map(function, items)
-        return
-    with ThreadPoolExecutor(1, thread_name_prefix="foreword-prefetch") as thread:
-        waiting = deque(thread.submit(function, item) for item in islice(items, depth))
-        try:
-            while waiting:
-                done = waiting.popleft().result()
-                waiting.extend(thread.submit(function, item) for item in islice(items, 1))
-                yield done
-        finally:
-            for future in waiting:
-                future.cancel()

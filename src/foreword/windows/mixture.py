@@ -23,6 +23,9 @@ from foreword.errors import ArgumentError
 
 __all__ = ["Schedule", "exact_weights"]
 
+LONGEST_SKIP = 10_000_000  # samples that are skipped one by one, which takes some ten seconds
+_CHUNK = 1 << 16
+
 
 def exact_weights(names: Sequence[str], weights: Mapping[str, float] | None) -> list[Fraction]:
     """The share of each of ``names``, adding up to exactly 1; equal shares where ``weights`` is None.
@@ -79,6 +82,28 @@ class Schedule:
             counts[source] += 1
             release[source], deadline[source] = self._first_step(source), self._last_step(source)
         return sources
+
+    def skip(self, samples: int) -> None:
+        """Count the next ``samples`` samples, without telling which they are.
+
+        The order repeats itself after as many samples as the weights' common denominator; only a rest is gone through.
+
+        Raises:
+            ArgumentError: the rest is too long for that.
+        """
+        rounds, rest = divmod(samples, self._whole)
+        if rest > LONGEST_SKIP and len(self.counts) > 1:
+            raise ArgumentError(
+                "where a later epoch of this mixture starts can't be found in reasonable time",
+                got=f"weights whose order repeats itself after {self._whole:,} samples, and {rest:,} to skip",
+                expected=f"{LONGEST_SKIP:,} samples at most",
+                fix="give weights of few digits: "
+                + ", ".join(f"{part / self._whole:.3f}" for part in self._parts)
+                + ", in the order of the sources' names",
+            )
+        self.counts = [count + rounds * part for count, part in zip(self.counts, self._parts, strict=True)]
+        for start in range(0, rest, _CHUNK):
+            self.take(min(_CHUNK, rest - start))
 
     def fits(self) -> bool:
         """Whether the counts are such as a schedule of these weights leaves: each within one of its share."""

@@ -4,7 +4,10 @@ Reading a window is one copy of its bytes: a piece of n ids is also seen as n âˆ
 (an array of raw bytes whose stride is one id), so that numpy copies a window by memcpy instead of id by id.
 
 A file that is truncated under its mapping kills the process that reads it, and one that is rewritten gives other ids.
-So each file is looked at (its identity, size and time of change) before it is read.
+So each file is looked at (its identity, size and time of change) before it is read. If only the time is another, as
+after ``touch``, its contents are compared: with a store's checksums, with an array's fingerprint once that was taken.
+
+To another process, a store or a mapped file travels by name, an array in memory by value.
 
 Costs: about a microsecond a file and read.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,9 +43,11 @@ class Source:
     def __init__(self, source: TokenStore | ArrayLike) -> None:
         if isinstance(source, TokenStore):
             self._store: TokenStore | None = source
+            self._mapped: _MappedPart | None = None
             pieces = list(source.shards)
-            folder = source.path.is_dir()
-            paths = [source.path / f"{i:05}.tokens" if folder else source.path for i in range(len(pieces))]
+            path = source.absolute_path
+            folder = path.is_dir()
+            paths = [path / f"{i:05}.tokens" if folder else path for i in range(len(pieces))]
         else:
             self._store = None
             array = np.asarray(source)
@@ -53,8 +58,8 @@ class Source:
                     fix="encode text first, tokenizer.encode(text), or open a store",
                 )
             pieces = [np.ascontiguousarray(array)]
-            filename = getattr(source, "filename", None) if isinstance(source, np.memmap) else None
-            paths = [Path(filename)] if filename else []
+            self._mapped = _mapped_part(pieces[0])
+            paths = [self._mapped.path] if self._mapped else []
         self._pieces = pieces
         self._ends = np.cumsum([len(piece) for piece in pieces])
         self._starts = self._ends - [len(piece) for piece in pieces]
@@ -120,14 +125,25 @@ class Source:
         """
         if self._files:
             path, then = self._files[piece]
-            if (now := _signature(path)) != then:
-                raise StoreError(
-                    "a file of token ids has changed while it was in use",
-                    got="it is gone" if now is None else f"{now[1]:,} bytes, other contents or another file",
-                    expected=None if then is None else f"{then[1]:,} bytes, as when it was opened",
-                    where=path,
-                    fix="restore the file, or open it again and start from the beginning",
-                )
+            if (now := _signature(path)) == then:
+                return
+            if then is not None and now is not None and now[:2] == then[:2] and self._is_unchanged(piece):
+                self._files[piece] = (path, now)
+                return
+            raise StoreError(
+                "a file of token ids has changed while it was in use",
+                got="it is gone" if now is None else f"{now[1]:,} bytes, other contents or another file",
+                expected=None if then is None else f"{then[1]:,} bytes, as when it was opened",
+                where=path,
+                fix="restore the file, or open it again and start from the beginning",
+            )
+
+    def _is_unchanged(self, piece: int) -> bool:
+        """Whether a piece is known to hold what it held, though its file may have been written."""
+        if self._store is not None:
+            return self._store.is_intact(piece)
+        known: str | None = vars(self).get("fingerprint")
+        return known is not None and known == _array_fingerprint(self._pieces[0])
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -138,17 +154,67 @@ class Source:
         """
         if self._store is not None:
             return self._store.fingerprint
-        ids = self._pieces[0]
-        told = hashlib.blake2b(f"{ids.dtype.str} {len(ids)} ".encode(), digest_size=16)
-        run = 1 << 15  # hash one run in so many, and the last
-        for start in range(0, len(ids), run * max(1, -(-len(ids) // SAMPLE))):
-            told.update(ids[start : start + run].tobytes())
-        told.update(ids[-run:].tobytes())
-        return told.hexdigest()
+        return _array_fingerprint(self._pieces[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A store is opened again where it arrives; an array travels by value.
-        return Source, (self._store if self._store is not None else self._pieces[0],)
+        # A store is opened again where it arrives, and so is a mapped file; any other array travels by value.
+        if self._mapped is None:
+            return Source, (self._store if self._store is not None else self._pieces[0],)
+        self._check(0)
+        return _mapped_again, (self._mapped, self._files[0][1], self.fingerprint)
+
+
+class _MappedPart(NamedTuple):
+    """A part of a mapped file: ``length`` items of ``dtype`` from the byte ``offset`` on."""
+
+    path: Path
+    dtype: str
+    offset: int
+    length: int
+
+
+def _mapped_part(array: NDArray[Any]) -> _MappedPart | None:
+    """Where a contiguous array lies in a file that numpy has mapped; None if it is not (only) a view of one."""
+    root: Any = array
+    while isinstance(root, np.ndarray) and isinstance(root.base, np.ndarray):
+        root = root.base
+    if not isinstance(root, np.memmap) or root.filename is None or root.mode == "c" or not len(array):
+        return None  # what is written to a map of mode "c" is in no file
+    offset = root.offset + array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    return _MappedPart(Path(root.filename), array.dtype.str, offset, len(array))
+
+
+def _mapped_again(part: _MappedPart, signature: tuple[int, int, int] | None, fingerprint: str) -> Source:
+    """The source over a part of a file, in another process.
+
+    Raises:
+        StoreError: it is not the file that it was there.
+    """
+    try:
+        array = np.memmap(part.path, part.dtype, "r", part.offset, (part.length,))
+    except (OSError, ValueError) as cause:
+        raise StoreError(
+            f"a file of token ids can't be mapped again: {cause}",
+            where=part.path,
+            fix="give it under this path here too",
+        ) from cause
+    source = Source(array)
+    if _signature(part.path) != signature and source.fingerprint != fingerprint:
+        raise StoreError(
+            "a file of token ids is not the one that it was in the process that sent it",
+            where=part.path,
+            fix="give the same file under this path",
+        )
+    return source
+
+
+def _array_fingerprint(ids: NDArray[Any]) -> str:
+    digest = hashlib.blake2b(f"{ids.dtype.str} {len(ids)} ".encode(), digest_size=16)
+    run = 1 << 15  # hash one run in so many, and the last
+    for start in range(0, len(ids), run * max(1, -(-len(ids) // SAMPLE))):
+        digest.update(ids[start : start + run].tobytes())
+    digest.update(ids[-run:].tobytes())
+    return digest.hexdigest()
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:

@@ -1,0 +1,337 @@
+"""Other people's training loops over a loader: each epoch is its own, and stopped and resumed is not stopped."""
+
+import json
+import logging
+import os
+import pickle
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import foreword as fw
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SCRIPT = Path(__file__).with_name("ranks_of_clients.py")
+
+
+def one_source(**options):
+    """10 batches an epoch; window i starts with token 4 · i."""
+    data = fw.WindowDataset(np.arange(161), context_length=4)
+    return fw.WindowLoader(data, **{"batch_size": 4, "shuffle": True, **options})
+
+
+def two_sources(**options):
+    data = {name: fw.WindowDataset(np.arange(81) + 1000 * i, context_length=4) for i, name in enumerate("ab")}
+    return fw.WindowLoader(data, **{"batch_size": 4, "shuffle": True, "weights": {"a": 0.7, "b": 0.3}, **options})
+
+
+@pytest.fixture(params=[one_source, two_sources], ids=["single", "mixture"])
+def make_loader(request):
+    return request.param
+
+
+def firsts(batch):
+    return tuple(batch[0][:, 0].tolist())
+
+
+@pytest.fixture
+def epochs(make_loader):
+    loader = make_loader()
+    return [[firsts(batch) for batch in loader] for _ in range(3)]
+
+
+# ---------------------------------------------------------------- Lightning
+
+
+@pytest.fixture
+def lightning():
+    module = pytest.importorskip("lightning")
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    yield module
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+def fit(pl, loader, folder, *, checkpoint=None, validation=None, **options):
+    """What a run trains on, and validates on; a checkpoint of each step is left in ``folder``."""
+
+    class Model(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.seen, self.validated = torch.nn.Linear(4, 1), [], []
+
+        def training_step(self, batch, _):
+            self.seen.append(firsts(batch))
+            return self.layer(batch[0].float()).mean()
+
+        def validation_step(self, batch, _):
+            self.validated.append(firsts(batch))
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.0)
+
+    save = pl.pytorch.callbacks.ModelCheckpoint(folder, filename="{step}", every_n_train_steps=1, save_top_k=-1)
+    trainer = pl.Trainer(
+        **{"max_epochs": 3, "accelerator": "cpu", "devices": 1, "logger": False, **options},
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=checkpoint is None,
+        callbacks=[] if checkpoint else [save],
+    )
+    model = Model()
+    trainer.fit(model, loader, validation, ckpt_path=checkpoint)
+    return model
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"limit_train_batches": 3},
+        {"val_check_interval": 0.3, "limit_val_batches": 2},
+        {"accumulate_grad_batches": 3},
+    ],
+    ids=lambda options: next(iter(options), "fit"),
+)
+def test_lightning(lightning, make_loader, epochs, tmp_path, options):
+    def validation():
+        return make_loader() if "val_check_interval" in options else None
+
+    whole = fit(lightning, make_loader(), tmp_path, validation=validation(), **options)
+    taken = options.get("limit_train_batches", 10)
+    assert whole.seen == [batch for epoch in epochs for batch in epoch[:taken]]
+    every = options.get("accumulate_grad_batches", 1)
+    steps = len(list(tmp_path.glob("*.ckpt")))
+    assert steps == 3 * -(-taken // every)
+    stops = [2, steps // 3, steps // 3 + 1, steps - 1] if every == 1 else [1, 4, 5]
+    for stop in stops:
+        seen = fit(
+            lightning,
+            make_loader(),
+            tmp_path,
+            checkpoint=tmp_path / f"step={stop}.ckpt",
+            validation=validation(),
+            **options,
+        ).seen
+        epoch, step = divmod(stop, -(-taken // every))
+        assert seen == whole.seen[epoch * taken + step * every :]
+
+
+def test_lightning_evaluates_on_the_loader_it_trains_on(lightning, make_loader, epochs, tmp_path):
+    loader = make_loader()
+    model = fit(lightning, loader, tmp_path, validation=loader, val_check_interval=5, num_sanity_val_steps=0)
+    assert model.seen == [batch for epoch in epochs for batch in epoch]
+
+
+def test_lightning_overfits_batches_in_order(lightning, tmp_path):
+    model = fit(lightning, one_source(shuffle=False), tmp_path, overfit_batches=2)
+    assert model.seen == 3 * [(0, 4, 8, 12), (16, 20, 24, 28)]
+
+
+# ---------------------------------------------------------------- Hugging Face's Trainer
+
+
+class Model(torch.nn.Module):
+    """Keeps what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.seen = torch.nn.Linear(4, 1), []
+
+    def forward(self, inputs, targets=None):
+        self.seen.append(tuple(inputs[:, 0].tolist()))
+        return self.layer(inputs.float()).mean()
+
+
+def hf_run(loader, folder, *, data=None, checkpoint=None, state=None, **options):
+    """What a run of Hugging Face's Trainer trains on, and the loader's state at each of its checkpoints."""
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    states = {}
+
+    class Trainer(transformers.Trainer):
+        def get_train_dataloader(self):
+            return super().get_train_dataloader() if loader is None else loader
+
+        def compute_loss(self, model, inputs, **_):
+            return model(*inputs)
+
+    class Keep(transformers.TrainerCallback):
+        def on_save(self, args, state, control, **_):
+            states[state.global_step] = json.loads(json.dumps(loader.state_dict())) if loader else None
+
+    arguments = transformers.TrainingArguments(
+        str(folder),
+        **{"num_train_epochs": 3, "save_strategy": "steps" if checkpoint is None else "no", "save_steps": 1, **options},
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
+        logging_strategy="no",
+        per_device_train_batch_size=4,
+        remove_unused_columns=False,
+    )
+    if state is not None:
+        loader.load_state_dict(state)
+    model = Model()
+    trainer = Trainer(model, arguments, train_dataset=data, data_collator=one_source().collate_fn, callbacks=[Keep()])
+    trainer.train(resume_from_checkpoint=checkpoint)
+    return model.seen, states
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_hf_trainer(make_loader, epochs, tmp_path, accumulate):
+    options = {"gradient_accumulation_steps": accumulate}
+    whole, states = hf_run(make_loader(), tmp_path, **options)
+    assert whole == [batch for epoch in epochs for batch in epoch]
+    steps = -(-10 // accumulate)
+    for stop in (steps + 1, 2 * steps):
+        checkpoint, expected = (
+            str(tmp_path / f"checkpoint-{stop}"),
+            whole[stop // steps * 10 + stop % steps * accumulate :],
+        )
+        assert hf_run(make_loader(), tmp_path, checkpoint=checkpoint, **options)[0] == expected  # skips batches
+        options_here = {**options, "ignore_data_skip": True}
+        seen, _ = hf_run(make_loader(), tmp_path, checkpoint=checkpoint, state=states[stop], **options_here)
+        assert seen == expected
+
+
+def test_hf_trainer_over_the_dataset(tmp_path):
+    data = one_source().dataset
+    whole, _ = hf_run(None, tmp_path, data=data)
+    assert len(whole) == 30
+    assert len(set(whole)) == 30
+    for epoch in range(3):
+        seen = [first for batch in whole[10 * epoch : 10 * epoch + 10] for first in batch]
+        assert sorted(seen) == list(range(0, 160, 4))
+    resumed, _ = hf_run(None, tmp_path, data=data, checkpoint=str(tmp_path / "checkpoint-17"))
+    assert resumed == whole[17:]
+
+
+# ---------------------------------------------------------------- accelerate
+
+
+@pytest.fixture
+def accelerate():
+    module = pytest.importorskip("accelerate")
+    yield module
+    module.state.AcceleratorState._reset_state(True)
+
+
+def test_accelerate_skips_first_batches(accelerate, make_loader, epochs):
+    loader = make_loader()
+    skipping = accelerate.skip_first_batches(loader, 4)
+    assert len(skipping) == 6
+    assert [firsts(batch) for batch in skipping] == epochs[0][4:]
+    assert loader.state_dict()["epoch"] == 1
+    assert [firsts(batch) for batch in loader] == epochs[1]
+    iterator = iter(accelerate.skip_first_batches(loader, 4))
+    assert firsts(next(iterator)) == epochs[2][4]
+    assert loader.state_dict()["cursor"] == 20
+    fresh = make_loader()
+    fresh.set_epoch(2)
+    assert [firsts(batch) for batch in accelerate.skip_first_batches(fresh, 9)] == epochs[2][9:]
+
+
+def test_batches_after_skipping_are_those_of_the_loader(accelerate):
+    for options in ({"tail": "keep"}, {"tail": "pad"}, {"packing": "best-fit", "segments": True}):
+        data = fw.WindowDataset(
+            np.arange(400), context_length=8, within="document", offsets=range(0, 401, 20), **options
+        )
+        for given in (data, {"a": data, "b": data}):
+            ours = fw.WindowLoader(given, batch_size=3, shuffle=True, drop_last=False)
+            theirs = fw.WindowLoader(given, batch_size=3, shuffle=True, drop_last=False)
+            for one, other in zip(islice(ours, 2, None), accelerate.skip_first_batches(theirs, 2), strict=True):
+                assert type(one) is type(other)
+                pairs = ((one[k], other[k]) for k in one) if isinstance(one, dict) else zip(one, other, strict=True)
+                assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_accelerate_prepares_and_saves(accelerate, make_loader, epochs, tmp_path):
+    accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=3)
+    loader = accelerator.prepare(make_loader())
+    accelerator.register_for_checkpointing(loader)
+    list(loader)
+    list(islice(loader, 3))
+    accelerator.save_state(tmp_path)
+    other = accelerate.Accelerator(cpu=True)
+    resumed = other.prepare(make_loader())
+    other.register_for_checkpointing(resumed)
+    other.load_state(tmp_path)
+    assert [firsts(batch) for batch in resumed] == epochs[1][3:]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="starts its processes by fork")
+def test_accelerate_on_two_processes(tmp_path):
+    pytest.importorskip("accelerate")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("ACCELERATE_", "MASTER_"))}
+    done = subprocess.run(
+        [sys.executable, SCRIPT, tmp_path], capture_output=True, text=True, timeout=120, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+
+    def together(steps, others):
+        return [window for pair in zip(steps, others, strict=True) for batch in pair for window in batch]
+
+    for name in ("prepared", "short"):
+        every = [together(steps, others) for steps, others in zip(one[name], two[name], strict=True)]
+        windows = 400 if name == "prepared" else 33
+        assert all(sorted(order[:windows]) == list(range(windows)) for order in every)
+        assert every[0] != every[1]
+    assert [order[33:] for order in every] == [order[:1] for order in every]  # one repeats the epoch's first
+    for seen in (one, two):
+        assert seen["skipped"] == seen["prepared"][0][20:]
+        assert seen["before"] + seen["after"] == seen["prepared"][0]
+    assert one["given"] == two["prepared"][0]
+    assert two["given"] == one["prepared"][0]
+
+
+# ---------------------------------------------------------------- torch
+
+
+def test_torchs_dataloader_over_what_the_loader_offers(make_loader, epochs):
+    loader = make_loader()
+    theirs = DataLoader(loader.dataset, batch_sampler=loader.batch_sampler, collate_fn=loader.collate_fn)
+    one_by_one = DataLoader(loader.dataset, 4, sampler=loader.sampler, collate_fn=loader.collate_fn)
+    assert (len(theirs), len(one_by_one), len(loader.sampler)) == (10, 10, 40)
+    assert [firsts(batch) for batch in theirs] == epochs[0]
+    assert [firsts(batch) for batch in one_by_one] == epochs[1]
+    batch = next(iter(theirs))
+    assert isinstance(batch, tuple)
+    assert firsts(batch) == epochs[2][0]
+    assert loader.state_dict()["cursor"] == 4
+    with pytest.raises(IndexError, match="there is no window 40 of 40"):
+        loader.dataset[40]
+
+
+def test_workers_by_spawn_map_the_file_again(tmp_path):
+    np.arange(4 * 4000 + 1, dtype=np.uint16).tofile(tmp_path / "ids.bin")
+    data = fw.WindowDataset(np.memmap(tmp_path / "ids.bin", np.uint16, "r"), context_length=4)
+    assert len(pickle.dumps(data)) < 2000
+    theirs = DataLoader(data, batch_size=500, num_workers=1, multiprocessing_context="spawn")
+    assert [first for batch in theirs for first in batch[0][:, 0].tolist()] == list(range(0, 16_000, 4))
+
+
+def test_a_stateful_dataloader_over_the_loaders_sampler(make_loader, epochs):
+    stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+
+    def dataloader():
+        loader = make_loader()
+        return stateful(loader.dataset, batch_sampler=loader.batch_sampler, collate_fn=loader.collate_fn)
+
+    stopped = dataloader()
+    before = [firsts(batch) for batch in islice(stopped, 3)]
+    state = stopped.state_dict()
+    resumed = dataloader()
+    resumed.load_state_dict(state)
+    assert before + [firsts(batch) for batch in resumed] == epochs[0]
