@@ -158,12 +158,11 @@ def test_topn(wv):
     assert np.allclose(scores, cosines(wv.vectors, unit_query(wv["king"], 12)), atol=1e-6)
     assert wv.most_similar("king", topn=0) == []
     assert wv.most_similar("king", topn=-3) == []
-    assert wv.most_similar("king", topn=False) == []
     assert len(wv.most_similar("king", topn=np.int64(3))) == 3
     assert wv.most_similar_batch(["king"], topn=0) == [[]]
     assert wv.most_similar_batch([]) == []
-    for bad in (2.5, "3"):
-        with pytest.raises(ArgumentError, match="whole number"):
+    for bad in (2.5, 3.0, "3", True, np.True_):
+        with pytest.raises(ArgumentError, match="topn must be an integer"):
             wv.most_similar("king", topn=bad)
 
 

@@ -1,6 +1,7 @@
 """Exact search: every scan against an obvious float64 reference, on rows that are hard."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 
 from foreword._base import threads as pool
 from foreword.errors import ArgumentError
+from foreword.vectors.search import batch, kernels
 from foreword.vectors.search import index as search
-from foreword.vectors.search import kernels
+from foreword.vectors.search import scans as scanning
 from foreword.vectors.search.codes import quantise, quantise_query, row_norms
 from foreword.vectors.search.index import Index, cosines, unit_query
 
@@ -71,6 +73,15 @@ def tables(draw):
     return rows, query
 
 
+def small_parts(patch):
+    """Several blocks, tiles and threads even for a few rows."""
+    for module in (search, scanning, batch):
+        patch.setattr(module, "BLOCK", 1 << 11)
+    patch.setattr(search, "_SMALL", 1 << 11)
+    patch.setattr(batch, "_SMALL", 1 << 11)
+    patch.setattr(batch, "_FEW_ROWS", 8)
+
+
 @pytest.fixture(params=["numpy", "kernels"])
 def scans(request, monkeypatch):
     monkeypatch.setenv("FOREWORD_KERNELS", "0" if request.param == "numpy" else "1")
@@ -121,11 +132,16 @@ def scans_both():
             super().__init__(rows, norms, codes)
             self.compiled = compiled
 
+        def nearest_batch(self, *args, **options):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(kernels, "ready", lambda: self.compiled)
+                small_parts(patch)
+                return super().nearest_batch(*args, **options)
+
         def nearest(self, *args, **options):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(kernels, "ready", lambda: self.compiled)
-                patch.setattr(search, "_BLOCK", 1 << 11)  # several blocks, and threads, even for these few rows
-                patch.setattr(search, "_SMALL", 1 << 11)
+                small_parts(patch)
                 return super().nearest(*args, **options)
 
     compiled = kernels.load()
@@ -247,7 +263,7 @@ def test_kernel_source_run_as_python_keeps_what_the_compiled_one_keeps():
 def test_a_scan_whose_room_is_full_makes_more(monkeypatch, order):
     if kernels.load() is None:
         pytest.skip("numba can't compile here")
-    monkeypatch.setattr(search, "_ROOM", kernels.STRIP)
+    monkeypatch.setattr(scanning, "_ROOM", kernels.STRIP)
     rng = np.random.default_rng(4)
     rows, query = rng.standard_normal((6000, 12)).astype(np.float32), rng.standard_normal(12)
     rows = rows[np.argsort(order * cosines(rows, unit_query(query, 12)))]
@@ -297,8 +313,7 @@ def test_batches_split_between_threads_are_the_same(monkeypatch):
     index = Index(rows, row_norms(rows))
     among = np.sort(rng.choice(5000, 2000, replace=False))
     wanted = [[index.nearest(query, 20, start=100, among=chosen) for query in queries] for chosen in (None, among)]
-    monkeypatch.setattr(search, "_SMALL", 0)
-    monkeypatch.setattr(search, "_BLOCK", 1 << 11)
+    small_parts(monkeypatch)
     monkeypatch.setenv("FOREWORD_THREADS", "3")
     pool._forget()
     for chosen, answers in zip((None, among), wanted, strict=True):
@@ -306,3 +321,77 @@ def test_batches_split_between_threads_are_the_same(monkeypatch):
             assert np.array_equal(got.rows, answer.rows)
             assert np.array_equal(got.scores, answer.scores)
     pool._forget()
+
+
+@settings(max_examples=150, deadline=None)
+@given(tables(), st.integers(1, 40), st.data())
+def test_a_floor_keeps_what_reaches_it_exactly(scans_both, table, k, data):
+    """The floor is compared with the float64 score: one bit above a score it loses that row, at it it doesn't."""
+    rows, query = table
+    n = len(rows)
+    scores = cosines(rows, unit_query(query, rows.shape[1]))
+    floor = scores[data.draw(st.integers(0, n - 1))]
+    floor = data.draw(st.sampled_from([floor, np.nextafter(floor, np.inf), np.nextafter(floor, -np.inf)]))
+    chosen = data.draw(st.none() | st.lists(st.integers(0, n - 1), max_size=60))
+    among = None if chosen is None else np.unique(np.array(chosen, dtype=np.int64))
+    admitted = np.arange(n) if among is None else among
+    expected = np.array(sorted(admitted[scores[admitted] >= floor], key=lambda row: (-scores[row], row))[:k], np.int64)
+    options = {"among": among, "at_least": float(floor)}
+    for index in scans_both(rows):
+        hits = [index.nearest(query, k, **options), *index.nearest_batch(np.stack([query] * 9), k, **options)]
+        for hit in hits:
+            assert np.array_equal(hit.rows, expected)
+            assert np.array_equal(hit.scores, scores[expected])
+
+
+def test_a_floor_in_a_batch_over_codes(scans):
+    rng = np.random.default_rng(8)
+    rows = (rng.standard_normal(50) + 0.2 * rng.standard_normal((6000, 50))).astype(np.float32)
+    made = quantise(rows)
+    index = Index(rows, made.norms, made)
+    queries = rows[:9].astype(np.float64)
+    own = [np.array([i]) for i in range(9)]
+    best = [index.nearest(query, 1, exclude=row).scores[0] for query, row in zip(queries, own, strict=True)]
+    for i, floor in enumerate(best):
+        alone = index.nearest(queries[i], 1, exclude=own[i], at_least=floor)
+        together = index.nearest_batch(queries, 1, exclude=own, at_least=floor)[i]
+        assert alone.scores.tolist() == together.scores.tolist() == [floor]
+
+
+def test_a_batch_of_any_size_takes_little_memory():
+    rng = np.random.default_rng(9)
+    rows, queries = rng.standard_normal((20_000, 16)).astype(np.float32), rng.standard_normal((3000, 16))
+    index = Index(rows, row_norms(rows))
+    index.nearest_batch(queries[:300], 5)
+    tracemalloc.start()
+    hits = index.nearest_batch(queries, 5, exclude_all=np.arange(3))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+    for i in (0, 299, 2999):
+        assert np.array_equal(hits[i].rows, index.nearest(queries[i], 5, exclude=np.arange(3)).rows)
+
+
+def test_a_batch_over_many_equal_rows_takes_little_memory(monkeypatch):
+    rows = np.ones((200_000, 4), dtype=np.float32)
+    rows[::7] = 0
+    index = Index(rows, row_norms(rows))
+    queries = np.ones((20, 4))
+    queries[3] = 0
+    monkeypatch.setattr(batch, "_KEPT", 1 << 17)
+    tracemalloc.start()
+    hits = index.nearest_batch(queries, 5)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6
+    assert hits[0].rows.tolist() == [1, 2, 3, 4, 5]
+    assert hits[3].rows.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_float64_rows_too_small_for_float32_are_searched():
+    rows = np.array([[1e-320, 2e-320], [1, 0], [0, 1e-200], [1, 1], [0, 0]] * 30)
+    index = Index(rows, row_norms(rows))
+    query = np.array([1e-322, 2e-322])
+    for hits in (index.nearest(query, 3), index.nearest_batch([query] * 20, 3)[19]):
+        assert hits.rows.tolist() == [0, 5, 10]
+        assert np.allclose(hits.scores, 1, atol=1e-3)

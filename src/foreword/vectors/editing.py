@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from foreword._base.checks import integer
 from foreword.errors import ArgumentError, UnknownKeyError
 from foreword.vectors.table import VectorTable, is_key, listed
 
@@ -142,6 +143,7 @@ class Editing(VectorTable):
 
     def resize_vectors(self, seed: int = 0) -> None:
         """Give every key in ``index_to_key`` a row: new ones are drawn uniformly from ±1/D, of ``seed``; others go."""
+        seed = integer("seed", seed, at_least=0)
         rows = np.asarray(self._rows)
         count = len(self.index_to_key)
         if len(rows) != count:
@@ -280,7 +282,7 @@ class Editing(VectorTable):
         has = self._has_vector if allow_inference else self.key_to_index.__contains__
         wanted = list(filter(has, dict.fromkeys(filter(is_key, listed(keys)))))
         table = type(self)(self.vector_size, dtype=self._rows.dtype)
-        rows = np.stack([self.get_vector(key) for key in wanted]) if wanted else np.empty((0, self.vector_size))
+        rows = self._vectors(wanted) if wanted else np.empty((0, self.vector_size))
         extras = {}
         if copy_vecattrs:
             places = self._indices(wanted) if wanted else np.empty(0, np.int64)

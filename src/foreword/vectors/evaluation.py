@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.checks import integer
 from foreword._base.files import read_text
 from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.neighbours import Neighbours
@@ -196,6 +197,8 @@ class Evaluation(Neighbours, Similarities):
         logger.info("%s: Pearson %.4f, Spearman %.4f, unknown %.1f%%", pairs, pearson[0], spearman[0], oov)
 
     def _known(self, restrict_vocab: int | None, case_insensitive: bool) -> _Known:
+        if restrict_vocab is not None:
+            restrict_vocab = integer("restrict_vocab", restrict_vocab, at_least=0)
         words = [str(key) for key in itertools.islice(self.index_to_key, restrict_vocab)]
         if case_insensitive:
             words = [word.upper() for word in words]

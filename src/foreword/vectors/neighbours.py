@@ -11,15 +11,16 @@ ms.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
-from numbers import Integral, Real
+from collections.abc import Iterable, Iterator, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.checks import integer
 from foreword.errors import ArgumentError
-from foreword.vectors.search.index import Hits, rising, unit_query
+from foreword.vectors.search.index import Hits, float_slack, rising, unit_query
 from foreword.vectors.table import BYTES, VectorTable, _checked_vector, is_key, listed
 
 __all__ = ["Neighbours"]
@@ -27,7 +28,11 @@ __all__ = ["Neighbours"]
 _COSMUL_ADDEND = 1e-6
 """Keeps the 3CosMul objective finite, as in gensim."""
 
+_AT_ONCE = 4096
+"""Queries of a batch that are worked on at once, so that memory doesn't grow with the batch."""
+
 Neighbour = tuple[str, float]
+Unit = NDArray[np.float64]
 
 
 class Neighbours(VectorTable):
@@ -75,13 +80,18 @@ class Neighbours(VectorTable):
 
         Mikolov et al., Linguistic Regularities in Continuous Space Word Representations (2013).
         """
-        if topn is not None and _whole(topn, "topn") < 1:
+        topn = None if topn is None else integer("topn", topn)
+        if topn is not None and topn < 1:
             return []
         keys, weights = self._asked(positive, negative)
         if not keys and topn is not None:
             return []
         mean = self._mean(keys, weights, pre_normalize=True, ignore_missing=False)
         if indexer is not None and topn is not None:
+            if among is not None or min_similarity is not None or listed(exclude):
+                raise ArgumentError(
+                    "an indexer searches all keys", got="among, exclude or min_similarity", fix="leave indexer out"
+                )
             return indexer.most_similar(unit_query(mean, self.vector_size).astype(np.float32), topn)
         start, stop = self._range(clip_start, clip_end, restrict_vocab)
         chosen = None if among is None else self._chosen(among)
@@ -128,30 +138,35 @@ class Neighbours(VectorTable):
         """
         if is_key(queries):
             raise ArgumentError("a batch is a list of queries", got=repr(queries), fix=f"give [{queries!r}]")
-        _whole(topn, "topn")
-        means, asked = [], []
-        for query in listed(queries):
-            parts = query if isinstance(query, dict) else {"positive": query}
-            if unknown := set(parts) - {"positive", "negative"}:
-                raise ArgumentError("a query has positive and negative parts only", got=sorted(map(str, unknown)))
-            keys, weights = self._asked(parts.get("positive"), parts.get("negative"))
-            nothing = np.zeros(self.vector_size)
-            means.append(self._mean(keys, weights, pre_normalize=True, ignore_missing=False) if keys else nothing)
-            asked.append(keys)
-        if topn < 1 or not means:
-            return [[] for _ in means]
+        topn = integer("topn", topn)
         start, stop = self._range(clip_start, clip_end, restrict_vocab)
-        exclude = listed(exclude)
-        found = self._search().nearest_batch(
-            np.stack(means),
-            topn,
-            start=start,
-            stop=stop,
-            among=None if among is None else self._chosen(among),
-            exclude=[self._left_out(exclude, filter(is_key, keys)) for keys in asked],
-            at_least=_floor(min_similarity),
-        )
-        return [self._named(hits) if keys else [] for hits, keys in zip(found, asked, strict=True)]
+        options: dict[str, Any] = {
+            "start": start,
+            "stop": stop,
+            "among": None if among is None else self._chosen(among),
+            "exclude_all": self._left_out(exclude),
+            "at_least": _floor(min_similarity),
+        }
+        answers: list[list[Neighbour]] = []
+        left = queries if isinstance(queries, Iterator) else iter(listed(queries))
+        while part := list(itertools.islice(left, _AT_ONCE)):
+            means = np.zeros((len(part), self.vector_size))
+            asked = []
+            for mean, query in zip(means, part, strict=True):
+                parts = query if isinstance(query, dict) else {"positive": query}
+                if unknown := set(parts) - {"positive", "negative"}:
+                    raise ArgumentError("a query has positive and negative parts only", got=sorted(map(str, unknown)))
+                keys, weights = self._asked(parts.get("positive"), parts.get("negative"))
+                if keys:
+                    mean[:] = self._mean(keys, weights, pre_normalize=True, ignore_missing=False)
+                asked.append(keys)
+            if topn < 1:
+                answers += [[] for _ in part]
+                continue
+            own = [self._rows_of(filter(is_key, keys)) for keys in asked]
+            found = self._search().nearest_batch(means, topn, exclude=own, **options)
+            answers += [self._named(hits) if keys else [] for hits, keys in zip(found, asked, strict=True)]
+        return answers
 
     def similar_by_key(self, key: Any, topn: int | None = 10, restrict_vocab: int | None = None, **options: Any) -> Any:
         """The keys nearest to ``key``; options as in ``most_similar``."""
@@ -188,7 +203,8 @@ class Neighbours(VectorTable):
 
         Levy and Goldberg, Linguistic Regularities in Sparse and Explicit Word Representations (2014), equation 4.
         """
-        if topn is not None and _whole(topn, "topn") < 1:
+        topn = None if topn is None else integer("topn", topn)
+        if topn is not None and topn < 1:
             return []
         ours, theirs = _listed(positive), _listed(negative)
         if not ours:
@@ -199,33 +215,52 @@ class Neighbours(VectorTable):
         start, stop = self._range(clip_start, clip_end, restrict_vocab)
         chosen = None if among is None else self._chosen(among)
         rows = np.arange(start, stop) if chosen is None else chosen[(chosen >= start) & (chosen < stop)]
-
         left_out = self._left_out(exclude, filter(is_key, ours + theirs) if topn is not None else ())
-        floor, units = _floor(min_similarity), [[self._unit(term) for term in terms] for terms in (ours, theirs)]
-        if topn is None:
-            over, under = (_product([self._search().scores(unit, start, stop) for unit in side]) for side in units)
-            every = np.arange(start, stop)
-            scores = over / (under + _COSMUL_ADDEND)
-            scores[~np.isin(every, rows) | np.isin(every, left_out) | (scores < floor)] = -np.inf
-            return scores.astype(np.float32)
         rows = rows[~np.isin(rows, left_out)]
+        floor = _floor(min_similarity)
+        units = [self._unit(term) for term in ours], [self._unit(term) for term in theirs]
+        if topn is None:
+            scores, lower, upper = self._rough_cosmul(*units, start, stop)
+            every = np.full(stop - start, -np.inf, dtype=np.float32)
+            at = rows - start
+            near = at[(lower[at] < floor) & (upper[at] >= floor)]
+            fits = lower[at] >= floor
+            fits[np.isin(at, near)] = self._cosmul(*units, near + start) >= floor
+            every[at[fits]] = scores[at[fits]]
+            return every
         if len(rows) > 4 * topn + 64:
-            # By float32 products first: δ is what they can cost a factor (1 + cos)/2, so m factors in 0…1 cost mδ at
-            # most.
-            delta = (self.vector_size + 16) * 2.0**-24
-            over, under = (
-                _product([self._search().scores(unit, start, stop)[rows - start] for unit in side]) for side in units
-            )
-            error_over, error_under = len(ours) * delta, len(theirs) * delta
-            lower = (over - error_over) / (under + _COSMUL_ADDEND + error_under)
-            divisor = under + _COSMUL_ADDEND - error_under
-            upper = np.divide(over + error_over, divisor, out=np.full(len(rows), np.inf), where=divisor > 0)
-            rows = rows[upper >= np.partition(lower, len(lower) - topn)[len(lower) - topn]]
-        over, under = (_product([self._search().exact(unit, rows) for unit in side]) for side in units)
-        scores = over / (under + _COSMUL_ADDEND)
+            _, lower, upper = self._rough_cosmul(*units, start, stop)
+            lower, upper = lower[rows - start], upper[rows - start]
+            rows = rows[upper >= max(floor, np.partition(lower, len(lower) - topn)[len(lower) - topn])]
+        scores = self._cosmul(*units, rows)
         rows, scores = rows[scores >= floor], scores[scores >= floor]
         order = np.lexsort((rows, -scores))[:topn]
         return self._named(Hits(rows[order], scores[order]))
+
+    def _cosmul(self, ours: list[Unit], theirs: list[Unit], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The scores of chosen rows, float64."""
+        over, under = (
+            _product((self._search().exact(unit, rows) for unit in side), len(rows)) for side in (ours, theirs)
+        )
+        return over / (under + _COSMUL_ADDEND)
+
+    def _rough_cosmul(
+        self, ours: list[Unit], theirs: list[Unit], start: int, stop: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """The scores of start…stop−1 by float32 products, and the ends of the interval that each one's score lies in.
+
+        δ is what such a product can cost a factor (1 + cos)/2, so m factors in 0…1 cost mδ at most.
+        """
+        delta = (self.vector_size + 16) * 2.0**-24
+        over, under = (
+            _product((self._search().scores(unit, start, stop) for unit in side), stop - start)
+            for side in (ours, theirs)
+        )
+        error_over, error_under = len(ours) * delta, len(theirs) * delta
+        lower = np.maximum(over - error_over, 0) / (under + _COSMUL_ADDEND + error_under)
+        divisor = under + _COSMUL_ADDEND - error_under
+        upper = np.divide(over + error_over, divisor, out=np.full(len(over), np.inf), where=divisor > 0)
+        return over / (under + _COSMUL_ADDEND), lower, upper
 
     def rank(self, key1: Any, key2: Any) -> int:
         """1 + how many keys are nearer to ``key1`` than ``key2`` is."""
@@ -252,7 +287,7 @@ class Neighbours(VectorTable):
         Above 0.1 for topn=10 the words are nearer than an arbitrary pair. Leeuwenberg et al., A Minimally Supervised
         Approach for Synonym Extraction with Word Embeddings (2016), equation 1.
         """
-        neighbours = self.similar_by_key(wa, topn)
+        neighbours = self.similar_by_key(wa, integer("topn", topn))
         if not neighbours:
             raise ArgumentError("no neighbours to compare with", got=f"topn={topn}", expected="topn ≥ 1 and other keys")
         first, second = self._vector(wa), np.array([self._row_of(wb)])
@@ -276,11 +311,11 @@ class Neighbours(VectorTable):
         return unit_query(self._vector(term), self.vector_size)
 
     def _range(self, clip_start: int, clip_end: int | None, restrict_vocab: int | None) -> tuple[int, int]:
-        if restrict_vocab:
-            if _whole(restrict_vocab, "restrict_vocab") < 0:
-                raise ArgumentError("can't restrict the vocabulary to fewer than no words", got=restrict_vocab)
-            clip_start, clip_end = 0, restrict_vocab
-        start, stop, _ = slice(clip_start, clip_end or None).indices(len(self._rows))
+        first = integer("clip_start", clip_start)
+        last = None if clip_end is None else integer("clip_end", clip_end)
+        if restrict_vocab is not None and (count := integer("restrict_vocab", restrict_vocab, at_least=0)):
+            first, last = 0, count
+        start, stop, _ = slice(first, last or None).indices(len(self._rows))
         return start, max(start, stop)
 
     def _chosen(self, keys: Iterable[Any]) -> NDArray[np.int64]:
@@ -288,8 +323,11 @@ class Neighbours(VectorTable):
 
     def _left_out(self, exclude: Iterable[Any], asked: Iterable[Any] = ()) -> NDArray[np.int64]:
         keys = itertools.chain(listed(exclude), asked)
-        rows = np.fromiter((row for row in map(self._row, keys) if row >= 0), dtype=np.int64)
-        return np.concatenate([rows, self._unused])
+        return np.concatenate([self._rows_of(keys), self._unused])
+
+    def _rows_of(self, keys: Iterable[Any]) -> NDArray[np.int64]:
+        """The rows of those keys that have one."""
+        return np.fromiter((row for row in map(self._row, keys) if row >= 0), dtype=np.int64)
 
     @property
     def _unused(self) -> NDArray[np.int64]:
@@ -307,11 +345,16 @@ class Neighbours(VectorTable):
         exclude: NDArray[np.int64],
         min_similarity: float | None,
     ) -> NDArray[np.float32]:
-        scores = self._search().scores(mean, start, stop)
+        index, floor = self._search(), _floor(min_similarity)
+        scores = index.scores(mean, start, stop)
         rows = np.arange(start, stop)
+        low = scores < floor
+        near = np.flatnonzero(np.abs(scores.astype(np.float64) - floor) <= 2 * float_slack(self.vector_size))
+        if len(near):  # float32 can't tell: the exact score does
+            low[near] = index.exact(unit_query(mean, self.vector_size), near + start) < floor
         if among is not None:
-            scores[~np.isin(rows, among)] = -np.inf
-        scores[np.isin(rows, exclude) | (scores < _floor(min_similarity))] = -np.inf
+            low |= ~np.isin(rows, among)
+        scores[low | np.isin(rows, exclude)] = -np.inf
         return scores
 
     def _named(self, hits: Hits) -> list[Neighbour]:
@@ -319,24 +362,18 @@ class Neighbours(VectorTable):
         return [(names[row], score) for row, score in zip(hits.rows.tolist(), hits.scores.tolist(), strict=True)]
 
 
-def _product(cosines: list[Any]) -> Any:
-    """The product of (1 + cos)/2 over lists of cosines, in float64; of none 1."""
-    result: Any = 1.0
+def _product(cosines: Iterable[NDArray[np.floating[Any]]], count: int) -> NDArray[np.float64]:
+    """The product of (1 + cos)/2 over arrays [count] of cosines, in float64; of none ones."""
+    result = np.ones(count)
     for cosine in cosines:
-        result = result * ((1 + np.asarray(cosine, dtype=np.float64)) / 2)
+        result *= (1 + cosine.astype(np.float64)) / 2
     return result
-
-
-def _whole(value: Any, name: str) -> int:
-    if not isinstance(value, Integral):
-        raise ArgumentError(f"{name} must be a whole number", got=repr(value))
-    return int(value)
 
 
 def _floor(min_similarity: float | None) -> float:
     if min_similarity is None:
         return -np.inf
-    if not isinstance(min_similarity, Real) or np.isnan(min_similarity):
+    if not isinstance(min_similarity, Real) or isinstance(min_similarity, bool) or np.isnan(min_similarity):
         raise ArgumentError("min_similarity must be a number", got=repr(min_similarity), expected="−1…1")
     return float(min_similarity)
 

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword.errors import ArgumentError, MissingPackageError
-from foreword.vectors.search.index import cosines, unit_query
+from foreword.vectors.search.cosines import cosines, unit_query, unit_rows
 from foreword.vectors.table import VectorTable, _checked_vector, is_key, listed
 
 __all__ = ["Similarities"]
 
 logger = logging.getLogger(__name__)
+
+_AT_ONCE = 4096  # keys whose vectors are in memory at once, however many are given
 
 
 class Similarities(VectorTable):
@@ -65,7 +67,14 @@ class Similarities(VectorTable):
         others = [] if other_words is None else listed(other_words)
         if not others:
             return 1 - self._search().scores(vector)
-        return 1 - cosines(self._vectors(others), unit_query(vector, self.vector_size)).astype(np.float32)
+        return 1 - self._cosines(self._kept(others), unit_query(vector, self.vector_size)).astype(np.float32)
+
+    def _cosines(self, keys: list[Any], unit: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The cosines of keys' vectors with a unit vector, some thousand keys at a time."""
+        scores = np.empty(len(keys))
+        for i in range(0, len(keys), _AT_ONCE):
+            scores[i : i + _AT_ONCE] = cosines(self._vectors(keys[i : i + _AT_ONCE]), unit)
+        return scores
 
     def n_similarity(self, ws1: Sequence[Any], ws2: Sequence[Any]) -> np.float32:
         """The cosine between the mean vectors of two lists of words; words that aren't there are left out.
@@ -108,10 +117,15 @@ class Similarities(VectorTable):
             )
         if not known:
             raise ArgumentError("can't rank no words", got=f"{len(words)} words, none of which has a vector")
-        rows = self._vectors(known).astype(np.float64)
-        if use_norm:
-            rows = np.stack([unit_query(row, self.vector_size) for row in rows])
-        scores = (rows * unit_query(rows.mean(axis=0), self.vector_size)).sum(axis=1).astype(np.float32)
+
+        def directions(i: int) -> NDArray[np.float64]:
+            rows = self._vectors(known[i : i + _AT_ONCE])
+            return unit_rows(rows) if use_norm else rows.astype(np.float64)
+
+        parts = range(0, len(known), _AT_ONCE)
+        total = sum((directions(i).sum(axis=0) for i in parts), np.zeros(self.vector_size))
+        unit = unit_query(total / len(known), self.vector_size)
+        scores = np.concatenate([(directions(i) * unit).sum(axis=1) for i in parts]).astype(np.float32)
         return sorted(zip(scores, known, strict=True), key=lambda pair: (pair[0], str(pair[1])), reverse=True)
 
     def doesnt_match(self, words: Iterable[Any]) -> Any:
@@ -151,7 +165,7 @@ class Similarities(VectorTable):
             vectors = [self._vector(word).astype(np.float64) for word in count]
             places.append(np.stack([unit_query(v, self.vector_size) for v in vectors] if norm else vectors))
             shares.append(np.array(list(count.values()), dtype=np.float64) / count.total())
-        between = np.sqrt(((places[0][:, None] - places[1][None]) ** 2).sum(axis=2))
+        between = np.stack([np.sqrt(((place - places[1]) ** 2).sum(axis=1)) for place in places[0]])
         return float(emd2(*shares, between))
 
 

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
 from foreword.errors import ArgumentError, UnknownKeyError
 from foreword.vectors.oov import check_policy, infer, spellings
 from foreword.vectors.search.codes import quantise, row_norms
+from foreword.vectors.search.cosines import BLOCK, unit_rows
 from foreword.vectors.search.index import Index, unit_query
 from foreword.vectors.spelling import nearest_spellings
 from foreword.vectors.store.keys import IndexToKey, Key, KeyToIndex, is_key
@@ -84,11 +86,8 @@ class VectorTable:
     def __init__(
         self, vector_size: int, count: int = 0, dtype: DTypeLike = np.float32, mapfile_path: str | None = None
     ) -> None:
-        if vector_size < 1 or count < 0:
-            raise ArgumentError(
-                "a table has at least one dimension and no fewer than zero rows", got=(vector_size, count)
-            )
-        self.vector_size = vector_size
+        self.vector_size = vector_size = integer("vector_size", vector_size, at_least=1)
+        count = integer("count", count, at_least=0)
         self.mapfile_path = mapfile_path
         self.index_to_key = [None] * count
         self.key_to_index = {}
@@ -180,14 +179,16 @@ class VectorTable:
 
     def _normed(self, rows: Any) -> NDArray[np.float32]:
         """Chosen rows [n, D] scaled to length 1; one step of float64 for each row, so exact to float32."""
-        chosen = self._rows[rows]
-        norms = self.norms[rows].astype(np.float64)[:, None]
-        odd = ~((norms > 1e-15) & (norms < 1e15))[:, 0]  # zeros, and what float32 norms can't tell
-        result: NDArray[np.float32] = np.divide(chosen, norms, out=np.zeros(chosen.shape), where=norms > 0).astype(
-            np.float32
-        )
-        for i in np.flatnonzero(odd):
-            result[i] = unit_query(chosen[i], self.vector_size)
+        norms, chosen = self.norms[rows], self._rows[rows]
+        result = np.empty(chosen.shape, dtype=np.float32)
+        step = max(1, BLOCK // self.vector_size)
+        for i in range(0, len(result), step):
+            part, norm = chosen[i : i + step], norms[i : i + step].astype(np.float64)
+            odd = np.flatnonzero(~((norm > 1e-15) & (norm < 1e15)))  # zeros, and what float32 norms can't tell
+            norm[odd] = 1
+            with np.errstate(over="ignore"):
+                result[i : i + step] = part / norm[:, None]
+            result[i + odd] = unit_rows(part[odd])
         return result
 
     def _search(self) -> Index:
@@ -329,7 +330,11 @@ class VectorTable:
         """The vectors of keys, [n, D], a copy, less those skipped."""
         keys = listed(keys)
         if any(self._infers(key) and self._find(key) < 0 for key in keys):
-            return np.stack([self._vector(key) for key in keys])
+            kind = np.result_type(self._rows.dtype, np.float32)
+            inferred: Vector = np.empty((len(keys), self.vector_size), dtype=kind)
+            for row, key in zip(inferred, keys, strict=True):
+                row[:] = self._vector(key)
+            return inferred
         rows: Vector = self._rows[self._indices(keys)]
         return rows
 

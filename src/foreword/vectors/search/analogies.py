@@ -28,6 +28,8 @@ __all__ = ["nearest_of_analogies"]
 
 _STRIP = 256  # rows: the products of a thousand words with a strip fit a core's second-level cache
 _BLOCK = 8 * _STRIP  # rows multiplied at once
+_WORDS = 4096  # distinct words of questions at once: their products with a block's rows take 32 MB a thread
+_QUESTIONS = 1 << 15  # at once
 _CHUNK = 512  # questions at once, where numpy adds
 _WORTH_KERNELS = 10**9  # sums that take numpy as long as kernels take to load
 _UNIT = 10_000  # of the 16-bit products: three of at most 1.0001 stay within int16
@@ -77,12 +79,41 @@ def nearest_of_analogies(
     Returns:
         int64 [Q]; −1 where every row is left out.
     """
-    if not len(questions):
-        return np.empty(0, np.int64)
+    found = np.full(len(questions), -1, dtype=np.int64)
+    place = np.empty(len(questions), dtype=np.int64)
+    for part in _parts(questions):
+        place[:] = -1
+        place[part] = np.arange(len(part))
+        mine = place[left_out[0]] >= 0
+        found[part] = _nearest(index, questions[part], stop, (place[left_out[0][mine]], left_out[1][mine]))
+    return found
+
+
+def _parts(questions: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Questions in parts of few distinct words, as the memory for their products grows with these."""
+    order = np.lexsort(questions.T[::-1])
+    while len(order):
+        part = order[:_QUESTIONS]
+        first = np.sort(np.unique(questions[part], return_index=True)[1])  # where each word comes for the first time
+        if len(first) > _WORDS:
+            part = part[: max(1, first[_WORDS] // 3)]
+        yield part
+        order = order[len(part) :]
+
+
+def _nearest(
+    index: Index,
+    questions: NDArray[np.int64],
+    stop: int,
+    left_out: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> NDArray[np.int64]:
+    """``nearest_of_analogies`` of questions with few distinct words."""
     asked, order = _prepare(index, questions, left_out)
     found = np.full(len(questions), -1, dtype=np.int64)
     slack = 3 * float_slack(index.rows.shape[1]) + 1e-6
     question, strip = _finalists(index, asked, stop, slack)
+    if not len(question):
+        return found
     rows_of: list[NDArray[np.int64]] = []
     questions_of: list[NDArray[np.int64]] = []
     by_strip = np.argsort(strip, kind="stable")
@@ -92,7 +123,7 @@ def nearest_of_analogies(
         start = int(strip[group[0]]) * _STRIP
         _, block, inverse = next(iter(index.blocks(start, min(start + _STRIP, stop))))
         queries = asked.queries(which)
-        sums = _products(queries, block, inverse, index.rows[start : start + len(block)])
+        sums = _products(queries, block, inverse)
         _leave_out(sums, which, start, asked)
         near = sums >= sums.max(axis=1, keepdims=True) - 2 * slack
         near &= sums > -np.inf
@@ -140,20 +171,11 @@ def _lengths(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _products(
-    units: NDArray[np.float64],
-    block: NDArray[np.float32],
-    inverse: NDArray[np.float32],
-    rows: NDArray[np.floating],
+    units: NDArray[np.float64], block: NDArray[np.float32], inverse: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Σ unit·row/|row| of every unit [m, D] and row [n, D]: float32 [m, n]."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        products: NDArray[np.float32] = units.astype(np.float32) @ block.T
-        products *= inverse
-    odd = np.flatnonzero(np.isnan(inverse))
-    if len(odd):
-        lengths = _lengths(units)
-        directions = units / np.where(lengths > 0, lengths, 1.0)[:, None]
-        products[:, odd] = np.stack([cosines(rows[odd], u) for u in directions]) * lengths[:, None]
+    products: NDArray[np.float32] = units.astype(np.float32) @ block.T
+    products *= inverse
     return products
 
 
@@ -176,8 +198,8 @@ def _finalists(index: Index, asked: _Questions, stop: int, slack: float) -> tupl
     def add_up(blocks: Iterator[int]) -> NDArray[np.int16]:
         best = np.full(len(asked.pair), _NEVER, dtype=np.int16)
         for first in blocks:
-            rows, block, inverse = next(iter(index.blocks(first, min(first + _BLOCK, stop), rows_at_once=_BLOCK)))
-            products = _products(asked.units, block, inverse, index.rows[rows])
+            _, block, inverse = next(iter(index.blocks(first, min(first + _BLOCK, stop), rows_at_once=_BLOCK)))
+            products = _products(asked.units, block, inverse)
             for start in range(0, products.shape[1], _STRIP):
                 strip = np.rint(products[:, start : start + _STRIP] * np.float32(_UNIT)).astype(np.int16)
                 low, high = np.searchsorted(asked.left_row, [first + start, first + start + strip.shape[1]])

@@ -9,12 +9,12 @@ from __future__ import annotations
 import codecs
 import os
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
 from numpy.typing import DTypeLike
 
+from foreword._base.checks import integer
 from foreword.errors import ArgumentError, MissingFileError
 from foreword.vectors.formats import Options
 from foreword.vectors.formats.source import member_of
@@ -40,8 +40,6 @@ def open_store(
     vectors: Literal["words", "documents"] = "words",
 ) -> VectorStore:
     """The store of what is named; the arguments and errors are those of ``foreword.load``."""
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1):
-        raise ArgumentError("limit must be a count of words", got=limit, expected="1 or more, or None")
     try:
         "".encode(encoding), b"".decode(encoding), codecs.lookup_error(unicode_errors or "strict")
     except LookupError as cause:
@@ -49,7 +47,7 @@ def open_store(
     if vectors not in ("words", "documents"):
         raise ArgumentError("there are no such vectors", got=repr(vectors), expected='"words" or "documents"')
     options = Options(
-        limit=None if limit is None else int(limit),
+        limit=None if limit is None else integer("limit", limit, at_least=1),
         binary=binary,
         encoding=encoding,
         unicode_errors=unicode_errors,
