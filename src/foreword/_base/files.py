@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from foreword._base import system
+from foreword._base import compression, system
 from foreword.errors import FileError, MissingFileError, TextDecodeError
 
-__all__ = ["atomic_folder", "atomic_write", "cache_folder", "explained", "lock", "read_text", "sha256"]
+__all__ = ["atomic_folder", "atomic_write", "cache_folder", "explained", "lock", "read_bytes", "read_text", "sha256"]
 
 _ADVICE = {
     errno.EACCES: "change the permissions, or choose another place",
@@ -154,15 +154,28 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_text(path: str | os.PathLike[str], *, encoding: str = "utf-8") -> str:
-    """The whole text of a file, line ends as they are; a UTF-8 byte-order mark is dropped.
+def read_bytes(path: str | os.PathLike[str], doing: str) -> bytes:
+    """All bytes of a file, unpacked where it is gzip, bzip2, xz or zstandard. ``doing`` is what an error says.
 
     Raises:
         MissingFileError, FileError: it can't be read.
+        FormatError: its packed data is damaged or cut short.
+    """
+    with explained(doing, path), open(path, "rb") as file:
+        kind = compression.by_content(file.peek(16))
+        return file.read() if kind is None else compression.unpack(file, kind, path).read()
+
+
+def read_text(path: str | os.PathLike[str], *, encoding: str = "utf-8") -> str:
+    """The whole text of a file, unpacked as ``read_bytes`` does, line ends as they are; a UTF-8 byte-order mark is
+    dropped.
+
+    Raises:
+        MissingFileError, FileError: it can't be read.
+        FormatError: its packed data is damaged or cut short.
         TextDecodeError: it is not text in ``encoding``; says the byte offset and the line.
     """
-    with explained("read the text", path):
-        data = Path(path).read_bytes()
+    data = read_bytes(path, "read the text")
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as cause:

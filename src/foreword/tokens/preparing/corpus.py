@@ -8,22 +8,19 @@ Not for: documents, or tokenizing. Costs: a listing; 1 MiB of a file at a time.
 
 from __future__ import annotations
 
-import bz2
 import contextlib
 import dataclasses
 import glob
-import gzip
 import hashlib
 import io
-import lzma
 import os
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
+from foreword._base import compression
 from foreword._base.files import explained
-from foreword.errors import ArgumentError, FileError, FormatError, MissingFileError, MissingPackageError
+from foreword.errors import ArgumentError, FileError, MissingFileError, MissingPackageError
 
 __all__ = ["FileSource", "Source", "TextsSource", "open_corpus"]
 
@@ -36,7 +33,6 @@ FORMATS = {
     ".parquet": "parquet",
     ".csv": "csv",
 }
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstandard"}
 CHUNK = 1 << 20
 
 
@@ -109,7 +105,7 @@ def _local(corpus: str, format: str | None) -> list[Source]:  # noqa: A002
         if not found:
             raise FileError(
                 "the folder holds no file that can be read as text",
-                expected=f"files that end in {', '.join(FORMATS)}, also with {', '.join(COMPRESSIONS)}",
+                expected=f"files that end in {', '.join(FORMATS)}, also with {', '.join(compression.SUFFIXES)}",
                 where=path,
                 fix="name the format, if they are called otherwise: --format text",
             )
@@ -151,7 +147,7 @@ def _below(folder: str, format: str | None) -> Iterator[tuple[str, str]]:  # noq
 def _file(path: str, name: str, format: str | None) -> FileSource:  # noqa: A002
     with explained("read the corpus", path):
         size = os.stat(path).st_size  # noqa: PTH116
-    return FileSource(name, path, size, format or _format(name) or "text", _compression(name))
+    return FileSource(name, path, size, format or _format(name) or "text", compression.by_name(name))
 
 
 def _remote(url: str, format: str | None) -> list[Source]:  # noqa: A002
@@ -180,7 +176,7 @@ def _remote(url: str, format: str | None) -> list[Source]:  # noqa: A002
                     name,
                     int(files.size(name) or 0),
                     format or _format(name) or "text",
-                    _compression(name),
+                    compression.by_name(name),
                     files,
                 )
                 for name in sorted(found)
@@ -195,25 +191,13 @@ def _missing(what: str) -> MissingPackageError:
     return MissingPackageError("the URL needs a package that is not installed", got=what, fix="install it with pip")
 
 
-def _suffixes(name: str) -> tuple[str, str | None]:
-    """The last suffix that is not a compression's, and the compression's.
-
-    >>> _suffixes("a/b.jsonl.gz"), _suffixes("notes.TXT")
-    (('.jsonl', '.gz'), ('.txt', None))
-    """
-    stem, last = os.path.splitext(name.lower())  # noqa: PTH122
-    if last in COMPRESSIONS:
-        return os.path.splitext(stem)[1], last  # noqa: PTH122
-    return last, None
-
-
 def _format(name: str) -> str | None:
-    return FORMATS.get(_suffixes(name)[0])
+    """The format that a file's name tells, whether it is packed or not.
 
-
-def _compression(name: str) -> str | None:
-    suffix = _suffixes(name)[1]
-    return COMPRESSIONS[suffix] if suffix else None
+    >>> _format("a/b.jsonl.gz"), _format("notes.TXT"), _format("picture.png")
+    ('jsonl', 'text', None)
+    """
+    return FORMATS.get(os.path.splitext(compression.stem(name.lower()))[1])  # noqa: PTH122
 
 
 class HashedReader(io.RawIOBase):
@@ -256,57 +240,14 @@ def sha256_of(source: FileSource) -> str:
 
 
 @contextlib.contextmanager
-def decompressed(source: FileSource, raw: HashedReader) -> Iterator[IO[bytes]]:
+def unpacked(source: FileSource, raw: HashedReader) -> Iterator[IO[bytes]]:
     """The bytes of ``raw`` as ``source.compression`` packed them.
 
     Raises (in the block, while reading):
         FormatError: the packed data is damaged or cut short; FileError: it can't be read.
     """
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(explained("read the corpus", source.path))
-        try:
-            match source.compression:
-                case None:
-                    stream: Any = raw
-                case "gzip":
-                    stream = stack.enter_context(gzip.GzipFile(fileobj=io.BufferedReader(cast("Any", raw), CHUNK)))
-                case "bzip2":
-                    stream = stack.enter_context(bz2.BZ2File(cast("Any", raw)))
-                case "xz":
-                    stream = stack.enter_context(lzma.LZMAFile(cast("Any", raw)))
-                case "zstandard":
-                    import pyarrow as pa
-
-                    stream = pa.CompressedInputStream(_KeptOpen(raw), "zstd")
-            yield stream
-        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as cause:
-            raise _damaged(source, cause) from cause
-        except OSError as cause:
-            # bz2 and Arrow say so with an OSError that has no errno; what the system says has one
-            if source.compression and cause.errno is None and not isinstance(cause, FileError):
-                raise _damaged(source, cause) from cause
-            raise
-
-
-class _KeptOpen:
-    """A file for Arrow, which would close it."""
-
-    closed = False
-
-    def __init__(self, raw: HashedReader) -> None:
-        self.read = raw.read
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        pass
-
-
-def _damaged(source: FileSource, cause: BaseException) -> FormatError:
-    return FormatError(
-        f"the {source.compression} file is damaged or cut short",
-        got=str(cause).splitlines()[0] if str(cause) else type(cause).__name__,
-        where=source.path,
-        fix="fetch or make it again",
-    )
+    stream = cast("IO[bytes]", raw)
+    with explained("read the corpus", source.path):
+        if source.compression is not None:
+            stream = cast("IO[bytes]", compression.Unpacked(stream, source.compression, source.path))
+        yield stream

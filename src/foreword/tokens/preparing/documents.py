@@ -27,8 +27,8 @@ from foreword.tokens.preparing.corpus import (
     HashedReader,
     Source,
     TextsSource,
-    decompressed,
     sha256_of,
+    unpacked,
 )
 
 __all__ = ["LIMIT", "PIECE", "Reader", "Reading"]
@@ -104,7 +104,7 @@ class Reader:
             yield from self._bounded((text, True) for text in self._parquet(source))
             digest, size = sha256_of(source), source.size
         else:
-            with contextlib.closing(HashedReader(source.open_raw())) as raw, decompressed(source, raw) as stream:
+            with contextlib.closing(HashedReader(source.open_raw())) as raw, unpacked(source, raw) as stream:
                 told = _Told(stream, raw, self._advance)
                 fragments = {"text": self._text, "jsonl": self._jsonl, "csv": self._csv}[source.format](told)
                 yield from self._bounded(fragments)
