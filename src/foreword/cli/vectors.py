@@ -186,7 +186,9 @@ def convert(
 @app.command()
 def export(
     name: Name,
-    out: Annotated[Path, typer.Argument(help="The file to write.", show_default=False)],
+    out: Annotated[
+        Path, typer.Argument(help="The file to write; .gz, .bz2, .xz or .zst packs it.", show_default=False)
+    ],
     format_: Annotated[
         Literal["word2vec-binary", "word2vec-text", "glove", "safetensors", "npy"] | None,
         typer.Option(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from foreword._base.checks import integer
 from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.editing import Editing
 from foreword.vectors.evaluation import Evaluation
@@ -81,27 +82,32 @@ class KeyedVectors(Editing, Evaluation):
 
         Args:
             fname: the file.
-            fvocab: a file of ``word count`` lines; sets the attribute "count" of each word.
+            fvocab: a file of ``word count`` lines, in UTF-8 or else in ``encoding``; sets the attribute "count" of each
+                word, 0 for one that isn't there.
             binary: the file is binary.
             encoding: of the words.
             unicode_errors: what becomes of bytes that are no text in it, as in ``bytes.decode``.
             limit: read only the first so many words.
             datatype: float32 or float16.
-            no_header: the text file has no first line of counts, as GloVe's; told from its content in any case.
+            no_header: the text file has no first line of counts, as GloVe's; told from its content, except where each
+                word has one number.
 
         Raises:
+            ArgumentError: a binary file can't be without a header.
             MissingFileError, FileError, FormatError, TextDecodeError: see ``foreword.load``.
         """
         options: dict[str, Any] = {"encoding": encoding}
         if unicode_errors != "strict":  # which word2vec's files are read by in any case
             options["unicode_errors"] = unicode_errors
-        options |= {"limit": limit, "dtype": datatype, "binary": None if no_header else binary}
+        options |= {"limit": limit, "dtype": datatype, "binary": binary, "header": False if no_header else None}
+        if no_header and binary:
+            raise ArgumentError("a binary file needs its header", got="no_header=True, binary=True")
         table = cls._from_store(open_store(fname, **options))
         if fvocab is not None:
-            from foreword.vectors.store.saving import read_counts
+            from foreword.vectors.formats.counts import read_counts
 
-            told = read_counts(fvocab, encoding=encoding)
-            table.expandos["count"] = np.fromiter((told.get(key, 0) for key in table.index_to_key), dtype=np.int64)
+            counts = read_counts(fvocab, encoding=encoding, unicode_errors=unicode_errors)
+            table.expandos["count"] = np.fromiter((counts.get(key, 0) for key in table.index_to_key), dtype=np.int64)
         elif "count" not in table.expandos:  # as gensim: the file is in order of frequency, so make counts that fall
             table.expandos["count"] = np.arange(len(table), 0, -1)
         return table
@@ -124,9 +130,10 @@ class KeyedVectors(Editing, Evaluation):
         """Write one file that other programs read, and ``load``: word2vec, GloVe, safetensors or ``.npy``.
 
         Args:
-            path: the file. A ``.npy`` file gets its words, one a line, in NAME.vocab beside it.
+            path: the file; packed where it ends in .gz, .bz2, .xz or .zst. A ``.npy`` file gets its words, one a line,
+                in NAME.vocab beside it.
             format: "word2vec-binary", "word2vec-text", "glove", "safetensors" or "npy"; None goes by the suffix: .bin
-                word2vec-binary, .safetensors, .npy, else word2vec-text.
+                word2vec-binary, .safetensors, .npy, else word2vec-text; .gz and the like apart.
 
         Returns:
             The format.
@@ -153,8 +160,8 @@ class KeyedVectors(Editing, Evaluation):
         """Write a word2vec file.
 
         Args:
-            fname: the file.
-            fvocab: also write ``word count`` lines there.
+            fname: the file; packed where it ends in .gz, .bz2, .xz or .zst.
+            fvocab: also write ``word count`` lines there; packed likewise.
             binary: write float32 bytes rather than numbers as text.
             total_vec: the count to state in the header, where more will be appended.
             write_header: False leaves the first line out, as GloVe does.
@@ -164,11 +171,12 @@ class KeyedVectors(Editing, Evaluation):
 
         Raises:
             FileError: the file can't be written.
-            ArgumentError: counts are asked for and there are none.
+            ArgumentError: counts are asked for and there are none; or the format can't hold a key.
         """
+        from foreword.vectors.formats.counts import write_counts
         from foreword.vectors.formats.writers import write_word2vec
-        from foreword.vectors.store.saving import write_counts
 
+        total_vec = None if total_vec is None else integer("total_vec", total_vec, at_least=0)
         keys, order = self._written_keys(), np.arange(len(self))
         if sort_attr in self.expandos:
             self.allocate_vecattrs()

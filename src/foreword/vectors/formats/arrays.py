@@ -3,8 +3,8 @@ words.
 
 The words lie in the file itself where Foreword wrote it (safetensors), else in a file beside it, ``NAME.vocab``,
 ``NAME.txt``, ``NAME.json``, or ``vocab.txt``, ``vocab.json``, ``words.txt``, or in the file named by ``vocabulary=``:
-text with a word a line, JSON with a list of words or an object word → row, or a parquet file whose first column of
-strings counts.
+text with a word a line, or (but not as ``.vocab``) JSON with a list of words or an object word → row, or a parquet file
+whose first column of strings counts.
 
 Sources of the formats: numpy.lib.format; the README of huggingface/safetensors. Not for: pickled arrays, which are
 refused. Costs: rows are streamed; the words are held.
@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._base.files import explained
+from foreword._base.compression import stem
+from foreword._base.files import read_bytes
 from foreword.errors import FormatError, MissingFileError
 from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys, vocabulary_of
 from foreword.vectors.formats.source import Source
@@ -51,18 +52,19 @@ def read_words(path: Path, options: Options) -> list[bytes]:
         FormatError: it is no list of words.
         TextDecodeError: a word is not text in its encoding.
     """
-    with explained("read the vocabulary", path):
-        data = path.read_bytes()
-    if data.startswith(b"PAR1"):
-        return _parquet_words(data, path)
-    if data.lstrip()[:1] in (b"[", b"{"):
-        try:
-            return _json_words(json.loads(data))
-        except (ValueError, RecursionError):
-            if path.suffix == ".json":
-                raise FormatError(
-                    "not a vocabulary", expected="a JSON list of words, or an object word → row", where=path
-                ) from None
+    data = read_bytes(path, "read the vocabulary").removeprefix(b"\xef\xbb\xbf")
+    suffix = Path(stem(path.name)).suffix
+    if suffix != ".vocab":  # which is a word a line, whatever the words look like
+        if data.startswith(b"PAR1"):
+            return _parquet_words(data, path)
+        if data.lstrip()[:1] in (b"[", b"{"):
+            try:
+                return _json_words(json.loads(data))
+            except (ValueError, RecursionError):
+                if suffix == ".json":
+                    raise FormatError(
+                        "not a vocabulary", expected="a JSON list of words, or an object word → row", where=path
+                    ) from None
     lines = [line.removesuffix(b"\r") for line in data.removesuffix(b"\n").split(b"\n")] if data else []
     blob, lengths = check_keys(*pack(lines), options, lambda i: f"{path}, line {i + 1:,}")
     ends = np.cumsum(lengths).tolist()

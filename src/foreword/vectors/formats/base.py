@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.compression import stem
 from foreword.errors import TextDecodeError
 from foreword.vectors.store.blocks import Block, pack
 from foreword.vectors.store.keys import encode
@@ -33,6 +34,7 @@ class Options:
         binary: whether a word2vec file is binary; None looks at its content.
         encoding, unicode_errors: how the words' bytes become text, as in ``bytes.decode``; None is "strict", except
             for what a format is known to hold.
+        header: whether a text file begins with its count and dimension; None looks at its content.
         vocabulary: the file of words where the vectors' file has none (.npy, safetensors); None looks beside it.
         vectors: those of words, or of a Doc2Vec's documents.
     """
@@ -43,6 +45,7 @@ class Options:
     unicode_errors: str | None = None
     vocabulary: str | None = None
     vectors: Literal["words", "documents"] = "words"
+    header: bool | None = None
 
     def most(self, count: int) -> int:
         """How many of ``count`` words to read."""
@@ -53,7 +56,10 @@ def vocabulary_of(path: Path, options: Options) -> Path | None:
     """The file of words that belongs to the array file ``path``: as ``options`` name it, else found beside it."""
     if options.vocabulary is not None:
         return Path(options.vocabulary)
-    names = (f"{path.stem}.vocab", f"{path.stem}.txt", f"{path.stem}.json", "vocab.txt", "vocab.json", "words.txt")
+    inner = Path(stem(path.name))
+    names = [f"{path.stem}.vocab", f"{path.stem}.txt", f"{path.stem}.json", "vocab.txt", "vocab.json", "words.txt"]
+    if inner.name != path.name and inner.suffix in (".npy", ".safetensors"):  # NAME.npy.gz: NAME.vocab
+        names = [f"{inner.stem}{suffix}" for suffix in (".vocab", ".txt", ".json")] + names
     return next((file for name in names if (file := path.with_name(name)).is_file()), None)
 
 

@@ -14,11 +14,11 @@ from foreword.vectors.formats.arrays import is_safetensors, read_npy, read_safet
 from foreword.vectors.formats.base import Options, Reader
 from foreword.vectors.formats.fasttext import is_fasttext, read_fasttext
 from foreword.vectors.formats.gensim_native import is_native, read_native
-from foreword.vectors.formats.source import Source, open_source
-from foreword.vectors.formats.text import looks_like_text, read_text_vectors
-from foreword.vectors.formats.word2vec import parse_header, read_word2vec_binary
+from foreword.vectors.formats.source import HEAD, Source, open_source
+from foreword.vectors.formats.text import BOM, fits_text, looks_like_text, read_text_vectors
+from foreword.vectors.formats.word2vec import fits_binary, parse_header, read_word2vec_binary
 
-__all__ = ["open_vectors"]
+__all__ = ["kind_of", "open_vectors"]
 
 
 _READERS: dict[str, Callable[[Source, Options], Reader]] = {
@@ -56,15 +56,27 @@ def _reader(source: Source, options: Options) -> Reader:
             where=source.name,
             fix='load its words: vectors="words"',
         )
-    if options.binary is not None:
-        return _READERS["word2vec binary" if options.binary else "text"](source, options)
-    if not source.head:
+    head, binary = source.head, options.binary
+    if options.header is False:
+        return read_text_vectors(source, options)
+    if binary is not None:
+        # A file that is certainly of the other kind would be read as nonsense, if only a limit were small enough.
+        first = head.partition(b"\n")[0]
+        kind, wrong = kind_of(head), "text" if binary else "word2vec binary"
+        if kind == wrong and not (binary and _fits_binary_too(head)):
+            raise FormatError(
+                f"not a word2vec {'binary' if binary else 'text'} file",
+                got=f"a first line {first[:60]!r}" if head else "an empty file",
+                where=source.name,
+            )
+        return _READERS["word2vec binary" if binary else "text"](source, options)
+    if not head:
         raise FormatError("the file is empty", where=source.name, fix="get the file again")
-    return _READERS[_kind(source.head)](source, options)
+    return _READERS[kind_of(head)](source, options)
 
 
-def _kind(head: bytes) -> str:
-    """What a file that begins so is."""
+def kind_of(head: bytes) -> str:
+    """What a file is that begins so, or, where ``head`` is shorter than ``HEAD``, that is nothing more."""
     if head.startswith(b"\x93NUMPY"):
         return ".npy"
     if is_safetensors(head):
@@ -73,15 +85,33 @@ def _kind(head: bytes) -> str:
         return "fastText .bin"
     if is_native(head):
         return "gensim's native"
-    line, newline, rest = head.partition(b"\n")
-    return "word2vec binary" if newline and parse_header(line) and not looks_like_text(rest) else "text"
+    line, newline, rest = head.removeprefix(BOM).partition(b"\n")
+    header = parse_header(line) if newline else None
+    if header is None:
+        return "text"
+    whole = len(head) < HEAD
+    if fits_text(rest, *header, whole=whole):
+        return "text"
+    if not rest.startswith(b"\n") and looks_like_text(rest):
+        return "text"
+    if fits_binary(rest, *header, whole=whole) or any(byte < 9 or 13 < byte < 32 for byte in rest[:4096]):
+        return "word2vec binary"
+    return "text"
+
+
+def _fits_binary_too(head: bytes) -> bool:
+    """Whether a whole file that passes for text is a binary file nevertheless, to its last byte."""
+    line, _, rest = head.partition(b"\n")
+    header = parse_header(line)
+    return header is not None and len(head) < HEAD and fits_binary(rest, *header, whole=True)
 
 
 def _other_way(head: bytes, binary: bool) -> str | None:
     """How to read a file that could not be read as a word2vec file, binary or not; None where that was right."""
-    kind = _kind(head)
-    if kind == ("word2vec binary" if binary else "text") or (binary and kind == "text" and b"\0" in head):
+    kind = kind_of(head)
+    if not head or kind == ("word2vec binary" if binary else "text") or (binary and kind == "text" and b"\0" in head):
         return None
     if kind in ("word2vec binary", "text"):
-        return f"it looks like a word2vec file in {'text' if binary else 'binary'}: pass binary={not binary}"
+        header = "" if kind != "text" or parse_header(head.partition(b"\n")[0]) else ", no_header=True"
+        return f"it looks like a word2vec file in {'text' if binary else 'binary'}: pass binary={not binary}{header}"
     return f"it looks like a file of the format {kind}: foreword.load reads it"

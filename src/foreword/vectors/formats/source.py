@@ -1,25 +1,28 @@
-"""The bytes of a file, through gzip, zstandard or zip where its content says so.
+"""The bytes of a file, through gzip, bzip2, xz or zstandard, zip or tar, where its content says so.
 
-``Source`` is a stream that can look ahead. A member of a zip archive with several is named as if the archive were a
+``Source`` is a stream that can look ahead. A member of an archive with several is named as if the archive were a
 folder: ``glove.6B.zip/glove.6B.50d.txt``.
 
-Not for: knowing what the bytes mean. Costs: nothing is read beyond what is asked for, a few kilobytes apart.
+Not for: knowing what the bytes mean. Costs: nothing is read beyond what is asked for, a few kilobytes apart; a packed
+tar file is read twice, first for the names in it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from foreword._base import compression
 from foreword._base.files import explained
 from foreword.errors import FormatError
 
-__all__ = ["Source", "member_of", "open_source"]
+__all__ = ["HEAD", "Source", "is_packed", "member_of", "open_source"]
 
 HEAD = 1 << 16
 """How far a source can look ahead, in bytes."""
@@ -28,8 +31,8 @@ BOMB = 1 << 28
 """Bytes up to which compressed data may unpack to anything; beyond, to ``_BOMB_RATIO`` times its size."""
 
 _BOMB_RATIO = 100  # text of vectors packs to a third; what packs to a hundredth is no vectors
-
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstandard", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip"}
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_LAYERS = 4  # of compressions and archives, one in another
 
 
 class Source:
@@ -110,7 +113,7 @@ class Source:
 
 @contextlib.contextmanager
 def open_source(path: Path) -> Iterator[Source]:
-    """The bytes of the file ``path``, decompressed.
+    """The bytes of the file ``path``, unpacked.
 
     Raises:
         MissingFileError, FileError: it can't be read.
@@ -119,28 +122,73 @@ def open_source(path: Path) -> Iterator[Source]:
     path, member = member_of(path)
     with contextlib.ExitStack() as stack:
         with explained("read the vectors", path):
-            raw: IO[bytes] = stack.enter_context(open(path, "rb"))
-            magic = raw.read(4)
-            raw.seek(0)
-        kind = _MAGIC.get(magic) or _MAGIC.get(magic[:2])
-        name = os.fspath(path)
-        data: Any = raw
-        size: int | None = os.fstat(raw.fileno()).st_size
-        with _undamaged(name):
-            if kind == "gzip":
-                import gzip
-
-                data, size = stack.enter_context(gzip.GzipFile(fileobj=raw)), None
-            elif kind == "zstandard":
-                import pyarrow as pa
-
-                data, size = stack.enter_context(pa.CompressedInputStream(raw, "zstd")), None
-            elif kind == "zip":
-                archive = stack.enter_context(zipfile.ZipFile(raw))
-                info = _member(archive, path, member)
-                name, size = f"{path}/{info.filename}", info.file_size
-                data = stack.enter_context(archive.open(info))
+            raw = stack.enter_context(open(path, "rb"))
+            with _undamaged(os.fspath(path)):
+                data, name, size = _unpacked(raw, path, member, stack)
         yield Source(path, name, raw, data, size)
+
+
+def _unpacked(
+    raw: IO[bytes], path: Path, member: str | None, stack: contextlib.ExitStack
+) -> tuple[Any, str, int | None]:
+    """The innermost bytes of a file, what they are called, and how many there are, or None."""
+    data: Any = raw
+    name = os.fspath(path)
+    size: int | None = os.fstat(raw.fileno()).st_size
+    kinds: list[str] = []
+    for _ in range(_LAYERS):
+        head = data.peek(tarfile.BLOCKSIZE)
+        kind = compression.by_content(head)
+        if kind is not None:
+            data, size = compression.unpack(data, kind, name), None
+            kinds.append(kind)
+        elif data is raw and head.startswith(_ZIP):
+            archive = stack.enter_context(zipfile.ZipFile(raw))
+            infos = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+            info = infos[_member(list(infos), path, member)]
+            data, size = stack.enter_context(archive.open(info)), info.file_size
+            name = f"{path}/{_plain(info.filename)}"
+        elif name == os.fspath(path) and _is_tar(head):
+            data, name, size = _tar_member(raw, kinds, path, member, stack)
+        else:
+            break
+    return data, name, size
+
+
+def is_packed(head: bytes) -> bool:
+    """Whether a file that begins so is unpacked before it is read."""
+    return compression.by_content(head) is not None or head.startswith(_ZIP) or _is_tar(head)
+
+
+def _is_tar(head: bytes) -> bool:
+    """Whether a file that begins so is a tar archive: its first header's checksum is right."""
+    try:
+        tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _tar_member(
+    raw: IO[bytes], kinds: list[str], path: Path, member: str | None, stack: contextlib.ExitStack
+) -> tuple[Any, str, int]:
+    """The member of a tar archive, which is packed by ``kinds``, from the outermost in."""
+
+    def opened() -> tarfile.TarFile:
+        raw.seek(0)
+        data: Any = raw
+        for kind in kinds:
+            data = compression.unpack(data, kind, path)
+        return tarfile.open(fileobj=data, mode="r|" if kinds else "r:")
+
+    with opened() as archive:
+        names = [info.name for info in archive if info.isfile()]
+    chosen = _member(names, path, member)
+    archive = stack.enter_context(opened())
+    info = next(info for info in archive if info.name == chosen and info.isfile())
+    data = archive.extractfile(info)
+    assert data is not None
+    return data, f"{path}/{_plain(chosen)}", info.size
 
 
 def member_of(path: Path) -> tuple[Path, str | None]:
@@ -151,32 +199,45 @@ def member_of(path: Path) -> tuple[Path, str | None]:
     return path, None
 
 
-def _member(archive: zipfile.ZipFile, path: Path, member: str | None) -> zipfile.ZipInfo:
-    """The member of that name; of an archive of one file, that one."""
-    files = [info for info in archive.infolist() if not info.is_dir()]
-    chosen = [info for info in files if member in (None, info.filename)]
-    if len(chosen) == 1:
+def _plain(name: str) -> str:
+    return PurePosixPath(name).as_posix()
+
+
+def _member(names: list[str], path: Path, member: str | None) -> str:
+    """The member of that name; of an archive of one file, that one. What macOS adds beside each file doesn't count."""
+    if member is None:
+        names = [n for n in names if not n.startswith("__MACOSX/") and not PurePosixPath(n).name.startswith("._")]
+    chosen = [name for name in names if member in (None, _plain(name))]
+    if len(chosen) == 1 or (member is not None and len(set(chosen)) == 1):
         return chosen[0]
-    names = ", ".join(info.filename for info in files[:12])
+    shown = ", ".join(map(_plain, names[:12])) + (", …" if len(names) > 12 else "")
     raise FormatError(
         "the archive holds several files" if chosen else "the archive does not hold this file",
-        got=names or "an empty archive",
+        got=shown or "an empty archive",
         where=path,
-        fix=f"name one of them: {path}/{files[0].filename}" if files else None,
+        fix=f"name one of them: {path}/{_plain(names[0])}" if names else None,
     )
 
 
 @contextlib.contextmanager
 def _undamaged(name: str) -> Iterator[None]:
-    """Turn what the decompressors raise on damaged data into a FormatError."""
+    """Turn what reading a damaged archive raises into a FormatError."""
     try:
         yield
     except FormatError:
         raise
-    except (EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError) as cause:
+    except (
+        EOFError,
+        zlib.error,
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        RuntimeError,
+        NotImplementedError,
+        ValueError,
+    ) as cause:
         raise _damaged(name, cause) from cause
     except OSError as cause:
-        if cause.errno is not None:  # the system's, not the decompressor's
+        if cause.errno is not None:  # the system's, not the archive's
             raise
         raise _damaged(name, cause) from cause
 

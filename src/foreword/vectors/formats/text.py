@@ -1,8 +1,10 @@
 """Text files of vectors: a word and its numbers a line, with word2vec's first line ``count dim`` or, as GloVe, without.
 
-A line is split from the right, since GloVe's words may hold spaces: the last dim fields are numbers, what is before
-them, without the blanks between, is the word. Blanks are spaces and tabs; .vec files end lines with one. A number
-means what Python's ``float`` makes of it, rounded to float32.
+A line is split from the right, since words may hold blanks: the last dim fields are numbers, and what is before them,
+without the blanks of one kind (spaces or tabs) that come in between, is the word, as gensim has it where that reads the
+line. Refused is a word that begins or ends with a space, or that ends with a number: it would be a column too many (but
+see ``parse_line``). .vec files end lines with a blank. A number means what Python's ``float`` makes of it, rounded to
+float32. A byte-order mark is no part of the first word.
 
 ``parse_line`` is that definition. Large files go through a compiled kernel, which leaves to ``parse_line`` each line
 that it isn't sure of.
@@ -26,11 +28,16 @@ from foreword.vectors.formats.source import HEAD, Source
 from foreword.vectors.formats.word2vec import check_header, parse_header
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
 
-__all__ = ["guess_dim", "looks_like_text", "parse_line", "read_text_vectors"]
+__all__ = ["BOM", "fits_text", "guess_dim", "looks_like_text", "parse_line", "read_text_vectors", "understand"]
+
+BOM = b"\xef\xbb\xbf"
+"""The byte-order mark that some programs put before UTF-8 text."""
 
 _FIELD = re.compile(rb"[^ \t]+")
+_WORDS = re.compile(rb"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _GUESSED = 100  # lines that tell the dimension where no header does
+_LOOKED_AT = 200  # lines that tell text from binary
 _COMPILED = 8 << 20  # bytes of text from which loading the compiled kernel pays
 _MAX_LINE = 1 << 20  # bytes of a line, in a file whose dimension isn't known
 
@@ -38,13 +45,17 @@ _MAX_LINE = 1 << 20  # bytes of a line, in a file whose dimension isn't known
 def parse_line(line: bytes, dim: int) -> tuple[bytes, list[float]]:
     """A line, without its newline → the word's bytes and its numbers.
 
+    A word may end with a whole number ("windows 10") if one of the line's numbers is none, and with "nan" or
+    "infinity", which no vector has.
+
     Raises:
-        ValueError: it has too few fields, or one of the last ``dim`` is no number; says which.
+        ValueError: it has too few fields or too many numbers, one of the last ``dim`` is no number, or the word has a
+            space at its start or end; says which.
 
     >>> parse_line(b". . . 0.1 -2e-1", 2)
     (b'. . .', [0.1, -0.2])
     """
-    line = line.removesuffix(b"\r")
+    line = line.rstrip(b" \t\r")
     fields = list(_FIELD.finditer(line))
     if len(fields) < dim or (len(fields) == dim and fields[0].start() == 0):
         raise ValueError(f"{len(fields)} fields")
@@ -53,7 +64,23 @@ def parse_line(line: bytes, dim: int) -> tuple[bytes, list[float]]:
         if not _NUMBER.fullmatch(field[0]):
             raise ValueError(f"{field[0][:40]!r} is not a number")
         numbers.append(float(field[0]))
-    return line[: fields[-dim].start()].rstrip(b" \t"), numbers
+    before = line[: fields[-dim].start()]
+    blank = before[-1:]
+    word = before.rstrip(blank)
+    if word.startswith(b" ") or word.endswith((b" ", b"\t") if blank == b"\t" else b" ") or (not word and before[1:]):
+        raise ValueError("a blank too many before or after the word")
+    _, found, last = word.rpartition(blank)
+    column = found and _NUMBER.fullmatch(last) and not _WORDS.fullmatch(last)
+    if column and (not last.isdigit() or all(field[0].lstrip(b"-").isdigit() for field in fields[-dim:])):
+        raise ValueError(f"{numbers_of(line)} numbers")
+    return word, numbers
+
+
+def numbers_of(line: bytes) -> int:
+    """How many numbers a line ends with; its first field, a word that may look like one, isn't counted."""
+    fields = _FIELD.findall(line.rstrip(b"\r"))
+    count = next((i for i, field in enumerate(reversed(fields)) if not _NUMBER.fullmatch(field)), len(fields))
+    return min(count, len(fields) - (not line.startswith((b" ", b"\t"))))
 
 
 def guess_dim(lines: list[bytes]) -> int:
@@ -64,51 +91,83 @@ def guess_dim(lines: list[bytes]) -> int:
     >>> guess_dim([b"the 0.1 0.2", b"in 2010 0.3 0.4", b"of 0.5 0.6"])
     2
     """
-
-    def numbers(line: bytes) -> int:
-        fields = _FIELD.findall(line.removesuffix(b"\r"))
-        count = next((i for i, field in enumerate(reversed(fields)) if not _NUMBER.fullmatch(field)), len(fields))
-        return min(count, len(fields) - (not line.startswith((b" ", b"\t"))))
-
-    return max(Counter(map(numbers, lines)).most_common(1), default=(0, 0))[0]
+    return max(Counter(map(numbers_of, lines)).most_common(1), default=(0, 0))[0]
 
 
 def looks_like_text(rest: bytes) -> bool:
-    """Whether ``rest``, what follows a line ``count dim``, is text: numbers after a word, or at least no control
-    bytes.
-    """
+    """Whether the first line of what follows a line ``count dim`` ends with numbers after a word."""
     line, newline, _ = rest.partition(b"\n")
     fields = _FIELD.findall(line.removesuffix(b"\r"))[1 : None if newline or len(rest) < HEAD // 2 else -1]
-    if fields and _NUMBER.fullmatch(fields[-1]) and sum(map(bool, map(_NUMBER.fullmatch, fields))) >= len(fields) / 2:
-        return True
-    return not any(byte < 9 or 13 < byte < 32 for byte in rest[:4096])
+    numbers = sum(map(bool, map(_NUMBER.fullmatch, fields)))
+    return bool(fields and _NUMBER.fullmatch(fields[-1]) and numbers >= len(fields) / 2)
+
+
+def fits_text(rest: bytes, count: int, dim: int, *, whole: bool) -> bool:
+    """Whether what follows a line ``count dim`` is that many lines of text; unless ``whole`` the first of them."""
+    lines = rest.rstrip(b" \t\r\n").split(b"\n") if whole else rest.split(b"\n")[:-1]
+    if whole and len(lines) != max(count, 1):
+        return False
+    try:
+        for line in lines[:_LOOKED_AT] if count else ():
+            parse_line(line, dim)
+    except ValueError:
+        return False
+    return bool(lines) and (count > 0 or not lines[0])
+
+
+def understand(head: bytes, options: Options, name: str) -> tuple[int | None, int, int]:
+    """What the first bytes of a text file tell, after a byte-order mark: (count, dim, bytes of the header).
+
+    The count is None, and the header has no bytes, where there is none, as in GloVe's files.
+
+    Raises:
+        FormatError: this is no such file, or the lines have more numbers than the header says.
+    """
+    lines = head.split(b"\n")
+    complete = [line for line in lines[: min(_GUESSED, max(1, len(lines) - 1))] if line.strip()]
+    header = parse_header(lines[0]) if len(lines) > 1 else None
+    if header and options.header is False and (header[1] < 2 or guess_dim(complete[1:]) != header[1]):
+        header = None
+    if header is not None:
+        numbers = list(map(numbers_of, complete[1:]))
+        if header[0] and numbers and min(numbers) > header[1]:  # a word may end with a number, but not each
+            raise FormatError(
+                "the lines have more numbers than the header says",
+                got=f"{numbers[0]:,} numbers",
+                expected=f"a word and {header[1]:,}",
+                where=f"{name}, line 2",
+                fix="correct the dimension in the first line",
+            )
+        return *header, len(lines[0]) + 1
+    dim = guess_dim(complete)
+    if not 1 <= dim <= MAX_DIM:
+        raise FormatError(
+            "not a file of vectors, of a kind that Foreword knows",
+            got=f"a first line {lines[0][:60]!r}" if head else "an empty file",
+            expected="word2vec (binary or text), GloVe, fastText (.bin or .vec), gensim (.kv), safetensors or .npy",
+            where=name,
+            fix="check the file; a word2vec binary file must begin with a line of its count and dimension",
+        )
+    return None, dim, 0
 
 
 def read_text_vectors(source: Source, options: Options) -> Reader:
     """A reader of a text file of vectors.
 
     Raises:
-        FormatError: here, the first lines aren't vectors or the header promises more than there is; in the blocks, a
-            line is no vector, the file is cut short or goes on after its last word.
+        FormatError: here, the first lines aren't vectors, or not of the header's dimension, or it promises more than
+            there is; in the blocks, a line is no vector, the file is cut short or goes on after its last word.
     """
-    first, newline, _ = source.head.partition(b"\n")
-    header = parse_header(first) if newline else None
-    if header is not None:
-        count, dim = header
-        check_header(source, count, dim, 2 * dim + 1)
-        source.read(len(first) + 1)
-        return Reader(dim, "word2vec text", lambda: _blocks(source, count, dim, options))
-    lines = source.head.split(b"\n")
-    dim = guess_dim([line for line in lines[: min(_GUESSED, max(1, len(lines) - 1))] if line.strip()])
-    if not 1 <= dim <= MAX_DIM:
+    head = source.head.removeprefix(BOM)
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff") and b"\0" in head[:64]:
         raise FormatError(
-            "not a file of vectors, of a kind that Foreword knows",
-            got=f"a first line {first[:60]!r}" if source.head else "an empty file",
-            expected="word2vec (binary or text), GloVe, fastText (.bin or .vec), gensim (.kv), safetensors or .npy",
-            where=source.name,
-            fix="check the file; a word2vec binary file must begin with a line of its count and dimension",
+            "the text is UTF-16", expected="UTF-8, or an encoding like it", where=source.name, fix="convert it to UTF-8"
         )
-    return Reader(dim, "GloVe text", lambda: _blocks(source, None, dim, options))
+    count, dim, length = understand(head, options, source.name)
+    if count is not None:
+        check_header(source, count, dim, 2 * dim + 1)
+    source.skip(len(source.head) - len(head) + length)
+    return Reader(dim, "GloVe text" if count is None else "word2vec text", lambda: _blocks(source, count, dim, options))
 
 
 def _blocks(source: Source, count: int | None, dim: int, options: Options) -> Iterator[Pending]:

@@ -18,9 +18,10 @@ from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, che
 from foreword.vectors.formats.source import Source
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block
 
-__all__ = ["parse_header", "read_word2vec_binary"]
+__all__ = ["MAX_WORD", "check_header", "fits_binary", "parse_header", "read_word2vec_binary"]
 
-_MAX_WORD = 1 << 16  # bytes; a longer word means that what is read are not words
+MAX_WORD = 1 << 16
+"""Bytes; a longer word means that what is read are not words."""
 
 
 def parse_header(line: bytes) -> tuple[int, int] | None:
@@ -49,6 +50,23 @@ def check_header(source: Source, count: int, dim: int, least: int) -> None:
             where=source.name,
             fix="get the file again, or correct its first line",
         )
+
+
+def fits_binary(rest: bytes, count: int, dim: int, *, whole: bool) -> bool:
+    """Whether what follows a line ``count dim`` is that many words, each with its vector's bytes, and no more; unless
+    ``whole`` the first of them.
+    """
+    at = 0
+    for _ in range(count):
+        while rest[at : at + 1] == b"\n":
+            at += 1
+        space = rest.find(b" ", at, at + MAX_WORD)
+        if space < 0:
+            return not whole and len(rest) - at < MAX_WORD
+        at = space + 1 + 4 * dim
+        if at > len(rest):
+            return not whole
+    return whole and not rest[at:].strip(b"\n\r ")
 
 
 def read_word2vec_binary(source: Source, options: Options) -> Reader:
@@ -80,7 +98,7 @@ def _blocks(source: Source, count: int, dim: int, options: Options) -> Iterator[
     spare: list[bytearray] = []  # buffers whose words have been taken out
     carry, done = bytearray(), 0
     while done < wanted:
-        data = spare.pop() if spare else bytearray(_MAX_WORD + size + at_once)
+        data = spare.pop() if spare else bytearray(MAX_WORD + size + at_once)
         held = len(carry)
         data[:held] = carry
         end = held + source.readinto(memoryview(data)[held : held + at_once])
@@ -99,10 +117,10 @@ def _blocks(source: Source, count: int, dim: int, options: Options) -> Iterator[
                 fix="get the file again, or correct its first line",
             )
         carry = data[position:end]
-        if len(carry) > _MAX_WORD + size and carry.find(b" ", 0, _MAX_WORD) < 0:
+        if len(carry) > MAX_WORD + size and carry.find(b" ", 0, MAX_WORD) < 0:
             raise FormatError(
                 "no end of a word was found",
-                got=f"{_MAX_WORD:,} bytes without a space",
+                got=f"{MAX_WORD:,} bytes without a space",
                 where=f"{source.name}, word {done + len(spaces) + 1:,}",
                 fix="the file may be of another format or dimension",
             )

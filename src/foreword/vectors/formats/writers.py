@@ -1,32 +1,42 @@
 """Writers: keys and vectors → word2vec binary or text, GloVe text, safetensors, ``.npy`` with a vocabulary.
 
-Each file appears whole or not at all, and is one that ``foreword.load`` reads back to the same keys and the same
-bits. A key that a format can't hold is refused, where gensim would write a file that nobody can read.
+Each file appears whole or not at all, packed as its name says (.gz, .bz2, .xz, .zst), and is one that ``foreword.load``
+reads back to the same keys and the same bits. What a format can't hold so is refused, where gensim would write a file
+that nobody can read.
 
-Not for: stores (``building``). Costs: binary formats 1 GB/s, text 0.1 µs a number; memory for a few thousand rows.
+Not for: stores (``building``). Costs: binary formats 1 GB/s, text 0.1 µs a number, packing on top; memory for a few
+thousand rows.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.compression import by_name, packing, stem
 from foreword._base.files import atomic_write, explained
-from foreword.errors import ArgumentError
+from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.formats.arrays import KEY_OFFSETS, KEYS, VECTORS
+from foreword.vectors.formats.base import Options
+from foreword.vectors.formats.detect import kind_of
+from foreword.vectors.formats.source import HEAD, is_packed
+from foreword.vectors.formats.text import BOM, parse_line, understand
+from foreword.vectors.formats.word2vec import MAX_WORD, parse_header
 from foreword.vectors.store.keys import encode
 
-__all__ = ["Format", "write", "write_npy", "write_safetensors", "write_word2vec"]
+__all__ = ["Format", "key_bytes", "opened", "write", "write_npy", "write_safetensors", "write_word2vec"]
 
 _AT_ONCE = 1 << 12  # rows
 _SAFETENSORS = {"float16": "F16", "float32": "F32", "float64": "F64"}
+_PACKED = "zip tar tgz tbz tbz2 txz tzst 7z rar lz4 lzma lz z br"  # that can be read elsewhere, but not written here
+_ARCHIVES = tuple(f".{kind}" for kind in _PACKED.split(" "))
 
 PathLike = str | os.PathLike[str]
 
@@ -42,13 +52,13 @@ def write(
     format: Format | None = None,  # noqa: A002
 ) -> Format:
     """Write keys and vectors in the format named, or that of the suffix: .bin word2vec-binary, .safetensors, .npy,
-    else word2vec-text. Gives the format.
+    else word2vec-text. A suffix .gz, .bz2, .xz or .zst after it packs the file. Gives the format.
 
     Raises:
         ArgumentError: there is no such format, or it can't hold a key.
         FileError: the file can't be written.
     """
-    chosen: Format = format or _BY_SUFFIX.get(Path(path).suffix, "word2vec-text")
+    chosen: Format = format or _BY_SUFFIX.get(Path(stem(Path(path).name)).suffix.lower(), "word2vec-text")
     if chosen not in get_args(Format):
         raise ArgumentError("unknown format", got=repr(chosen), expected=", ".join(get_args(Format)))
     if chosen == "safetensors":
@@ -86,68 +96,137 @@ def write_word2vec(
         total: the count for the header, where more is to be appended.
 
     Raises:
-        ArgumentError: a key can't be written: in binary one with a space, in text one with a newline or a blank at its
-            end.
+        ArgumentError: a key can't be written: in binary one with a space, in text one with a newline, a space at its
+            start or end, or a number after its last blank; or the whole would be read as something else.
         FileError: the file can't be written.
     """
-    with _opened(path, append) as file:
-        if header:
-            file.write(b"%d %d\n" % (len(keys) if total is None else total, vectors.shape[1]))
-        for words, rows in _blocks(keys, vectors, prefix):
-            for word in words:
-                _check(word, binary)
-            file.write(_binary(words, rows) if binary else _text(words, rows))
+    _little(vectors)
+    dim = vectors.shape[1]
+    title = b"%d %d\n" % (len(keys) if total is None else total, dim) if header else b""
+    pieces = _binary_pieces(keys, vectors, prefix) if binary else _text_pieces(keys, vectors, prefix, header)
+    with opened(path, append=append) as file:
+        head = b""
+        for piece in pieces:
+            head += piece
+            if len(head) >= HEAD:
+                break
+        if not append and not (binary and not header):
+            own = b"%d %d\n" % (len(keys), dim) if header else b""
+            head = _seen_as_binary(own, head) if binary else _seen_as_text(own, head, dim)
+        file.write(title + head)
+        for piece in pieces:
+            file.write(piece)
 
 
-def _check(word: bytes, binary: bool) -> None:
-    if binary:
-        wrong = "a space" if b" " in word else "a newline at its start" if word.startswith(b"\n") else ""
-    else:
-        wrong = "a newline" if b"\n" in word else "a blank at its end" if word[-1:] in (b" ", b"\t") else ""
-    if wrong:
-        raise ArgumentError(
-            f"word2vec's {'binary' if binary else 'text'} format can't hold this key",
-            got=f"{wrong} in {word.decode('utf-8', 'replace')!r}",
-            fix="write safetensors, or rename the key",
-        )
+def _seen_as_binary(title: bytes, head: bytes) -> bytes:
+    """The first bytes after ``title``, with an empty line before where a reader would else take them for text."""
+    for start in (head, b"\n" + head):
+        if not head or kind_of((title + start)[:HEAD]) == "word2vec binary":
+            return start
+    raise _unlike("word2vec's binary format", title + head)
 
 
-def _binary(words: list[bytes], rows: NDArray[np.floating[Any]]) -> bytes:
-    data = np.ascontiguousarray(rows, dtype="<f4").tobytes()
-    size = 4 * rows.shape[1]
-    return b"".join(b"%b %b\n" % (word, data[i * size : i * size + size]) for i, word in enumerate(words))
+def _seen_as_text(title: bytes, head: bytes, dim: int) -> bytes:
+    """The first bytes after ``title``, if what a reader makes of them is text of ``dim`` dimensions."""
+    data = (title + head)[:HEAD]
+    try:
+        count, seen, _ = understand(data, Options(), "")
+    except FormatError:
+        raise _unlike("text", data) from None
+    odd = is_packed(data) or data.startswith(BOM)
+    if odd or kind_of(data) != "text" or seen != dim or (count is None) != (not title):
+        raise _unlike("text", data)
+    return head
 
 
-def _text(words: list[bytes], rows: NDArray[np.floating[Any]]) -> bytes:
+def _unlike(format_: str, data: bytes) -> ArgumentError:
+    return ArgumentError(
+        f"what would be written could not be told to be {format_} of these vectors",
+        got=f"a file that begins {data[:60]!r}" if data else "no words",
+        fix="write safetensors",
+    )
+
+
+def _binary_pieces(keys: Sequence[str], vectors: NDArray[np.floating[Any]], prefix: str) -> Iterator[bytes]:
+    for words, rows in _blocks(keys, vectors, prefix):
+        for word in words:
+            wrong = "a space" if b" " in word else "a newline at its start" if word.startswith(b"\n") else ""
+            if wrong or len(word) >= MAX_WORD:
+                raise _not_held("word2vec's binary format", word, wrong or f"{len(word):,} bytes")
+        with np.errstate(over="ignore"):
+            singles = np.ascontiguousarray(rows, dtype="<f4")
+        if (np.isinf(singles) & np.isfinite(rows)).any():
+            raise ArgumentError("word2vec's binary format has float32 only", got="a number beyond it", fix="write .npy")
+        data, size = singles.tobytes(), 4 * rows.shape[1]
+        yield b"".join(b"%b %b\n" % (word, data[i * size : i * size + size]) for i, word in enumerate(words))
+
+
+def _text_pieces(keys: Sequence[str], vectors: NDArray[np.floating[Any]], prefix: str, header: bool) -> Iterator[bytes]:
     import pyarrow as pa
 
-    if rows.dtype == np.float16:
-        rows = rows.astype(np.float32)
-    dim = rows.shape[1]
-    numbers = pa.array(np.ascontiguousarray(rows).reshape(-1)).cast(pa.string()).cast(pa.binary()).to_pylist()
-    return b"".join(b"%b %b\n" % (word, b" ".join(numbers[i * dim : i * dim + dim])) for i, word in enumerate(words))
+    dim, first = vectors.shape[1], not header
+    for words, rows in _blocks(keys, vectors, prefix):
+        kept = np.dtype(np.float32 if rows.dtype == np.float16 else rows.dtype.newbyteorder("="))
+        flat = np.ascontiguousarray(rows, dtype=kept).reshape(-1)
+        numbers = pa.array(flat).cast(pa.string()).cast(pa.binary()).to_pylist()
+        lines = []
+        for i, word in enumerate(words):
+            mine = numbers[i * dim : i * dim + dim]
+            line = b"%b %b" % (word, b" ".join(mine))
+            if len(word) >= MAX_WORD or (not word.isalnum() and (b" " in word or b"\t" in word or b"\n" in word)):
+                line = _line(word, mine)
+            if first and parse_header(line):  # which would be a header
+                line += b".0"
+            first = False
+            lines.append(line)
+        lines.append(b"")
+        yield b"\n".join(lines)
+
+
+def _line(word: bytes, numbers: list[bytes]) -> bytes:
+    """The line of a word with blanks, as ``parse_line`` reads it back."""
+    wrong = "a newline in it" if b"\n" in word else f"{len(word):,} bytes" if len(word) >= MAX_WORD else ""
+    for first in () if wrong else (numbers[0], numbers[0] + b".0"):  # after "catch 22" one number must be no whole one
+        line = b" ".join([word, first, *numbers[1:]])
+        try:
+            if parse_line(line, len(numbers))[0] == word:
+                return line
+        except ValueError as problem:
+            wrong = str(problem)
+    raise _not_held("text", word, wrong or "a blank at its end")
+
+
+def _not_held(format_: str, word: bytes, wrong: str) -> ArgumentError:
+    return ArgumentError(
+        f"{format_} can't hold this key",
+        got=f"{word[:60].decode('utf-8', 'replace')!r} ({wrong})",
+        fix="write safetensors, or rename the key",
+    )
 
 
 def write_npy(path: PathLike, keys: Sequence[str], vectors: NDArray[np.floating[Any]]) -> None:
     """Write ``NAME.npy``, and the keys, one a line, into ``NAME.vocab`` beside it.
 
     Raises:
-        ArgumentError: a key has a newline, or ends in a carriage return.
+        ArgumentError: a key has a newline, or ends in a carriage return; or the file is called ``.vocab`` itself.
         FileError: a file can't be written.
     """
     target = Path(path)
-    with atomic_write(target.with_suffix(".vocab")) as file:
+    inner = Path(stem(target.name))
+    vocabulary = target.with_name(f"{(inner if inner.suffix == '.npy' else target).stem}.vocab")
+    if vocabulary == target:
+        raise ArgumentError("the words go to the same file", got=os.fspath(path), expected="NAME.npy")
+    dtype, first = _little(vectors), True
+    with atomic_write(vocabulary) as file:
         for words, _ in _blocks(keys, vectors):
-            wrong = next((word for word in words if b"\n" in word or word.endswith(b"\r")), None)
+            odd = (w for w in words if b"\n" in w or w.endswith(b"\r"))
+            wrong = next(odd, words[0] if first and (words[0].startswith(BOM) or is_packed(words[0])) else None)
+            first = False
             if wrong is not None:
-                raise ArgumentError(
-                    "a list of words, one a line, can't hold this key", got=repr(wrong), fix="write safetensors"
-                )
+                raise _not_held("a list of words, one a line,", wrong, "a line's end in it, or a mark that files have")
             file.write(b"".join(word + b"\n" for word in words))
-    with atomic_write(target) as file:
-        np.lib.format.write_array_header_1_0(
-            file, {"descr": _little(vectors).str, "fortran_order": False, "shape": vectors.shape}
-        )
+    with opened(target) as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": dtype.str, "fortran_order": False, "shape": vectors.shape})
         _write_rows(file, vectors)
 
 
@@ -176,7 +255,7 @@ def write_safetensors(path: PathLike, keys: Sequence[str], vectors: NDArray[np.f
         at += size
     header = json.dumps({"__metadata__": {"format": "foreword word vectors"}, **tensors}).encode()
     header += b" " * (-len(header) % 8)
-    with atomic_write(path) as file:
+    with opened(path) as file:
         file.write(len(header).to_bytes(8, "little") + header)
         file.write(offsets.tobytes())
         file.write(blob)
@@ -202,7 +281,7 @@ def _blocks(
     words: list[bytes] = []
     done = 0
     for key in keys:
-        words.append(_bytes(prefix + key))
+        words.append(key_bytes(prefix + key))
         if len(words) == _AT_ONCE:
             yield words, vectors[done : done + _AT_ONCE]
             done += _AT_ONCE
@@ -211,7 +290,7 @@ def _blocks(
         yield words, vectors[done:]
 
 
-def _bytes(key: str) -> bytes:
+def key_bytes(key: str) -> bytes:
     """A key as UTF-8; what ``unicode_errors="surrogateescape"`` let through becomes the byte that it was."""
     try:
         return key.encode("utf-8", "surrogateescape")
@@ -219,11 +298,24 @@ def _bytes(key: str) -> bytes:
         raise ArgumentError("a key is not text", got=ascii(key), fix="write safetensors, or rename the key") from None
 
 
-@contextmanager
-def _opened(path: PathLike, append: bool) -> Iterator[IO[bytes]]:
-    if not append:
-        with atomic_write(path) as file:
-            yield file
-        return
-    with explained("add to the file", path), open(path, "ab") as file:
-        yield file
+@contextlib.contextmanager
+def opened(path: PathLike, *, append: bool = False) -> Iterator[IO[bytes]]:
+    """A file to write, packed as its name says; unless it is added to it appears whole or not at all.
+
+    Raises:
+        ArgumentError: the name is that of an archive.
+        FileError: it can't be written.
+    """
+    name = os.fspath(path)
+    if stem(name).lower().endswith(_ARCHIVES) or name.lower().endswith(_ARCHIVES):
+        raise ArgumentError(
+            "a file of this kind can't be written", got=name, expected=".gz, .bz2, .xz or .zst", fix="change the name"
+        )
+    with contextlib.ExitStack() as stack:
+        file: IO[bytes]
+        if append:
+            stack.enter_context(explained("add to the file", path))
+            file = stack.enter_context(open(path, "ab"))
+        else:
+            file = stack.enter_context(atomic_write(path))
+        yield stack.enter_context(packing(file, by_name(name)))

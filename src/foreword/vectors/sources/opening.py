@@ -38,8 +38,11 @@ def open_store(
     binary: bool | None = None,
     vocabulary: str | os.PathLike[str] | None = None,
     vectors: Literal["words", "documents"] = "words",
+    header: bool | None = None,
 ) -> VectorStore:
-    """The store of what is named; the arguments and errors are those of ``foreword.load``."""
+    """The store of what is named; the arguments and errors are those of ``foreword.load``. ``header`` False: a text
+    file has none.
+    """
     try:
         "".encode(encoding), b"".decode(encoding), codecs.lookup_error(unicode_errors or "strict")
     except LookupError as cause:
@@ -53,6 +56,7 @@ def open_store(
         unicode_errors=unicode_errors,
         vocabulary=None if vocabulary is None else os.fspath(vocabulary),
         vectors=vectors,
+        header=header,
     )
     return _find(name_or_path, options, dtype)
 

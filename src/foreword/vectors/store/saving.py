@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base import threads
-from foreword._base.files import atomic_folder, atomic_write, explained, read_text
-from foreword.errors import FileError, FormatError
+from foreword._base.files import atomic_folder, explained
+from foreword.errors import FileError
 from foreword.vectors.store.attributes import ATTRIBUTES, Attributes, pack_attributes
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
 from foreword.vectors.store.building import StoreBuilder
@@ -28,7 +28,7 @@ from foreword.vectors.store.keys import Key, encode
 from foreword.vectors.store.store import is_store
 from foreword.vectors.store.subwords import Subwords
 
-__all__ = ["read_counts", "save_store", "write_counts"]
+__all__ = ["save_store"]
 
 PathLike = str | os.PathLike[str]
 
@@ -89,41 +89,3 @@ def _block(keys: Sequence[Key], rows: NDArray[Any], counts: NDArray[Any] | None,
     blob, lengths = pack([encode(key) for key in keys[start:stop]])
     part = None if counts is None or counts.dtype.kind not in "iu" else counts[start:stop].astype(np.int64)
     return Block(blob, lengths, rows[start:stop], lambda i: f"the vector of {keys[start + i]!r}", part)
-
-
-def write_counts(
-    path: PathLike, keys: Sequence[str], counts: NDArray[Any], *, prefix: str = "", append: bool = False
-) -> None:
-    """Write word2vec's file of counts: ``word count`` lines; ``append``: after what is there.
-
-    Raises:
-        FileError: it can't be written.
-    """
-    lines = b"".join(encode(f"{prefix}{key} {count}\n") for key, count in zip(keys, counts.tolist(), strict=True))
-    if append:
-        with explained("append counts", path), open(path, "ab") as file:
-            file.write(lines)
-    else:
-        with atomic_write(path) as file:
-            file.write(lines)
-
-
-def read_counts(path: PathLike, *, encoding: str = "utf-8") -> dict[str, int]:
-    """word → count of word2vec's file of counts.
-
-    Raises:
-        MissingFileError, FileError: it can't be read.
-        TextDecodeError: it is not text in the encoding.
-        FormatError: a line is not a word and a count.
-    """
-    found: dict[str, int] = {}
-    for number, line in enumerate(read_text(path, encoding=encoding).split("\n"), 1):
-        if not line.strip():
-            continue
-        word, _, told = line.rstrip().rpartition(" ")
-        try:
-            found[word] = int(told)
-        except ValueError:
-            where = f"{os.fspath(path)}, line {number:,}"
-            raise FormatError("not a word and its count", got=repr(line[:60]), where=where) from None
-    return found
