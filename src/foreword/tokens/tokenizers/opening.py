@@ -1,7 +1,7 @@
 """``get_tokenizer``: a name or a file → the tokenizer.
 
-Not for: encoding (``tokenizer``, ``foreign``). Costs: opening "gpt2" reads 366 KB of the package, and needs no network
-and no writable folder. A tokenizer got by its name is kept, and given again.
+Not for: encoding. Costs: opening "gpt2" reads 366 KB of the package, and needs no network and no writable folder. A
+tokenizer got by its name is kept, and given again.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from pathlib import Path
 
 from foreword._base.files import explained
 from foreword.errors import ArgumentError, FileError, FormatError, UnknownNameError
+from foreword.tokens.tokenizers.byte_tokenizer import ByteTokenizer
 from foreword.tokens.tokenizers.engines import PATTERNS, format_ranks, parse_ranks
-from foreword.tokens.tokenizers.foreign import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer
+from foreword.tokens.tokenizers.hugging_face import HuggingFaceTokenizer
+from foreword.tokens.tokenizers.sentence_piece import SentencePieceTokenizer
 from foreword.tokens.tokenizers.tokenizer import RankTokenizer, Tokenizer
 
 __all__ = ["get_tokenizer"]
