@@ -158,6 +158,9 @@ class HuggingFaceTokenizer(LibraryTokenizer):
                         return token, f"characters {start:,} to {stop:,}, once they are normalized"
         return found
 
+    def _named_id(self, text: str) -> int | None:
+        return self._added_ids.get(text)  # whether or not it is marked as special
+
     # Encoding
 
     def _pieces(self, text: str) -> list[tuple[int, int]]:

@@ -71,6 +71,7 @@ class Tokenizer(abc.ABC):
     cuttable: bool
     vocab_size: int
     fingerprint: str
+    options: Mapping[str, Any] = {}  # of ``get_tokenizer``, without which it could not be got again by its name
     reopen: tuple[Callable[[str], Tokenizer], tuple[str]] | None = None  # how another process gets it by its name
 
     @abc.abstractmethod
@@ -109,8 +110,26 @@ class Tokenizer(abc.ABC):
             f"the tokenizer {self.name!r} has no end-of-text token",
             got=f"special tokens {sorted(self.special_tokens)[:10]}",
             expected="one of " + ", ".join(END_OF_TEXT),
-            fix="prepare with append_end_of_text=False (--no-end-of-text)",
+            fix='name the token that ends a text: append_end_of_text="<|im_end|>" (--end-of-text-token), or prepare '
+            "with append_end_of_text=False (--no-end-of-text)",
         )
+
+    def special_id(self, text: str) -> int:
+        """The id of the special token ``text``, or of another token that its file names so.
+
+        Raises:
+            ArgumentError: there is none.
+        """
+        id_ = self._named_id(text)
+        if id_ is None:
+            raise ArgumentError(
+                f"no special token {text!r} in the tokenizer {self.name!r}",
+                expected="one of " + ", ".join(sorted(self.special_tokens)[:20]),
+            )
+        return id_
+
+    def _named_id(self, text: str) -> int | None:
+        return self.special_tokens.get(text)
 
     def encode(
         self, text: str, *, allowed_special: Special = (), disallowed_special: Special = "all"
@@ -315,14 +334,40 @@ class RankTokenizer(Tokenizer):
         ranks: merge ranks in tiktoken's text format, sorted by rank.
         pattern: the split pattern, a regular expression.
         special_tokens: the id of each.
+        options: those of ``get_tokenizer`` that decided pattern and special tokens.
     """
 
-    def __init__(self, name: str, ranks: bytes, pattern: str, special_tokens: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        name: str,
+        ranks: bytes,
+        pattern: str,
+        special_tokens: Mapping[str, int],
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         self.name = name
+        self.options = dict(options or {})
         self.special_tokens = dict(special_tokens)
         self.pattern = pattern
         self.cuttable = pattern in PATTERNS.values()
         self._ranks = ranks
+
+    def check_pattern(self) -> None:
+        """Refuse a split pattern that the engine can't use.
+
+        Raises:
+            ArgumentError: says why.
+        """
+        if self.pattern in PATTERNS.values():
+            return
+        try:
+            self._engine.encode("a")
+        except Exception as cause:  # the library says what is wrong with it
+            raise ArgumentError(
+                "a split pattern that can't be used",
+                got=repr(self.pattern),
+                expected=f"a regular expression: {str(cause).splitlines()[0][:200]}",
+            ) from cause
 
     @functools.cached_property
     def _engine(self) -> Engine:
@@ -365,7 +410,7 @@ class RankTokenizer(Tokenizer):
     def __reduce__(self) -> tuple[Any, ...]:
         if self.reopen is not None:
             return self.reopen
-        return RankTokenizer, (self.name, self._ranks, self.pattern, self.special_tokens)
+        return RankTokenizer, (self.name, self._ranks, self.pattern, self.special_tokens, self.options)
 
 
 def byte_to_character_offsets(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
