@@ -311,6 +311,13 @@ def train(
     corpus: Corpus,
     out: Annotated[Path, typer.Argument(help="The tokenizer.json to write.", show_default=False)],
     vocab_size: Annotated[int, typer.Option(min=1, help="How many tokens, the 256 bytes included.")] = 32_768,
+    pattern: Annotated[
+        str, typer.Option(help="What cuts text into words: gpt2, cl100k_base, o200k_base, or a regular expression.")
+    ] = "gpt2",
+    special_token: Annotated[
+        list[str] | None,
+        typer.Option(help="May be repeated; they get the first ids.", show_default="<|endoftext|>"),
+    ] = None,
     min_frequency: Annotated[int, typer.Option(min=1, help="A pair that comes less often is not merged.")] = 2,
     documents: Documents = "file",
     separator: Separator = None,
@@ -319,14 +326,23 @@ def train(
     bad_records: BadRecords = "error",
     format_: Format = None,
 ) -> None:
-    """Train a byte-pair vocabulary on a corpus, and write it as tokenizer.json.
+    """Train a byte-pair vocabulary on a corpus, and write it as tokenizer.json and as merge ranks.
 
     Example: foreword tokens train books/ tokenizer.json --vocab-size 8192
     """
     from foreword.tokens import Reading, train_tokenizer
 
     reading = Reading(documents=documents, separator=separator, field=field, encoding=encoding, bad_records=bad_records)
-    made = train_tokenizer(
-        corpus, out, vocab_size=vocab_size, min_frequency=min_frequency, reading=reading, format=format_
+    trained = train_tokenizer(
+        corpus,
+        out,
+        vocab_size=vocab_size,
+        pattern=pattern,
+        special_tokens=special_token or ("<|endoftext|>",),
+        min_frequency=min_frequency,
+        reading=reading,
+        format=format_,
     )
-    print(f"{out}: vocab_size {made.vocab_size:,}; use it: foreword prepare CORPUS STORE --tokenizer {out}")
+    print(f"{out}: vocab_size {trained.vocab_size:,}; use it: foreword prepare CORPUS STORE --tokenizer {out}")
+    if out.with_suffix(".tiktoken").exists():
+        print(f"{out.with_suffix('.tiktoken')}: the same as merge ranks; --pattern {pattern}")

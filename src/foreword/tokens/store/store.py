@@ -261,7 +261,7 @@ class TokenStore:
             got=f"{int(ids[bad]):,} at token {start + bad:,}",
             expected=f"0 to {limit - 1:,}" + (f", of {self._given_tokenizer.name!r}" if self._given_tokenizer else ""),
             where=self.path,
-            fix="name the tokenizer that made the ids (--tokenizer), and where there is no header their dtype (--dtype)",
+            fix="name the tokenizer that made the ids (--tokenizer), and without a header their dtype (--dtype)",
         )
 
     @functools.cached_property
@@ -289,7 +289,7 @@ class TokenStore:
         ids = self.shards[shard][start:stop]
         if len(ids) <= _LOOKED_AT:
             self.check_ids(ids, int(self.shard_starts[shard]) + start)
-        return ids  # type: ignore[no-any-return]
+        return ids
 
     def find(self, ids: ArrayLike, *, start: int = 0, stop: int | None = None) -> Iterator[int]:
         """The places of a token sequence in the stream, in order, overlapping ones too; also across documents.

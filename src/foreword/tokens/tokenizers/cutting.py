@@ -36,10 +36,12 @@ _NONE: frozenset[str] = frozenset()
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _SUFFIX = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _MARKED = r"|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+_CL100K = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|(?>\p{N}{1,3})| ?[^\s\p{L}\p{N}]++[\r\n]*+"
 _WORDS = frozenset(
     [
         r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
         r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+        _CL100K + r"|\s++\z|\s*[\r\n]|\s+(?!\S)|\s",  # as ``train`` writes it
         *(_SUFFIX + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + many + _REST for many in ("", "{1,3}")),
         r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"""
         + _MARKED
