@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from foreword._base.files import explained, read_regular
-from foreword._base.system import open_without_waiting
 from foreword._base.progress import progress
+from foreword._base.system import open_without_waiting
 from foreword.errors import StoreError
 from foreword.tokens.store.manifest import BLOCK
 

@@ -348,7 +348,7 @@ class TokenStore:
         if "shards" not in self.manifest:
             return False
         try:
-            sums = (self.absolute_path / f"{shard:05}.sums").read_bytes()
+            sums = read_regular(self.absolute_path / f"{shard:05}.sums", "read the store")
         except OSError:
             return False
         data = np.asarray(self.shards[shard][:]).view(np.uint8)
