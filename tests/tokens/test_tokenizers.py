@@ -11,6 +11,7 @@ import pickle
 import sys
 from pathlib import Path
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import tiktoken
@@ -155,9 +156,9 @@ def gpt2_json(tmp_path: Path) -> Path:
     """GPT-2 as a tokenizer.json, made from our own ranks by the library itself."""
     tokenizers = pytest.importorskip("tokenizers")
     ranks = parse_ranks(gpt2_ranks(), where="gpt2")
-    from foreword.tokens.tokenizers.foreign import _BYTE_OF_LETTER
+    from foreword.tokens.tokenizers.hugging_face import BYTE_OF_LETTER
 
-    letter = {byte: letter for letter, byte in _BYTE_OF_LETTER.items()}
+    letter = {byte: letter for letter, byte in BYTE_OF_LETTER.items()}
 
     def spelled(token: bytes) -> str:
         return "".join(letter[byte] for byte in token)
@@ -263,6 +264,57 @@ def test_sentencepiece(tmp_path: Path) -> None:
     model.write_bytes(b"no model")
     with pytest.raises(FormatError, match="SentencePiece"):
         get_tokenizer(model)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe", "word", "char"])
+@pytest.mark.parametrize("options", ["plain", "as it is", "suffix"])
+def test_sentencepiece_bytes(kind: str, options: str, tmp_path: Path) -> None:
+    """Tokens that are bytes of a character, in decoding and in offsets, for every kind of model."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    more = {
+        "plain": {},
+        "as it is": {
+            "add_dummy_prefix": False,
+            "remove_extra_whitespaces": False,
+            "normalization_rule_name": "identity",
+        },
+        "suffix": {"treat_whitespace_as_suffix": True},
+    }[options]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(real_text()[:100_000].splitlines()),
+        model_prefix=str(tmp_path / "m"),
+        vocab_size=360,
+        model_type=kind,
+        byte_fallback=True,
+        character_coverage=0.99,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **more,
+    )
+    oracle = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "m.model"))
+    tokenizer = get_tokenizer(tmp_path / "m.model")
+    byte = {int(oracle.id_to_piece(i)[3:5], 16): i for i in range(tokenizer.vocab_size) if oracle.is_byte(i)}
+    assert tokenizer.decode_bytes([byte[0xE4]]) == b"\xe4"
+    assert tokenizer.decode_bytes([byte[0xE4], byte[0xBD]]) + tokenizer.decode_bytes([byte[0xA0]]) == "你".encode()
+    assert tokenizer.token_text(byte[0xE4]) == r"b'\xe4'"
+    ids, offsets = tokenizer.encode_with_offsets("a😀你")
+    spans = offsets[np.isin(ids, list(byte.values()))].tolist()
+    assert spans[-7:] == [[1, 2]] * 4 + [[2, 3]] * 3
+    plain = [i for i in range(tokenizer.vocab_size) if not oracle.is_byte(i) and not oracle.is_control(i)]
+
+    @settings(QUICK, max_examples=100)
+    @given(odd_strings, st.lists(st.sampled_from(plain), max_size=6))
+    def check(text: str, drawn: list[int]) -> None:
+        text = as_text(text)
+        ids, offsets = tokenizer.encode_with_offsets(text, disallowed_special=())
+        assert ids.tolist() == oracle.encode(text)
+        for some in (ids.tolist(), drawn):
+            assert tokenizer.decode(some) == oracle.decode(some)
+        for id_, (start, end) in zip(ids.tolist(), offsets.tolist(), strict=True):
+            put = oracle.id_to_piece(id_) == "▁" or (kind == "word" and oracle.is_byte(id_))  # the space before a text
+            assert start < end or put
+
+    check()
 
 
 def test_missing_packages_name_the_command(tmp_path: Path, monkeypatch) -> None:

@@ -15,6 +15,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -22,7 +23,17 @@ from typing import IO
 from foreword._base import compression, system
 from foreword.errors import FileError, MissingFileError, TextDecodeError
 
-__all__ = ["atomic_folder", "atomic_write", "cache_folder", "explained", "lock", "read_bytes", "read_text", "sha256"]
+__all__ = [
+    "atomic_folder",
+    "atomic_write",
+    "cache_folder",
+    "explained",
+    "lock",
+    "read_bytes",
+    "read_regular",
+    "read_text",
+    "sha256",
+]
 
 _ADVICE = {
     errno.EACCES: "change the permissions, or choose another place",
@@ -146,6 +157,18 @@ def lock(path: str | os.PathLike[str]) -> Iterator[None]:
 
     with explained("lock", path), filelock.FileLock(os.fspath(path)):
         yield
+
+
+def read_regular(path: str | os.PathLike[str], doing: str) -> bytes:
+    """The whole of a regular file; a device or a pipe in its place, which may never end, is refused.
+
+    Raises:
+        MissingFileError, FileError: it can't be read, or is no regular file; ``doing`` says what for.
+    """
+    with explained(doing, path), open(path, "rb", opener=system.open_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise FileError(f"can't {doing}: not a regular file", where=os.fspath(path))
+        return file.read()
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -6,16 +6,27 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foreword.cli import windows as window_options
 from foreword.cli._plot import Plot
 
+if TYPE_CHECKING:
+    from foreword.tokens import Tokenizer, TokenStore
+    from foreword.tokens.store.inspection import Inspection
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the same as data.")]
 TokenizerName = Annotated[
     str, typer.Option(help="gpt2, bytes, a name that tiktoken knows, or a file: tokenizer.json, .tiktoken, .model.")
+]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a file of merge ranks: whose split pattern goes with them, or a regular expression.",
+        show_default=False,
+    ),
 ]
 Corpus = Annotated[
     str, typer.Argument(help="A file, folder, pattern or URL of txt, md, jsonl, parquet, csv.", show_default=False)
@@ -47,7 +58,11 @@ def prepare(
     corpus: Corpus,
     out: Annotated[Path, typer.Argument(help="The folder of the store.", show_default=False)],
     tokenizer: TokenizerName = "gpt2",
+    pattern: Pattern = None,
     end_of_text: Annotated[bool, typer.Option(help="Put the end-of-text token after each document.")] = True,
+    end_of_text_token: Annotated[
+        str | None, typer.Option(help="The token that ends a document, such as <|im_end|>.", show_default=False)
+    ] = None,
     beginning: Annotated[
         str | None, typer.Option(help="A special token to put before each document.", show_default=False)
     ] = None,
@@ -83,8 +98,8 @@ def prepare(
     store = make(
         corpus,
         out,
-        tokenizer=tokenizer,
-        append_end_of_text=end_of_text,
+        tokenizer=_tokenizer(tokenizer, pattern),
+        append_end_of_text=(end_of_text and end_of_text_token) or end_of_text,
         beginning=beginning,
         documents=documents,
         separator=separator,
@@ -119,6 +134,12 @@ def prepare(
         print("dropped: " + ", ".join(f"{count:,} {_WORDS[key]}" for key, count in dropped.items()))
 
 
+def _tokenizer(name: str, pattern: str | None) -> Tokenizer:
+    from foreword.tokens import get_tokenizer
+
+    return get_tokenizer(name, pattern=pattern)
+
+
 _WORDS = {"skipped": "bad records", "empty": "empty documents", "duplicates": "duplicates"}
 
 
@@ -141,6 +162,7 @@ def inspect(
     first: Annotated[int, typer.Option(min=0, help="How many tokens of the beginning to print.")] = 30,
     top: Annotated[int, typer.Option(min=0, help="How many of the most frequent tokens to print.")] = 10,
     tokenizer: Given = None,
+    pattern: Pattern = None,
     dtype: Dtype = None,
     windows: window_options.Windows = False,
     context_length: window_options.ContextLength = 256,
@@ -166,7 +188,7 @@ def inspect(
     from foreword.tokens import TokenStore
     from foreword.tokens import inspect as look
 
-    opened = TokenStore.open(store, tokenizer=tokenizer, dtype=dtype)
+    opened = TokenStore.open(store, tokenizer=_tokenizer(tokenizer, pattern) if tokenizer else None, dtype=dtype)
     if verify:
         opened.verify()
     found = look(opened, first=first, top=top)
@@ -187,19 +209,19 @@ def inspect(
             told["windows"] = window_options.as_data(epoch)
         print(json.dumps(told, indent=1, ensure_ascii=False))
         return
-    _print_inspection(opened.path, found, verify)
+    _print_inspection(opened, found, verified=verify)
     if epoch is not None:
         print(f"\nwindows\n{epoch}")
 
 
-def _print_inspection(path: Path, found: Any, verified: bool) -> None:
+def _print_inspection(store: TokenStore, found: Inspection, *, verified: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     rows = {
-        "store": path,
+        "store": store.path,
         "tokens": f"{found.tokens:,} of {found.dtype}, {found.bytes / 1e6:,.1f} MB in {found.shards} shards",
         "documents": f"{found.documents:,}",
         "lengths": ", ".join(f"{name} {value:,}" for name, value in found.lengths.items()),
@@ -217,8 +239,8 @@ def _print_inspection(path: Path, found: Any, verified: bool) -> None:
             table.add_row(name, str(value))
     console.print(table)
     if found.beginning:
-        text = "".join(piece if piece is not None else f"{id_} " for id_, piece in found.beginning)
-        console.print(f"\nbegins    {text!r}", markup=False)
+        ids = " ".join(str(id_) for id_, _ in found.beginning)
+        console.print(f"\nbegins    {ids if found.text is None else repr(found.text)}", markup=False)
     if found.histogram:
         console.print("\ntokens a document")
         most = max(count for _, _, count in found.histogram)
@@ -228,7 +250,8 @@ def _print_inspection(path: Path, found: Any, verified: bool) -> None:
     if found.top:
         console.print("\nmost frequent")
         for id_, piece, count in found.top:
-            console.print(f"{id_:>10} {count:>12,}  {piece!r}", markup=False)
+            reads = "" if piece is None else store.tokenizer.token_text(id_)
+            console.print(f"{id_:>10} {count:>12,}  {reads}", markup=False)
 
 
 def export(
@@ -236,6 +259,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="The file to write, without its suffix.", show_default=False)],
     format_: Annotated[str, typer.Option("--format", help="megatron, nanogpt, llmc or datatrove.")] = "megatron",
     tokenizer: Given = None,
+    pattern: Pattern = None,
     dtype: Dtype = None,
 ) -> None:
     """Write a store in another library's format.
@@ -245,7 +269,11 @@ def export(
     from foreword.tokens import TokenStore
     from foreword.tokens import export as write
 
-    for file in write(TokenStore.open(store, tokenizer=tokenizer, dtype=dtype), out, format=format_):
+    for file in write(
+        TokenStore.open(store, tokenizer=_tokenizer(tokenizer, pattern) if tokenizer else None, dtype=dtype),
+        out,
+        format=format_,
+    ):
         print(f"{file}: {file.stat().st_size:,} bytes")
 
 
@@ -253,6 +281,7 @@ def export(
 def show(
     text: Annotated[str, typer.Argument(help="A text; - reads standard input.", show_default=False)],
     tokenizer: TokenizerName = "gpt2",
+    pattern: Pattern = None,
     special: Annotated[bool, typer.Option("--special", help="Let special tokens in the text be special.")] = False,
     plot: Plot = None,
     as_json: AsJson = False,
@@ -261,9 +290,7 @@ def show(
 
     Example: foreword tokens show "Every effort moves you"
     """
-    from foreword.tokens import get_tokenizer
-
-    made = get_tokenizer(tokenizer)
+    made = _tokenizer(tokenizer, pattern)
     words = sys.stdin.read() if text == "-" else text
     ids = made.encode(words, allowed_special="all" if special else (), disallowed_special=()).tolist()
     if plot is not None:
@@ -271,11 +298,11 @@ def show(
 
         display.tokens(made, ids).plot(plot)
     if as_json:
-        told = [{"id": id_, "text": made.decode([id_])} for id_ in ids]
-        print(json.dumps({"tokenizer": made.name, "count": len(ids), "tokens": told}, indent=1, ensure_ascii=False))
+        rows = [{"id": id_, "text": made.decode([id_]), "reads": made.token_text(id_)} for id_ in ids]
+        print(json.dumps({"tokenizer": made.name, "count": len(ids), "tokens": rows}, indent=1, ensure_ascii=False))
         return
     for id_ in ids:
-        print(f"{id_:>8}  {made.decode_bytes([id_]).decode('utf-8', 'backslashreplace')!r}")
+        print(f"{id_:>8}  {made.token_text(id_)}")
     print(f"{len(ids):,} tokens of {made.name}, {len(words):,} characters")
 
 
@@ -284,6 +311,13 @@ def train(
     corpus: Corpus,
     out: Annotated[Path, typer.Argument(help="The tokenizer.json to write.", show_default=False)],
     vocab_size: Annotated[int, typer.Option(min=1, help="How many tokens, the 256 bytes included.")] = 32_768,
+    pattern: Annotated[
+        str, typer.Option(help="What cuts text into words: gpt2, cl100k_base, o200k_base, or a regular expression.")
+    ] = "gpt2",
+    special_token: Annotated[
+        list[str] | None,
+        typer.Option(help="May be repeated; they get the first ids.", show_default="<|endoftext|>"),
+    ] = None,
     min_frequency: Annotated[int, typer.Option(min=1, help="A pair that comes less often is not merged.")] = 2,
     documents: Documents = "file",
     separator: Separator = None,
@@ -292,14 +326,23 @@ def train(
     bad_records: BadRecords = "error",
     format_: Format = None,
 ) -> None:
-    """Train a byte-pair vocabulary on a corpus, and write it as tokenizer.json.
+    """Train a byte-pair vocabulary on a corpus, and write it as tokenizer.json and as merge ranks.
 
     Example: foreword tokens train books/ tokenizer.json --vocab-size 8192
     """
     from foreword.tokens import Reading, train_tokenizer
 
     reading = Reading(documents=documents, separator=separator, field=field, encoding=encoding, bad_records=bad_records)
-    made = train_tokenizer(
-        corpus, out, vocab_size=vocab_size, min_frequency=min_frequency, reading=reading, format=format_
+    trained = train_tokenizer(
+        corpus,
+        out,
+        vocab_size=vocab_size,
+        pattern=pattern,
+        special_tokens=special_token or ("<|endoftext|>",),
+        min_frequency=min_frequency,
+        reading=reading,
+        format=format_,
     )
-    print(f"{out}: vocab_size {made.vocab_size:,}; use it: foreword prepare CORPUS STORE --tokenizer {out}")
+    print(f"{out}: vocab_size {trained.vocab_size:,}; use it: foreword prepare CORPUS STORE --tokenizer {out}")
+    if out.with_suffix(".tiktoken").exists():
+        print(f"{out.with_suffix('.tiktoken')}: the same as merge ranks; --pattern {pattern}")

@@ -80,7 +80,8 @@ class Source:
         ``whole`` tells that none goes past the end.
         """
         if len(self._pieces) == 1 and (whole or int(starts.max(initial=0)) <= len(self) - length):
-            return self._items_of(0, length)[starts].view(self._pieces[0].dtype).reshape(-1, length)
+            ids = self._items_of(0, length)[starts].view(self._pieces[0].dtype).reshape(-1, length)
+            return self._of_vocabulary(ids, starts)
         ids = np.empty((len(starts), length), self._pieces[0].dtype)
         first = np.searchsorted(self._ends, starts, side="right")
         inside = starts + length <= self._ends[np.minimum(first, len(self._ends) - 1)]
@@ -91,13 +92,24 @@ class Source:
         rows = np.flatnonzero(~inside)  # the few that cross from one piece into the next, or the end
         if len(rows):
             ids[rows] = self.at(np.minimum(starts[rows, None] + np.arange(length), len(self) - 1))
+        return self._of_vocabulary(ids, starts)
+
+    def _of_vocabulary(self, ids: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[Any]:
+        """``ids`` [n, length]; StoreError where a token file of another library holds one that is no id."""
+        if self._store is not None and not self._store.trusted and ids.size:
+            limit = self._store.vocab_size
+            if int(ids.min()) < 0 or int(ids.max()) >= limit:
+                row = int(np.flatnonzero(((ids < 0) | (ids >= limit)).any(axis=1))[0])
+                self._store.check_ids(ids[row], int(starts[row]))
         return ids
 
     def at(self, places: NDArray[np.int64]) -> NDArray[Any]:
         """The ids at any places of the stream, of the same shape."""
         if len(self._pieces) == 1:
             self._check(0)
-            return self._pieces[0][places]
+            ids = self._pieces[0][places]
+            self._of_vocabulary(ids.reshape(-1, 1), places.reshape(-1))
+            return ids
         ids = np.empty(places.shape, self._pieces[0].dtype)
         owner = np.searchsorted(self._ends, places, side="right")
         for piece in np.unique(owner).tolist():

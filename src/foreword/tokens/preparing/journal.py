@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from foreword._base.files import atomic_write, explained
+from foreword._base.files import atomic_write, explained, read_regular
 from foreword.errors import StoreError
 from foreword.tokens.store.store import TokenStore
 
@@ -86,8 +86,7 @@ def read_sources(store: TokenStore) -> dict[str, dict[str, Any]]:
     known = {}
     for told in store.manifest["sources"]:
         path = store.path / told["file"]
-        with explained("read the store", path), open(path, encoding="utf-8") as lines:
-            for line in lines:
-                account = json.loads(line)
-                known[account["name"]] = account
+        for line in read_regular(path, "read the store").splitlines():
+            account = json.loads(line)
+            known[account["name"]] = account
     return known

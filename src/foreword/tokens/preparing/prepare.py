@@ -43,7 +43,7 @@ def prepare(
     out: str | os.PathLike[str],
     *,
     tokenizer: str | os.PathLike[str] | Tokenizer = "gpt2",
-    append_end_of_text: bool = True,
+    append_end_of_text: bool | str = True,
     beginning: str | None = None,
     documents: str = "file",
     separator: str | None = None,
@@ -70,7 +70,8 @@ def prepare(
             .gz, .bz2, .xz or .zst; a list of ``Path``; or an iterable of texts or of records (a Hugging Face dataset).
         out: the folder to make; a store only when it is complete.
         tokenizer: a name, a tokenizer's file, or a ``Tokenizer``.
-        append_end_of_text: put the tokenizer's end-of-text id after each document.
+        append_end_of_text: put the tokenizer's end-of-text id after each document; a text names the token that ends
+            one, such as "<|im_end|>".
         beginning: a special token to put before each document, such as "<s>".
         documents: what a document is in text files: "file", "line" or "blank-line"; in the others a record is one. An
             empty document is dropped, and counted.
@@ -116,8 +117,8 @@ def prepare(
         raise ArgumentError("no such engine", got=repr(engine), expected="local, ray")
     shares = _checked_split(split)
     framing = Framing(
-        before=(_beginning_id(tokenizer, beginning),) if beginning else (),
-        after=(tokenizer.end_of_text_id,) if append_end_of_text else (),
+        before=(tokenizer.special_id(beginning),) if beginning else (),
+        after=(_end_of_text_id(tokenizer, append_end_of_text),) if append_end_of_text else (),
     )
     plan = Plan(
         tokenizer=tokenizer,
@@ -187,13 +188,8 @@ def _checked_split(split: Mapping[str, float] | None) -> dict[str, float]:
     return shares
 
 
-def _beginning_id(tokenizer: Tokenizer, beginning: str) -> int:
-    if beginning not in tokenizer.special_tokens:
-        raise ArgumentError(
-            f"no special token {beginning!r} in the tokenizer {tokenizer.name!r}",
-            expected="one of " + ", ".join(sorted(tokenizer.special_tokens)[:20]),
-        )
-    return tokenizer.special_tokens[beginning]
+def _end_of_text_id(tokenizer: Tokenizer, named: bool | str) -> int:
+    return tokenizer.special_id(named) if isinstance(named, str) else tokenizer.end_of_text_id
 
 
 @contextlib.contextmanager

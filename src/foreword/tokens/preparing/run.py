@@ -59,6 +59,7 @@ class Plan:
                 "name": tokenizer.name,
                 "vocab_size": tokenizer.vocab_size,
                 "fingerprint": tokenizer.fingerprint,
+                **({"options": tokenizer.options} if tokenizer.options else {}),
             },
             "policies": self.policies,
         }

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from foreword._base.files import explained
+from foreword._base.files import explained, read_regular
 from foreword._base.progress import progress
+from foreword._base.system import open_without_waiting
 from foreword.errors import StoreError
 from foreword.tokens.store.manifest import BLOCK
 
@@ -41,12 +42,12 @@ def verify(path: Path, manifest: Mapping[str, Any]) -> None:
                     bar.advance(len(block))
             if next(expected, None) is not None:
                 raise _damaged(path / f"{i:05}.tokens", "the end: it is too short")
-    for told in [*manifest["sources"], *([manifest["digests"]] if manifest.get("digests") else [])]:
-        _checked(path / told["file"], told["sha256"])
+    for entry in [*manifest["sources"], *([manifest["digests"]] if manifest.get("digests") else [])]:
+        _checked(path / entry["file"], entry["sha256"])
 
 
 def _blocks(file: Path) -> Iterator[tuple[int, bytes]]:
-    with explained("read the store", file), open(file, "rb") as opened:
+    with explained("read the store", file), open(file, "rb", opener=open_without_waiting) as opened:
         start = 0
         while block := opened.read(BLOCK):
             yield start, block
@@ -55,8 +56,7 @@ def _blocks(file: Path) -> Iterator[tuple[int, bytes]]:
 
 def _checked(file: Path, expected: str) -> bytes:
     """The whole small file, its SHA-256 compared."""
-    with explained("read the store", file):
-        data = file.read_bytes()
+    data = read_regular(file, "read the store")
     if hashlib.sha256(data).hexdigest() != expected:
         raise _damaged(file, f"somewhere in its {len(data):,} bytes")
     return data

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import atomic_write, explained
+from foreword._base.system import open_without_waiting
 from foreword.errors import ArgumentError, MissingFileError, StoreError
 from foreword.tokens.store.mapping import map_file
 
@@ -37,6 +38,9 @@ MEGATRON_DTYPES = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}  
 LLMC_MAGIC = {20240520: (1, "<u2"), 20240801: (7, "<u4")}
 LLMC_HEADER = 256
 PIECE = 1 << 22  # tokens written at a time
+SAMPLES, SAMPLE = 16, 4096  # pieces that are looked at on opening, and ids of each
+MOST_UPPER, MOST_IDS = 3, 1 << 24  # no vocabulary is known to come near
+FEW = 16  # ids that say nothing of their dtype
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,42 @@ class ForeignTokens:
     path: Path
     tokens: NDArray[Any]
     offsets: NDArray[np.uint64]
+
+    def sample(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """A quick look at the ids: the first, the last, and some between, each with its place."""
+        last = max(0, len(self.tokens) - SAMPLE)
+        for start in sorted({round(last * i / (SAMPLES - 1)) // 2 * 2 for i in range(SAMPLES)}):
+            yield start, self.tokens[start : start + SAMPLE]
+
+    def refuse_other_dtype(self, *, stated: bool, known: bool) -> None:
+        """Refuse a file without a header whose ids look as if they were of another dtype.
+
+        Args:
+            stated: whether the caller says the dtype.
+            known: whether the tokenizer is known, whose vocabulary then decides.
+
+        Raises:
+            StoreError: of a dtype that wasn't stated, every second id is next to 0, as the upper halves of uint32 are;
+                or ids, said to be uint32, are beyond any vocabulary, as pairs of uint16 are.
+        """
+        if self.format != "nanogpt" or len(self.tokens) < FEW:
+            return
+        ids = np.concatenate([ids[: len(ids) // 2 * 2] for _, ids in self.sample()])
+        other = None
+        if self.tokens.dtype == np.uint16 and not stated:
+            lower, upper = ids[::2], ids[1::2]
+            if not len(self.tokens) % 2 and int(upper.max()) <= MOST_UPPER < int(lower.max()):
+                other = "uint32"
+        elif self.tokens.dtype == np.uint32 and stated and not known and int(ids.max(initial=0)) >= MOST_IDS:
+            other = "uint16"
+        if other is not None:
+            raise StoreError(
+                f"the ids look as if they were {other}",
+                got=f"{', '.join(map(str, ids[:6].tolist()))}, …, read as {self.tokens.dtype}",
+                where=self.path,
+                fix=f'say their dtype: TokenStore.open(path, dtype="{other}") (--dtype {other})'
+                + (', or dtype="uint16" if they are' if other == "uint32" else ", or the tokenizer that made them"),
+            )
 
     def fingerprint(self) -> str:
         """A hash of its size, its counts and its first and last ids: these formats have no checksums."""
@@ -149,8 +189,8 @@ def _open_datatrove(path: Path, dtype: str | None) -> ForeignTokens:
     kind = np.dtype("<u4" if dtype == "uint32" else "<u2")
     told = path.with_name(path.name + ".metadata")
     if dtype is None and told.exists():
-        with explained("read the tokens", told):
-            first = told.read_bytes()[:4096].split(b"\n")[0]
+        with explained("read the tokens", told), open(told, "rb", opener=open_without_waiting) as file:
+            first = file.read(4096).split(b"\n")[0]
         size = first.rpartition(b"|")[2]
         if size not in (b"2", b"4"):
             raise StoreError(
@@ -269,9 +309,11 @@ def _need_uint16(store: TokenStore, name: str) -> None:
 
 
 def _copy(store: TokenStore, write: Callable[[bytes], object], kind: np.dtype[Any]) -> None:
-    for shard in store.shards:
+    for shard, place in zip(store.shards, store.shard_starts.tolist(), strict=False):
         for start in range(0, len(shard), PIECE):
-            write(shard[start : start + PIECE].astype(kind, copy=False).tobytes())
+            ids = shard[start : start + PIECE]
+            store.check_ids(ids, place + start)
+            write(ids.astype(kind, copy=False).tobytes())
 
 
 def _whole(path: Path, kind: np.dtype[Any]) -> int:

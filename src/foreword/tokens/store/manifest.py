@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +54,39 @@ def parse_manifest(text: bytes, folder: Path) -> dict[str, Any]:
             "the store is damaged: its manifest is not what was written", where=where, fix="prepare the corpus again"
         )
     try:
-        shards = manifest["shards"]
-        consistent = (
-            manifest["dtype"] in ("uint16", "uint32")
-            and all(type(n) is int and n >= 0 for shard in shards for n in (shard["tokens"], shard["documents"]))
-            and manifest["tokens"] == sum(shard["tokens"] for shard in shards)
-            and manifest["documents"] == sum(shard["documents"] for shard in shards)
-            and type(manifest["tokenizer"]["vocab_size"]) is int
-            and {"name", "fingerprint"} <= manifest["tokenizer"].keys()
-        )
+        consistent = _consistent(manifest)
     except (KeyError, TypeError, AttributeError):
         consistent = False
     if not consistent:
         raise StoreError("the store's manifest contradicts itself", where=where, fix="prepare the corpus again")
     return manifest  # type: ignore[no-any-return]
+
+
+def _consistent(manifest: dict[str, Any]) -> bool:
+    """Whether every field that others rely on is what it should be; files are such as stand in the store itself."""
+    shards, tokenizer, sources = manifest["shards"], manifest["tokenizer"], manifest["sources"]
+    files = [(entry, r"sources\.\d+\.jsonl") for entry in sources]
+    if manifest.get("digests") is not None:
+        files.append((manifest["digests"], "digests"))
+    options = tokenizer.get("options", {})
+    special = options.get("special_tokens") or {}
+    return (
+        manifest["dtype"] in ("uint16", "uint32")
+        and all(type(n) is int and n >= 0 for shard in shards for n in (shard["tokens"], shard["documents"]))
+        and all(_is_digest(shard["sums_sha256"]) for shard in shards)
+        and manifest["tokens"] == sum(shard["tokens"] for shard in shards)
+        and manifest["documents"] == sum(shard["documents"] for shard in shards)
+        and type(tokenizer["vocab_size"]) is int
+        and isinstance(tokenizer["name"], str)
+        and _is_digest(tokenizer["fingerprint"])
+        and options.keys() <= {"pattern", "special_tokens"}
+        and isinstance(options.get("pattern", ""), str)
+        and all(isinstance(text, str) and type(id_) is int for text, id_ in special.items())
+        and all(re.fullmatch(name, entry["file"]) and _is_digest(entry["sha256"]) for entry, name in files)
+        and isinstance(manifest["policies"], dict)
+        and all(type(manifest["account"][key]) is int for key in ("skipped", "empty", "duplicates", "digests"))
+    )
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None

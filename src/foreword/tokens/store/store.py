@@ -16,6 +16,7 @@ manifest and maps the files, whatever their size.
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import os
@@ -26,9 +27,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foreword._base.files import explained
+from foreword._base.files import read_regular
 from foreword._base.notebook import notebook_html
-from foreword.errors import ArgumentError, MissingFileError, StoreError
+from foreword.errors import ArgumentError, FileError, MissingFileError, StoreError
 from foreword.tokens.store import checks, formats
 from foreword.tokens.store.manifest import BLOCK, parse_manifest
 from foreword.tokens.store.mapping import map_file
@@ -39,6 +40,7 @@ __all__ = ["TokenStore", "token_dtype"]
 
 # What ``find`` compares at a time, in tokens: so few that a slice stays in the processor's cache, and soon has an end.
 _SLICE = 1 << 18
+_LOOKED_AT = 1 << 20  # ids: what is read of a foreign file up to here is compared with the vocabulary at once
 _PIECE = 1 << 10  # places that it holds as Python's integers
 
 
@@ -91,6 +93,8 @@ class TokenStore:
         self._document_starts = np.cumsum([0, *shard_documents])
         self._load_offsets = offsets
         self._given_tokenizer = tokenizer
+        self._given_dtype: str | None = None
+        self._id_limit: int | None = None  # of a file of ids that may hold others
 
     @classmethod
     def open(
@@ -108,21 +112,29 @@ class TokenStore:
 
         Raises:
             MissingFileError: there is no such folder.
-            StoreError: the folder is no store, a file's size is not what the manifest says, or ``tokenizer`` is not
-                the one that made the ids.
+            StoreError: the folder is no store, a file's size is not what the manifest says, ``tokenizer`` is not the
+                one that made the ids, or a quick look at a file of ids shows some that can't be ids of it.
+            ArgumentError: a ``dtype`` that the store contradicts.
         """
         folder = Path(path)
         given = None if tokenizer is None else get_tokenizer(tokenizer)
         if folder.is_file():
-            return cls._of_foreign(formats.open_foreign(folder, dtype=dtype), given)
+            return cls._of_foreign(formats.open_foreign(folder, dtype=dtype), given, dtype)
         try:
-            text = (folder / "manifest.json").read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            raise _no_store(folder) from None
-        except OSError:
-            with explained("open the token store", folder):
-                raise
+            text = read_regular(folder / "manifest.json", "open the token store")
+        except FileError as cause:
+            if cause.errno in (errno.ENOENT, errno.ENOTDIR):
+                raise _no_store(folder) from None
+            raise
         manifest = parse_manifest(text, folder)
+        if dtype not in (None, manifest["dtype"]):
+            raise ArgumentError(
+                "the store has another dtype",
+                got=repr(dtype),
+                expected=manifest["dtype"],
+                where=folder,
+                fix="leave it out",
+            )
         if given is not None:
             _check_tokenizer(given, manifest, folder)
         kind = np.dtype({"uint16": "<u2", "uint32": "<u4"}[manifest["dtype"]])
@@ -142,11 +154,11 @@ class TokenStore:
         )
 
     @classmethod
-    def _of_foreign(cls, file: formats.ForeignTokens, tokenizer: Tokenizer | None) -> TokenStore:
+    def _of_foreign(cls, file: formats.ForeignTokens, tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
         """A token file of another library as a store of one shard; an empty one has none."""
         tokens, offsets = file.tokens, file.offsets
         most = int(np.iinfo(tokens.dtype).max) + 1
-        return cls(
+        store = cls(
             file.path,
             shards=[tokens] if len(tokens) else [],
             offsets=[lambda: offsets] if len(tokens) else [],
@@ -162,6 +174,12 @@ class TokenStore:
             fingerprint=file.fingerprint(),
             tokenizer=tokenizer,
         )
+        store._given_dtype = dtype
+        store._id_limit = store.vocab_size
+        file.refuse_other_dtype(stated=dtype is not None, known=tokenizer is not None)
+        for start, ids in file.sample():
+            store.check_ids(ids, start)
+        return store
 
     @classmethod
     def _array(cls, path: Path, dtype: np.dtype[Any], count: int) -> Any:
@@ -184,7 +202,7 @@ class TokenStore:
                 where=self.path,
                 fix='say it: TokenStore.open(path, tokenizer="gpt2")',
             )
-        tokenizer = get_tokenizer(name)
+        tokenizer = get_tokenizer(name, **self.manifest["tokenizer"].get("options", {}))
         _check_tokenizer(tokenizer, self.manifest, self.path)
         return tokenizer
 
@@ -214,7 +232,37 @@ class TokenStore:
             pieces.append(shard[max(0, start - shard_start) : max(0, stop - shard_start)])
         if not pieces:
             return np.empty(0, self.dtype)
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        ids = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        if len(ids) <= _LOOKED_AT:
+            self.check_ids(ids, start)
+        return ids
+
+    @property
+    def trusted(self) -> bool:
+        """Whether its ids are known to be those of its vocabulary: ``prepare`` made it."""
+        return self._id_limit is None
+
+    def check_ids(self, ids: NDArray[Any], start: int) -> None:
+        """Refuse ids of a token file of another library that are none of the vocabulary; ids of a store are its own.
+
+        Args:
+            ids: as they were read, [n].
+            start: the place of the first in the stream, for the error.
+
+        Raises:
+            StoreError: one is negative, or not below vocab_size.
+        """
+        limit = self._id_limit
+        if limit is None or not ids.size or (int(ids.min()) >= 0 and int(ids.max()) < limit):
+            return
+        bad = int(np.flatnonzero((ids < 0) | (ids >= limit))[0])
+        raise StoreError(
+            "a token id that is none of the vocabulary",
+            got=f"{int(ids[bad]):,} at token {start + bad:,}",
+            expected=f"0 to {limit - 1:,}" + (f", of {self._given_tokenizer.name!r}" if self._given_tokenizer else ""),
+            where=self.path,
+            fix="name the tokenizer that made the ids (--tokenizer), and without a header their dtype (--dtype)",
+        )
 
     @functools.cached_property
     def offsets(self) -> NDArray[np.uint64]:
@@ -237,7 +285,11 @@ class TokenStore:
         shard = int(np.searchsorted(self._document_starts, index, side="right")) - 1
         offsets = self._load_offsets[shard]()
         local = index - int(self._document_starts[shard])
-        return self.shards[shard][int(offsets[local]) : int(offsets[local + 1])]
+        start, stop = int(offsets[local]), int(offsets[local + 1])
+        ids = self.shards[shard][start:stop]
+        if len(ids) <= _LOOKED_AT:
+            self.check_ids(ids, int(self.shard_starts[shard]) + start)
+        return ids
 
     def find(self, ids: ArrayLike, *, start: int = 0, stop: int | None = None) -> Iterator[int]:
         """The places of a token sequence in the stream, in order, overlapping ones too; also across documents.
@@ -273,7 +325,8 @@ class TokenStore:
                 yield from (places[at : at + _PIECE] + low).tolist()
 
     def verify(self) -> None:
-        """Read every byte and compare it with the checksums; of a foreign format, which has none, only the boundaries.
+        """Read every byte and compare it with the checksums; of a foreign format, which has none, the
+        boundaries and the range of the ids.
 
         Raises:
             StoreError: names the first file that is not what was written, and the place in it.
@@ -281,6 +334,8 @@ class TokenStore:
         if "shards" not in self.manifest:
             for load in self._load_offsets:
                 load()
+            for start in range(0, len(self), _LOOKED_AT):
+                self.check_ids(self.read(start, min(len(self), start + _LOOKED_AT)), start)
         else:  # it may have changed since it was opened: its manifest and the sizes of its files are checked again
             fresh = TokenStore.open(self.absolute_path)
             checks.verify(fresh.path, fresh.manifest)
@@ -293,7 +348,7 @@ class TokenStore:
         if "shards" not in self.manifest:
             return False
         try:
-            sums = (self.absolute_path / f"{shard:05}.sums").read_bytes()
+            sums = read_regular(self.absolute_path / f"{shard:05}.sums", "read the store")
         except OSError:
             return False
         data = np.asarray(self.shards[shard][:]).view(np.uint8)
@@ -304,7 +359,7 @@ class TokenStore:
         return hashlib.sha256(sums).hexdigest() == expected and sums.startswith(b"".join(blocks))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.absolute_path, self._given_tokenizer, self.dtype.name)
+        return _reopen, (self.absolute_path, self._given_tokenizer, self._given_dtype)
 
     def _repr_html_(self) -> str:
         return notebook_html("store", self)
@@ -316,7 +371,7 @@ class TokenStore:
         )
 
 
-def _reopen(path: Path, tokenizer: Tokenizer | None, dtype: str) -> TokenStore:
+def _reopen(path: Path, tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
     return TokenStore.open(path, tokenizer=tokenizer, dtype=dtype)
 
 

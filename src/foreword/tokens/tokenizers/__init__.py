@@ -1,6 +1,6 @@
 """Tokenizers: text to token ids and back.
 
 Read in this order: ``engines`` (byte-pair encoding of ordinary text), ``tokenizer`` (special tokens, offsets,
-decoding), ``foreign`` (tokenizers of other libraries), ``opening`` (a tokenizer by its name or file), ``train`` (a new
-vocabulary).
+decoding), ``hugging_face`` with ``cutting``, ``sentence_piece`` and ``byte_tokenizer`` (other kinds of tokenizers),
+``opening`` (a tokenizer by its name or file), ``train`` (a new vocabulary).
 """

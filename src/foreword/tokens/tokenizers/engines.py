@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from foreword._base import system
 from foreword.errors import FormatError
 
-__all__ = ["PATTERNS", "Engine", "format_ranks", "make_engine", "parse_ranks"]
+__all__ = ["PATTERNS", "Engine", "format_ranks", "looks_like_ranks", "make_engine", "parse_ranks"]
 
 # Split patterns by the tokenizer that published them, in the form tiktoken gives them. Each cuts text into words before
 # any merge: contractions, words, numbers, other signs, each with one leading space; then runs of white space.
@@ -56,6 +56,8 @@ CHECK_BYTES = 2_000_000
 LITTLE_TEXT = 8_000_000
 # From this size on, a text is encoded with the GIL released; below, letting go of it costs more than it gives.
 LARGE = 8_192
+# Ranks are below this: libraries keep them in 32 bits, and mark what is no rank with the last.
+MOST_RANKS = (1 << 32) - 1
 
 
 class Engine(Protocol):
@@ -74,39 +76,67 @@ class Engine(Protocol):
 
 
 def make_engine(ranks: bytes, pattern: str = GPT2_PATTERN) -> Engine:
-    """The fastest engine that is installed, for a split pattern and ``ranks`` in tiktoken's text format."""
+    """The fastest engine that is installed, for a split pattern and ``ranks`` in tiktoken's text format, sorted."""
     if pattern in _SCHEMES:
         try:
-            return _Gigatoken(ranks, pattern)
+            return _with_gaps(ranks, pattern)
         except ImportError:
             pass
     return _Tiktoken(ranks, pattern)
 
 
+def _with_gaps(ranks: bytes, pattern: str) -> Engine:
+    """gigatoken, which takes ranks without gaps only."""
+    last = int(ranks[ranks.rstrip().rfind(b"\n") + 1 :].split()[1])
+    if last + 1 == ranks.rstrip().count(b"\n") + 1:
+        return _Gigatoken(ranks, pattern)
+    ids = [int(line.split()[1]) for line in ranks.splitlines()]
+    dense = b"".join(line.split()[0] + b" %d\n" % i for i, line in enumerate(ranks.splitlines()))
+    return _Renumbered(_Gigatoken(dense, pattern), np.array(ids, np.uint32))
+
+
+class _Renumbered:
+    """An engine whose ids stand for others: merges depend on the order of ranks alone."""
+
+    def __init__(self, engine: Engine, ids: NDArray[np.uint32]) -> None:
+        self.name = engine.name
+        self._engine, self._ids = engine, ids
+
+    def encode(self, text: str) -> NDArray[np.uint32]:
+        return self._ids[self._engine.encode(text)]
+
+    def encode_many(self, texts: Sequence[bytes]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        ids, lengths = self._engine.encode_many(texts)
+        return self._ids[ids], lengths
+
+
 def parse_ranks(ranks: bytes, *, where: str) -> dict[bytes, int]:
-    """Merge ranks from tiktoken's text format: lines of base64 token, space, rank.
+    """Merge ranks from tiktoken's text format: lines of base64 token, space, rank. Empty lines don't count.
 
     Raises:
-        FormatError: a line that is not so, a rank that comes twice, or a single byte that has no rank.
+        FormatError: a line that is not so, a token or rank that comes twice, or a single byte that has no rank.
 
     >>> len(parse_ranks(format_ranks({bytes([i]): i for i in range(256)}), where="an example"))
     256
     """
     parsed: dict[bytes, int] = {}
-    for number, line in enumerate(ranks.splitlines(), start=1):
+    for number, line in enumerate(ranks.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
+        if not line.strip():
+            continue
         try:
             token, rank = line.split()
-            parsed[b64decode(token, validate=True)] = int(rank)
-            valid = int(rank) >= 0 and len(parsed) == number
+            data = b64decode(token, validate=True)
+            valid = bool(data) and data not in parsed and rank.isdigit() and int(rank) < MOST_RANKS
         except ValueError:
             valid = False
         if not valid:
             raise FormatError(
                 "not a file of merge ranks",
                 got=repr(line[:60]),
-                expected="a token in base64, a space, its rank; no token twice",
+                expected=f"a token in base64, a space, its rank below {MOST_RANKS:,}; no token twice",
                 where=f"{where}, line {number:,}",
             )
+        parsed[data] = int(rank)
     missing = [byte for byte in range(256) if bytes([byte]) not in parsed]
     if missing or len(set(parsed.values())) < len(parsed):
         raise FormatError(
@@ -116,6 +146,18 @@ def parse_ranks(ranks: bytes, *, where: str) -> dict[bytes, int]:
             where=where,
         )
     return parsed
+
+
+def looks_like_ranks(data: bytes) -> bool:
+    """Whether a file begins as one of merge ranks does: a token in base64, a space, its rank."""
+    for line in data[:4096].removeprefix(b"\xef\xbb\xbf").splitlines():
+        if line.strip():
+            token, _, rank = line.strip().partition(b" ")
+            try:
+                return bool(b64decode(token, validate=True)) and rank.strip().isdigit()
+            except ValueError:
+                return False
+    return False
 
 
 def format_ranks(ranks: Mapping[bytes, int]) -> bytes:

@@ -4,7 +4,7 @@
 
 Special text in the input never becomes a special token unless it is allowed. ``Tokenizer`` is the one interface;
 ``RankTokenizer``, here, is byte-pair encoding by merge ranks (GPT-2 and all that tiktoken knows); those of other
-libraries are in ``foreign``, and ``opening`` finds any of them.
+libraries are in ``hugging_face`` and ``sentence_piece``, and ``opening`` finds any of them.
 
 Not for: training a vocabulary (``train``).
 
@@ -24,10 +24,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foreword.errors import ArgumentError, SpecialTokenError, TokenIdError
+from foreword._base.checks import integer
+from foreword.errors import ArgumentError, ArgumentTypeError, SpecialTokenError, TokenIdError
 from foreword.tokens.tokenizers.engines import PATTERNS, Engine, make_engine, parse_ranks
 
-__all__ = ["END_OF_TEXT", "RankTokenizer", "Special", "Tokenizer", "byte_to_character_offsets", "to_utf8"]
+__all__ = [
+    "END_OF_TEXT",
+    "RankTokenizer",
+    "Special",
+    "Tokenizer",
+    "any_of",
+    "byte_to_character_offsets",
+    "to_utf8",
+    "valid_text",
+]
 
 Special = Literal["all"] | Collection[str]
 
@@ -61,6 +71,7 @@ class Tokenizer(abc.ABC):
     cuttable: bool
     vocab_size: int
     fingerprint: str
+    options: Mapping[str, Any] = {}  # of ``get_tokenizer``, without which it could not be got again by its name
     reopen: tuple[Callable[[str], Tokenizer], tuple[str]] | None = None  # how another process gets it by its name
 
     @abc.abstractmethod
@@ -99,8 +110,26 @@ class Tokenizer(abc.ABC):
             f"the tokenizer {self.name!r} has no end-of-text token",
             got=f"special tokens {sorted(self.special_tokens)[:10]}",
             expected="one of " + ", ".join(END_OF_TEXT),
-            fix="prepare with append_end_of_text=False (--no-end-of-text)",
+            fix='name the token that ends a text: append_end_of_text="<|im_end|>" (--end-of-text-token), or prepare '
+            "with append_end_of_text=False (--no-end-of-text)",
         )
+
+    def special_id(self, text: str) -> int:
+        """The id of the special token ``text``, or of another token that its file names so.
+
+        Raises:
+            ArgumentError: there is none.
+        """
+        id_ = self._named_id(text)
+        if id_ is None:
+            raise ArgumentError(
+                f"no special token {text!r} in the tokenizer {self.name!r}",
+                expected="one of " + ", ".join(sorted(self.special_tokens)[:20]),
+            )
+        return id_
+
+    def _named_id(self, text: str) -> int | None:
+        return self.special_tokens.get(text)
 
     def encode(
         self, text: str, *, allowed_special: Special = (), disallowed_special: Special = "all"
@@ -123,12 +152,8 @@ class Tokenizer(abc.ABC):
         >>> tokenizer.encode("<|endoftext|>", disallowed_special=())
         array([  27,   91,  437, 1659, 5239,   91,   29], dtype=uint32)
         """
-        pieces = self._split(text, allowed_special, disallowed_special)
-        if len(pieces) == 1:
-            return self.encode_ordinary(text)
-        return np.concatenate(
-            [self._special(piece) if i % 2 else self.encode_ordinary(piece) for i, piece in enumerate(pieces)]
-        )
+        allowed = self._allowed(text, allowed_special, disallowed_special)
+        return self._encode_special(text, allowed) if allowed else self.encode_ordinary(text)
 
     def encode_ordinary(self, text: str) -> NDArray[np.uint32]:
         """The token ids of ``text`` with no special tokens at all, uint32 [n]."""
@@ -149,19 +174,16 @@ class Tokenizer(abc.ABC):
         [array([505], dtype=uint32), array([11545,  2456], dtype=uint32)]
         """
         every = list(texts)
-
-        def encode_part(part: list[str]) -> list[NDArray[np.uint32]]:
-            split = [self._split(text, allowed_special, disallowed_special) for text in part]
-            flat, lengths = self.encode_many([to_utf8(piece) for pieces in split for piece in pieces[::2]])
-            ordinary = iter(np.split(flat, np.cumsum(lengths)[:-1]))
-            ids = [[self._special(p) if i % 2 else next(ordinary) for i, p in enumerate(pieces)] for pieces in split]
-            return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in ids]
-
-        if workers <= 1 or len(every) < 2:
+        workers = integer("workers", workers, at_least=1)
+        if workers == 1 or len(every) < 2:
             return [
                 self.encode(t, allowed_special=allowed_special, disallowed_special=disallowed_special) for t in every
             ]
         from concurrent.futures import ThreadPoolExecutor
+
+        def encode_part(part: list[str]) -> list[NDArray[np.uint32]]:
+            allowed = [self._allowed(text, allowed_special, disallowed_special) for text in part]
+            return self._encode_part(part, allowed)
 
         size = -(-len(every) // (4 * workers))
         with ThreadPoolExecutor(workers) as pool:
@@ -181,19 +203,8 @@ class Tokenizer(abc.ABC):
         >>> offsets.tolist()
         [[0, 2], [2, 8]]
         """
-        ids, offsets, start = [], [], 0
-        for i, piece in enumerate(self._split(text, allowed_special, disallowed_special)):
-            if i % 2:
-                ids.append(self._special(piece))
-                offsets.append(np.array([[start, start + len(piece)]], np.int64))
-                start += len(piece)
-            else:
-                valid = _valid(piece)
-                piece_ids, piece_offsets = self._offsets(valid)
-                ids.append(piece_ids)
-                offsets.append(piece_offsets + start)
-                start += len(valid)
-        return np.concatenate(ids), np.concatenate(offsets)
+        allowed = self._allowed(text, allowed_special, disallowed_special)
+        return self._offsets_special(text, allowed) if allowed else self._offsets(valid_text(text))
 
     def decode_bytes(self, ids: ArrayLike) -> bytes:
         """The bytes that the token ids stand for.
@@ -203,7 +214,7 @@ class Tokenizer(abc.ABC):
         """
         array = np.asarray(ids).reshape(-1)
         if array.size and array.dtype.kind not in "ui":
-            raise TypeError(f"token ids must be integers, got dtype {array.dtype}")
+            raise ArgumentTypeError("token ids must be integers", got=f"dtype {array.dtype}")
         try:
             return self._decode_known(array.tolist())
         except KeyError as missing:
@@ -222,21 +233,91 @@ class Tokenizer(abc.ABC):
         """
         return self.decode_bytes(ids).decode("utf-8", errors=errors)
 
-    def _split(self, text: str, allowed_special: Special, disallowed_special: Special) -> list[str]:
-        """``text`` as ordinary, special, ordinary, …, ordinary; SpecialTokenError where a disallowed one stands."""
+    def decode_batch(self, batch: Iterable[ArrayLike], *, errors: str = "replace") -> list[str]:
+        """The text of each sequence of token ids, as ``decode`` gives it.
+
+        >>> from foreword import get_tokenizer
+        >>> get_tokenizer("gpt2").decode_batch([[505], [11545, 2456]])
+        ['one', 'two words']
+        """
+        return [self.decode(ids, errors=errors) for ids in batch]
+
+    def token_text(self, id_: int) -> str:
+        """How one token reads: its text in quotes, or its bytes where they are a part of a character.
+
+        Raises:
+            TokenIdError: no token has that id.
+
+        >>> from foreword import get_tokenizer
+        >>> tokenizer = get_tokenizer("gpt2")
+        >>> [tokenizer.token_text(id_) for id_ in tokenizer.encode("so 我").tolist()]
+        ["'so'", "b' \\xe6\\x88'", "b'\\x91'"]
+        """
+        data = self._token_bytes(id_)
+        try:
+            return repr(data.decode())
+        except UnicodeDecodeError:
+            return repr(data)
+
+    def _token_bytes(self, id_: int) -> bytes:
+        """The bytes that a token stands for inside a text."""
+        return self.decode_bytes([id_])
+
+    def _allowed(self, text: str, allowed_special: Special, disallowed_special: Special) -> frozenset[str]:
+        """The special tokens that may be found in ``text``; SpecialTokenError where a disallowed one stands."""
         if not isinstance(text, str):
             raise TypeError(f"text must be a str, got {type(text).__name__}")
         allowed = set(self.special_tokens if allowed_special == "all" else allowed_special)
         disallowed = set(self.special_tokens) - allowed if disallowed_special == "all" else set(disallowed_special)
-        if disallowed and (found := _any_of(frozenset(disallowed)).search(text)):
+        if disallowed and (found := self._find_any(text, frozenset(disallowed))):
+            special, where = found
             raise SpecialTokenError(
-                f"the text holds the special token {found.group()!r}, which is not allowed",
-                where=f"character {found.start():,}",
-                fix=f"pass allowed_special={{{found.group()!r}}} to encode it as one token, "
+                f"the text holds the special token {special!r}, which is not allowed",
+                where=where,
+                fix=f"pass allowed_special={{{special!r}}} to encode it as one token, "
                 "or disallowed_special=() to encode it as ordinary text",
             )
-        allowed &= self.special_tokens.keys()
-        return _any_of(frozenset(allowed)).split(text) if allowed else [text]
+        return frozenset(allowed & self.special_tokens.keys())
+
+    def _find_any(self, text: str, special: frozenset[str]) -> tuple[str, str] | None:
+        """The first of the special tokens in ``text``, and where it stands."""
+        found = any_of(special).search(text)
+        return (found.group(), f"character {found.start():,}") if found else None
+
+    # How special tokens are found in a text: by their own text, and what lies between them is encoded apart.
+
+    def _encode_special(self, text: str, allowed: frozenset[str]) -> NDArray[np.uint32]:
+        """The ids of any text, with the special tokens ``allowed``, of which there is at least one."""
+        pieces = any_of(allowed).split(text)
+        if len(pieces) == 1:
+            return self.encode_ordinary(text)
+        return np.concatenate(
+            [self._special(piece) if i % 2 else self.encode_ordinary(piece) for i, piece in enumerate(pieces)]
+        )
+
+    def _encode_part(self, texts: list[str], allowed: list[frozenset[str]]) -> list[NDArray[np.uint32]]:
+        """The ids of several texts, each with the special tokens that are allowed in it."""
+        split = [any_of(some).split(text) if some else [text] for text, some in zip(texts, allowed, strict=True)]
+        flat, lengths = self.encode_many([to_utf8(piece) for pieces in split for piece in pieces[::2]])
+        ordinary = iter(np.split(flat, np.cumsum(lengths)[:-1]))
+        ids = [[self._special(p) if i % 2 else next(ordinary) for i, p in enumerate(pieces)] for pieces in split]
+        return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in ids]
+
+    def _offsets_special(self, text: str, allowed: frozenset[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """As ``_offsets``, for any text, with the special tokens ``allowed``."""
+        ids, offsets, start = [], [], 0
+        for i, piece in enumerate(any_of(allowed).split(text)):
+            if i % 2:
+                ids.append(self._special(piece))
+                offsets.append(np.array([[start, start + len(piece)]], np.int64))
+                start += len(piece)
+            else:
+                valid = valid_text(piece)
+                piece_ids, piece_offsets = self._offsets(valid)
+                ids.append(piece_ids)
+                offsets.append(piece_offsets + start)
+                start += len(valid)
+        return np.concatenate(ids), np.concatenate(offsets)
 
     def _special(self, text: str) -> NDArray[np.uint32]:
         return np.array([self.special_tokens[text]], np.uint32)
@@ -253,14 +334,40 @@ class RankTokenizer(Tokenizer):
         ranks: merge ranks in tiktoken's text format, sorted by rank.
         pattern: the split pattern, a regular expression.
         special_tokens: the id of each.
+        options: those of ``get_tokenizer`` that decided pattern and special tokens.
     """
 
-    def __init__(self, name: str, ranks: bytes, pattern: str, special_tokens: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        name: str,
+        ranks: bytes,
+        pattern: str,
+        special_tokens: Mapping[str, int],
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         self.name = name
+        self.options = dict(options or {})
         self.special_tokens = dict(special_tokens)
         self.pattern = pattern
         self.cuttable = pattern in PATTERNS.values()
         self._ranks = ranks
+
+    def check_pattern(self) -> None:
+        """Refuse a split pattern that the engine can't use.
+
+        Raises:
+            ArgumentError: says why.
+        """
+        if self.pattern in PATTERNS.values():
+            return
+        try:
+            self._engine.encode("a")
+        except Exception as cause:  # the library says what is wrong with it
+            raise ArgumentError(
+                "a split pattern that can't be used",
+                got=repr(self.pattern),
+                expected=f"a regular expression: {str(cause).splitlines()[0][:200]}",
+            ) from cause
 
     @functools.cached_property
     def _engine(self) -> Engine:
@@ -303,7 +410,7 @@ class RankTokenizer(Tokenizer):
     def __reduce__(self) -> tuple[Any, ...]:
         if self.reopen is not None:
             return self.reopen
-        return RankTokenizer, (self.name, self._ranks, self.pattern, self.special_tokens)
+        return RankTokenizer, (self.name, self._ranks, self.pattern, self.special_tokens, self.options)
 
 
 def byte_to_character_offsets(data: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -319,10 +426,11 @@ def to_utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return _valid(text).encode()
+        return valid_text(text).encode()
 
 
-def _valid(text: str) -> str:
+def valid_text(text: str) -> str:
+    """``text`` with U+FFFD for each lone surrogate, and with the character that a pair of them stands for."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -333,11 +441,11 @@ def _with_valid(encode: Callable[[str], NDArray[np.uint32]], text: str) -> NDArr
     except (TypeError, UnicodeEncodeError):
         if not isinstance(text, str):
             raise TypeError(f"text must be a str, got {type(text).__name__}") from None
-        return encode(_valid(text))
+        return encode(valid_text(text))
 
 
 @functools.lru_cache(maxsize=64)
-def _any_of(texts: frozenset[str]) -> re.Pattern[str]:
+def any_of(texts: frozenset[str]) -> re.Pattern[str]:
     """A pattern that finds any of the texts, the longest first, in one group."""
     ordered: Sequence[str] = sorted(texts, key=lambda text: (-len(text), text))
     return re.compile("(" + "|".join(map(re.escape, ordered)) + ")")
