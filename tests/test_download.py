@@ -1,6 +1,7 @@
 """Downloads, from a server of this machine that does all that servers do wrong: the right bytes, or one clear error."""
 
 import contextlib
+import gc
 import hashlib
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+import warnings
 from email.utils import formatdate
 from pathlib import Path
 
@@ -222,6 +224,10 @@ def test_a_redirect_leads_to_http_only(server, tmp_path, place):
     with pytest.raises(DownloadError):
         fetch(f"{server.url}/data", tmp_path / "file", patience=HASTY)
     assert names(tmp_path) == []
+    with warnings.catch_warnings(record=True) as left_open:
+        warnings.simplefilter("always", ResourceWarning)
+        gc.collect()
+    assert not left_open
 
 
 def test_a_redirect_in_circles_ends(server, tmp_path):

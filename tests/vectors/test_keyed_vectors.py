@@ -1,8 +1,10 @@
 """KeyedVectors: lookup, queries and their options, editing, copies; on small tables made here."""
 
 import copy
+import os
 import pickle
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -472,6 +474,26 @@ def test_old_names_tell_the_new_ones(wv):
 
 
 # Files and copies.
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_a_store_that_can_not_be_replaced_stays(wv, tmp_path, monkeypatch, fails):
+    """As on Windows, where a folder that holds an open file can't be renamed."""
+    wv.save(tmp_path / "a")
+    calls, rename = [], os.rename
+
+    def refusing(source, target):
+        if Path(source).parent == Path(target).parent == tmp_path and not Path(source).name.endswith(".partial"):
+            calls.append(source)
+            if len(calls) == fails:
+                raise PermissionError(13, "Permission denied")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refusing)
+    with pytest.raises(FileError, match="replace the store"):
+        KeyedVectors(vector_size=3).save(tmp_path / "a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
+    assert list(KeyedVectors.load(tmp_path / "a").index_to_key) == WORDS
 
 
 def test_save_and_load(wv, tmp_path):

@@ -297,6 +297,15 @@ def test_a_hub_that_talks_nonsense(hub, answer, home):
     assert not list(home.parent.rglob("x.txt"))
 
 
+@pytest.mark.parametrize("path", ["../x.txt", "a/../../x.txt", "/x.txt", "..\\x.txt", "C:x.txt", "C:/x.txt", "x\0.txt"])
+def test_a_hubs_files_stay_in_their_folder(hub, path):
+    """On Windows too, where a drive leads out of it."""
+    answer = json.dumps([{"type": "file", "path": path, "size": 1}]).encode()
+    hub.server.files["/api/models/owner/repo/tree/main"] = answer
+    with pytest.raises(DownloadError, match="not a list of files"):
+        fw.load("hf://owner/repo")
+
+
 def test_a_missing_path_says_what_else_there_is(tmp_path):
     with pytest.raises(MissingFileError, match="hf://OWNER/REPO"):
         fw.load("owner/repo")

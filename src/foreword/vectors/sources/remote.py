@@ -18,7 +18,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
@@ -166,7 +166,8 @@ def _listing(place: _Place, folder: Path) -> dict[str, _File]:
 
 def _entry(told: dict[str, Any]) -> _File:
     path, size, large = told["path"], told.get("size"), told.get("lfs")
-    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path or "\0" in path:
+    drive = PureWindowsPath(path).drive  # C:x would lead out of our folder on Windows
+    if PurePosixPath(path).is_absolute() or drive or ".." in PurePosixPath(path).parts or "\\" in path or "\0" in path:
         raise ValueError(path)
     return _File(path, size if isinstance(size, int) else None, f"sha256:{large['oid']}" if large else None)
 

@@ -80,9 +80,22 @@ def save_store(
             (partial / ATTRIBUTES).write_bytes(kept)
     if fresh != folder:
         with explained("replace the store", folder):
-            os.rename(folder, old)
-            os.rename(fresh, folder)
+            _swap(folder, fresh, old)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _swap(folder: Path, fresh: Path, old: Path) -> None:
+    """Rename ``folder`` to ``old``, ``fresh`` to ``folder``; or neither, as on Windows where a store is open."""
+    try:
+        os.rename(folder, old)
+        try:
+            os.rename(fresh, folder)
+        except OSError:
+            os.rename(old, folder)
+            raise
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
 
 
 def _block(keys: Sequence[Key], rows: NDArray[Any], counts: NDArray[Any] | None, start: int, stop: int) -> Block:
