@@ -53,7 +53,9 @@ def measure(options: argparse.Namespace) -> list[Result]:
         contenders = [
             Contender(name, timed(lambda layer=layer, ids=ids: layer(ids), calls)) for name, layer in layers.items()
         ]
-        results.append(race(f"forward [{B}, {T}], D = {D}", contenders, repeats=options.repeats, warmup=2))
+        results.append(
+            race(f"forward [{B}, {T}], D = {D}", contenders, repeats=options.repeats, warmup=0 if options.quick else 2)
+        )
     return results
 
 

@@ -76,7 +76,14 @@ def measure(options: argparse.Namespace) -> list[Result]:
             contenders = [
                 Contender(name, timed(lambda way=way, ids=ids: way(ids), calls)) for name, way in ways.items()
             ]
-            results.append(race(f"forward [{B}, {T}], D = {D}", contenders, repeats=options.repeats, warmup=2))
+            results.append(
+                race(
+                    f"forward [{B}, {T}], D = {D}",
+                    contenders,
+                    repeats=options.repeats,
+                    warmup=0 if options.quick else 2,
+                )
+            )
     return results
 
 

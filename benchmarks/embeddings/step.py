@@ -74,7 +74,14 @@ def measure(options: argparse.Namespace) -> list[Result]:
         Contender("torch dense Embedding + AdamW", theirs(3, sparse=False, fused=False)),
         Contender("torch dense Embedding + AdamW, fused", theirs(3, sparse=False, fused=True)),
     ]
-    return [race(f"forward + backward + step [{B}, {T}]", contenders, repeats=options.repeats, warmup=2)]
+    return [
+        race(
+            f"forward + backward + step [{B}, {T}]",
+            contenders,
+            repeats=options.repeats,
+            warmup=0 if options.quick else 2,
+        )
+    ]
 
 
 if __name__ == "__main__":
