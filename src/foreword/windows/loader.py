@@ -13,6 +13,7 @@ Not for: random access (``WindowDataset``). Costs: some 20 bytes a token of one 
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
@@ -209,26 +210,27 @@ class WindowLoader:
         if not left:
             iterations.finish(iteration)
             return
-        with contextlib.ExitStack() as stack:
-            stack.callback(iterations.end, iteration)
-            blocks = stack.enter_context(
-                contextlib.closing(ahead(fetch, self._blocks(iteration.start, rank, world_size), self.prefetch))
-            )
-            bar = stack.enter_context(self._bar(iteration.start)) if self.progress else None
-            for block, batches in blocks:
-                iteration.block, iteration.handed_out = block.place, 0
-                left -= len(batches)
-                final = None if left else batches.pop()
-                for iteration.handed_out, batch in enumerate(batches, 1):
-                    iterations.latest = iteration
-                    yield batch
-                if bar is not None:
-                    bar.advance(len(batches) * iteration.step * self._first.context_length)
-                if final is not None:
-                    iteration.handed_out = len(batches) + 1
-                    iterations.finish(iteration)
-                    stack.close()
-                    yield final
+        finalizing = sys.is_finalizing  # local: an iterator may be collected when modules are empty already
+        blocks = ahead(fetch, self._blocks(iteration.start, rank, world_size), self.prefetch)
+        try:
+            with self._bar(iteration.start) if self.progress else contextlib.nullcontext() as bar:
+                for block, batches in blocks:
+                    iteration.block, iteration.handed_out = block.place, 0
+                    left -= len(batches)
+                    final = None if left else batches.pop()
+                    for iteration.handed_out, batch in enumerate(batches, 1):
+                        iterations.latest = iteration
+                        yield batch
+                    if bar is not None:
+                        bar.advance(len(batches) * iteration.step * self._first.context_length)
+            if final is not None:
+                iteration.handed_out = len(batches) + 1
+                iterations.finish(iteration)
+                yield final
+        finally:
+            if not finalizing():
+                blocks.close()
+                iterations.end(iteration)
 
     def _blocks(self, place: Place, rank: int, world_size: int) -> Iterator[_Block]:
         """The rest of the epoch from ``place`` on, in blocks of whole steps; the short last step is one of its own.
