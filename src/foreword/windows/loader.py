@@ -73,7 +73,7 @@ class WindowLoader:
             which may get one less than others. Where they are fewer than the ranks, those left short repeat the epoch's
             first windows, which are not counted: all ranks have as many batches, and none is empty.
         rank: which part of each step this process takes, from 0. None: the one that torch.distributed or, before it is
-            initialised, the environment (RANK, WORLD_SIZE) tells when a length or a batch is wanted; else 0.
+            initialised, the environment (RANK, WORLD_SIZE) gives when a length or a batch is wanted; else 0.
         world_size: how many processes there are; None as for ``rank``, else 1. Under tensor parallelism, where several
             processes take the same batches, give both.
         weights: the share of each source of a mixture, by name; equal shares where it is None. After n samples each
@@ -99,7 +99,7 @@ class WindowLoader:
     (torch.Size([8, 4]), tensor([1, 2, 3, 4]))
     """
 
-    # What torch's DataLoader tells of itself, and is read by those who build another one from it.
+    # Attributes of torch's DataLoader, read by those who build another one from it.
     num_workers: ClassVar[int] = 0
     prefetch_factor: ClassVar[int | None] = None
     # accelerate then leaves the loader as it is, which splits its windows among the ranks itself, and saves its state.
@@ -377,7 +377,8 @@ class WindowLoader:
         """Where the loader stands: a few integers and fingerprints, ready for JSON or torch.save.
 
         Right at any moment, and equal on every rank after equally many batches: those that were handed out count, not
-        those that were prefetched. For each source it tells its epoch and cursor, and what the mixture has drawn of it.
+        those that were prefetched. It holds the epoch and cursor of each source, too, and how many samples the mixture
+        has drawn from it.
         """
         return self._states.save(self._iterations.place())
 
@@ -427,10 +428,10 @@ def _sources(data: WindowDataset | Mapping[str, WindowDataset]) -> dict[str, Win
             got="; ".join(f"{name}: {d.context_length}, {d.segments}, {d.tail!r}" for name, d in sources.items()),
         )
     stores = {name: d.source.manifest["tokenizer"] for name, d in sources.items() if d.source is not None}
-    tokenizers = {name: told["fingerprint"] for name, told in stores.items() if told.get("fingerprint")}
+    tokenizers = {name: about["fingerprint"] for name, about in stores.items() if about.get("fingerprint")}
     if len(set(tokenizers.values())) > 1:
         raise ArgumentError(
-            "the stores of a mixture were made by different tokenizers: an id would mean different tokens",
+            "the stores of a mixture come from different tokenizers: an id would mean different tokens",
             got="; ".join(f"{name}: {fingerprint}" for name, fingerprint in tokenizers.items()),
             fix="prepare them all with one tokenizer",
         )
