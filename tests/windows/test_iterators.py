@@ -5,6 +5,7 @@ import gc
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import types
 import warnings
@@ -319,6 +320,20 @@ def test_a_forked_child_goes_on_with_the_iterator_it_inherits(mixture, epochs, p
         os._exit(0 if rest == epochs[0][5:] and at(loader) == (1, 0) else 1)
     assert [firsts(batch) for batch in iterator] == epochs[0][5:]
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("options", ["", ", prefetch=2", ", progress=True"])
+def test_pythons_end_is_quiet_with_an_iterator_left(options):
+    code = f"""
+import numpy as np, foreword as fw
+loader = fw.WindowLoader(fw.WindowDataset(np.arange(9000), context_length=4), batch_size=4{options})
+loader.load_state_dict(loader.state_dict())
+iterators = [iter(loader) for _ in range(3)]
+for iterator in iterators:
+    next(iterator)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_nothing_is_warned_of_in_a_plain_loop(mixture):

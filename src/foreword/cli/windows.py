@@ -28,14 +28,14 @@ def report(data: WindowDataset, store: TokenStore, *, batch_size: int) -> EpochR
     """What an epoch over the store trains on, in order."""
     from foreword.windows import WindowLoader
 
-    # A store may not say which tokenizer made it: then the first and last batch are shown as ids.
+    # A store may not name its tokenizer: then the first and last batch are shown as ids.
     named = store.manifest["tokenizer"].get("name") is not None
     ids = None if named else lambda ids: " ".join(map(str, ids.tolist()))
     return WindowLoader(data, batch_size=batch_size, drop_last=False).account(decode=ids)
 
 
-def as_data(told: EpochReport) -> dict[str, Any]:
+def as_data(report: EpochReport) -> dict[str, Any]:
     """The report as JSON takes it."""
-    account = told.accounts["data"]
+    account = report.accounts["data"]
     shares = {"padding": account.padding, "seen": account.seen}
-    return {**dataclasses.asdict(told), "accounts": {"data": {**dataclasses.asdict(account), **shares}}}
+    return {**dataclasses.asdict(report), "accounts": {"data": {**dataclasses.asdict(account), **shares}}}

@@ -18,14 +18,14 @@ Costs: nothing for one stretch; eight bytes a stretch where there are many.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.notebook import notebook_html
 
-__all__ = ["Cut", "Tail", "TokenAccount", "count_windows"]
+__all__ = ["Cut", "Layout", "Pieces", "Tail", "TokenAccount", "count_windows"]
 
 Tail = Literal["drop", "pad", "keep"]
 
@@ -93,6 +93,38 @@ class TokenAccount:
         return notebook_html("account", self)
 
 
+class Pieces(NamedTuple):
+    """What windows hold, as pieces of the stream: arrays [pieces].
+
+    Attributes:
+        rows, places: which of the windows holds the piece, and where in it the piece starts; both None where each
+            window is one piece, from its first place on.
+        starts: where the piece starts in the stream.
+        lengths: how many inputs it has; None where all have T.
+        documents: the document of each; None where a piece may hold several.
+    """
+
+    rows: NDArray[np.int64] | None
+    places: NDArray[np.int64] | None
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64] | None
+    documents: NDArray[np.int64] | None
+
+
+class Layout(Protocol):
+    """Which tokens windows hold; ``len(layout)`` is their number."""
+
+    def __len__(self) -> int: ...
+
+    def pieces(self, windows: NDArray[np.int64]) -> Pieces:
+        """What the windows hold."""
+        ...
+
+    def account(self) -> TokenAccount:
+        """What becomes of every token in one epoch."""
+        ...
+
+
 class Cut:
     """The windows of one or many stretches of a stream, numbered through: window → where it starts, how long it is.
 
@@ -134,6 +166,11 @@ class Cut:
         if self.tail == "drop":
             return starts, None
         return starts, np.minimum(self.context_length, ends - 1 - starts)
+
+    def pieces(self, windows: NDArray[np.int64]) -> Pieces:
+        """What the windows hold: a piece each."""
+        starts, lengths = self.spans(windows)
+        return Pieces(None, None, starts, lengths, None)
 
     def account(self) -> TokenAccount:
         """What becomes of every token in one epoch.

@@ -18,7 +18,7 @@ from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
 from foreword.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, TooShortError
 from foreword.tokens.store.store import TokenStore
-from foreword.windows.arithmetic import Cut, Tail, TokenAccount
+from foreword.windows.arithmetic import Cut, Layout, Pieces, Tail, TokenAccount
 from foreword.windows.packing import Packing
 from foreword.windows.segments import Segments, document_segments, with_padding
 from foreword.windows.source import Source
@@ -99,13 +99,13 @@ class WindowDataset:
         self._documents = self._offsets(offsets) if segments or within == "document" else None
         if packing:
             assert self._documents is not None
-            self._cut: Cut | Packing = Packing(self._documents, self.context_length)
+            self._layout: Layout = Packing(self._documents, self.context_length)
         else:
             stretches = self._documents if within == "document" else None
             if stretches is None:
                 stretches = np.array([0, len(self._source)])
-            self._cut = Cut(stretches, self.context_length, self.stride, self.tail)
-        self._length = len(self._cut)
+            self._layout = Cut(stretches, self.context_length, self.stride, self.tail)
+        self._length = len(self._layout)
         if not self._length:
             raise self._too_short()
 
@@ -145,12 +145,13 @@ class WindowDataset:
         Raises:
             StoreError: a file of the source has changed or shrunk.
         """
-        windows = windows.astype(np.int64, copy=False)
-        return self._gather_packed(windows) if isinstance(self._cut, Packing) else self._gather_cut(windows)
+        pieces = self._layout.pieces(windows.astype(np.int64, copy=False))
+        if pieces.rows is None:
+            return self._gather_runs(pieces.starts, pieces.lengths)
+        return self._gather_pieces(len(windows), pieces)
 
-    def _gather_cut(self, windows: NDArray[np.int64]) -> Arrays:
-        assert isinstance(self._cut, Cut)
-        starts, lengths = self._cut.spans(windows)
+    def _gather_runs(self, starts: NDArray[np.int64], lengths: NDArray[np.int64] | None) -> Arrays:
+        """Windows that are one piece each."""
         ids = self._source.runs(starts, self.context_length + 1, whole=lengths is None)
         inputs, targets = ids[:, :-1].astype(np.int64), ids[:, 1:].astype(np.int64)
         if lengths is not None and int(lengths.min(initial=self.context_length)) < self.context_length:
@@ -159,44 +160,40 @@ class WindowDataset:
         if not self.segments:
             return {"inputs": inputs, "targets": targets}
         assert self._documents is not None
-        told = document_segments(self._documents, starts, lengths, self.context_length)
-        return _with_segments(inputs, targets, told)
+        return _with_segments(inputs, targets, document_segments(self._documents, starts, lengths, self.context_length))
 
-    def _gather_packed(self, windows: NDArray[np.int64]) -> Arrays:
-        assert isinstance(self._cut, Packing)
-        rows, places, sources, lengths, documents = self._cut.pieces(windows)
-        held = np.bincount(rows, lengths, len(windows)).astype(np.int64)
-        told = with_padding(len(windows), self.context_length, rows, places, documents, held)
+    def _gather_pieces(self, windows: int, pieces: Pieces) -> Arrays:
+        """``windows`` windows of several pieces, a document each."""
+        rows, places, starts, lengths, documents = pieces
+        assert rows is not None
+        assert places is not None
+        assert lengths is not None
+        assert documents is not None
+        held = np.bincount(rows, lengths, windows).astype(np.int64)
+        segments = with_padding(windows, self.context_length, rows, places, documents, held)
         # In the stream, a segment starts where its piece does; padding reads from 0 on and is overwritten.
-        begin = np.zeros(len(told.rows), np.int64)
-        begin[told.documents >= 0] = sources
-        where = told.spread(begin) + told.positions
-        padding = told.document_ids < 0
+        begin = np.zeros(len(segments.rows), np.int64)
+        begin[segments.documents >= 0] = starts
+        where = segments.spread(begin) + segments.positions
+        padding = segments.document_ids < 0
         where[padding] = 0
         inputs, targets = self._source.at(where).astype(np.int64), self._source.at(where + 1).astype(np.int64)
         inputs[padding], targets[padding] = self.pad_id, IGNORE
-        return _with_segments(inputs, targets, told) if self.segments else {"inputs": inputs, "targets": targets}
+        return _with_segments(inputs, targets, segments) if self.segments else {"inputs": inputs, "targets": targets}
 
     def spans(self, windows: NDArray[Any]) -> tuple[NDArray[np.int64], ...]:
         """Where the inputs of windows come from, four arrays [pieces]: row, place in it, start in the stream, length.
 
         ``row`` says which of ``windows`` holds the piece; a window has one, or one for each document packed into it.
         """
-        windows = windows.astype(np.int64, copy=False)
-        if isinstance(self._cut, Packing):
-            return self._cut.pieces(windows)[:4]
-        starts, lengths = self._cut.spans(windows)
-        rows = np.arange(len(windows))
-        return (
-            rows,
-            np.zeros_like(rows),
-            starts,
-            np.full_like(rows, self.context_length) if lengths is None else lengths,
-        )
+        rows, places, starts, lengths, _ = self._layout.pieces(windows.astype(np.int64, copy=False))
+        if rows is None or places is None:
+            rows, places = np.arange(len(windows)), np.zeros(len(windows), np.int64)
+        return rows, places, starts, np.full_like(rows, self.context_length) if lengths is None else lengths
 
     def account(self) -> TokenAccount:
         """What becomes of every token of the source in one epoch, over inputs."""
-        return self._cut.account()
+        return self._layout.account()
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -205,8 +202,8 @@ class WindowDataset:
         if self._documents is not None and self._source.store is None:
             documents = np.ascontiguousarray(self._documents, "<i8").tobytes()
         cut = (self.context_length, self.stride, self.within, self.tail, self.packing)
-        told = f"{self._source.fingerprint} {len(self._source)} {cut}".encode()
-        return hashlib.blake2b(told + documents, digest_size=8).hexdigest()
+        tokens_and_cut = f"{self._source.fingerprint} {len(self._source)} {cut}".encode()
+        return hashlib.blake2b(tokens_and_cut + documents, digest_size=8).hexdigest()
 
     def _offsets(self, given: ArrayLike | None) -> NDArray[np.int64]:
         """Where each document starts, and the end, [documents + 1]: the store's, or those given for an array."""
@@ -251,13 +248,13 @@ class WindowDataset:
         return f"WindowDataset(windows={len(self):,}, {cut}, tokens={len(self._source):,})"
 
 
-def _with_segments(inputs: NDArray[np.int64], targets: NDArray[np.int64], told: Segments) -> Arrays:
+def _with_segments(inputs: NDArray[np.int64], targets: NDArray[np.int64], segments: Segments) -> Arrays:
     return {
         "inputs": inputs,
         "targets": targets,
-        "positions": told.positions,
-        "document_ids": told.document_ids,
-        "cu_seqlens": told.cu_seqlens,
+        "positions": segments.positions,
+        "document_ids": segments.document_ids,
+        "cu_seqlens": segments.cu_seqlens,
     }
 
 

@@ -13,6 +13,7 @@ Not for: random access (``WindowDataset``). Costs: some 20 bytes a token of one 
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
@@ -72,7 +73,7 @@ class WindowLoader:
             which may get one less than others. Where they are fewer than the ranks, those left short repeat the epoch's
             first windows, which are not counted: all ranks have as many batches, and none is empty.
         rank: which part of each step this process takes, from 0. None: the one that torch.distributed or, before it is
-            initialised, the environment (RANK, WORLD_SIZE) tells when a length or a batch is wanted; else 0.
+            initialised, the environment (RANK, WORLD_SIZE) gives when a length or a batch is wanted; else 0.
         world_size: how many processes there are; None as for ``rank``, else 1. Under tensor parallelism, where several
             processes take the same batches, give both.
         weights: the share of each source of a mixture, by name; equal shares where it is None. After n samples each
@@ -98,7 +99,7 @@ class WindowLoader:
     (torch.Size([8, 4]), tensor([1, 2, 3, 4]))
     """
 
-    # What torch's DataLoader tells of itself, and is read by those who build another one from it.
+    # Attributes of torch's DataLoader, read by those who build another one from it.
     num_workers: ClassVar[int] = 0
     prefetch_factor: ClassVar[int | None] = None
     # accelerate then leaves the loader as it is, which splits its windows among the ranks itself, and saves its state.
@@ -209,26 +210,27 @@ class WindowLoader:
         if not left:
             iterations.finish(iteration)
             return
-        with contextlib.ExitStack() as stack:
-            stack.callback(iterations.end, iteration)
-            blocks = stack.enter_context(
-                contextlib.closing(ahead(fetch, self._blocks(iteration.start, rank, world_size), self.prefetch))
-            )
-            bar = stack.enter_context(self._bar(iteration.start)) if self.progress else None
-            for block, batches in blocks:
-                iteration.block, iteration.handed_out = block.place, 0
-                left -= len(batches)
-                final = None if left else batches.pop()
-                for iteration.handed_out, batch in enumerate(batches, 1):
-                    iterations.latest = iteration
-                    yield batch
-                if bar is not None:
-                    bar.advance(len(batches) * iteration.step * self._first.context_length)
-                if final is not None:
-                    iteration.handed_out = len(batches) + 1
-                    iterations.finish(iteration)
-                    stack.close()
-                    yield final
+        finalizing = sys.is_finalizing  # local: an iterator may be collected when modules are empty already
+        blocks = ahead(fetch, self._blocks(iteration.start, rank, world_size), self.prefetch)
+        try:
+            with self._bar(iteration.start) if self.progress else contextlib.nullcontext() as bar:
+                for block, batches in blocks:
+                    iteration.block, iteration.handed_out = block.place, 0
+                    left -= len(batches)
+                    final = None if left else batches.pop()
+                    for iteration.handed_out, batch in enumerate(batches, 1):
+                        iterations.latest = iteration
+                        yield batch
+                    if bar is not None:
+                        bar.advance(len(batches) * iteration.step * self._first.context_length)
+            if final is not None:
+                iteration.handed_out = len(batches) + 1
+                iterations.finish(iteration)
+                yield final
+        finally:
+            if not finalizing():
+                blocks.close()
+                iterations.end(iteration)
 
     def _blocks(self, place: Place, rank: int, world_size: int) -> Iterator[_Block]:
         """The rest of the epoch from ``place`` on, in blocks of whole steps; the short last step is one of its own.
@@ -375,7 +377,8 @@ class WindowLoader:
         """Where the loader stands: a few integers and fingerprints, ready for JSON or torch.save.
 
         Right at any moment, and equal on every rank after equally many batches: those that were handed out count, not
-        those that were prefetched. For each source it tells its epoch and cursor, and what the mixture has drawn of it.
+        those that were prefetched. It holds the epoch and cursor of each source, too, and how many samples the mixture
+        has drawn from it.
         """
         return self._states.save(self._iterations.place())
 
@@ -425,10 +428,10 @@ def _sources(data: WindowDataset | Mapping[str, WindowDataset]) -> dict[str, Win
             got="; ".join(f"{name}: {d.context_length}, {d.segments}, {d.tail!r}" for name, d in sources.items()),
         )
     stores = {name: d.source.manifest["tokenizer"] for name, d in sources.items() if d.source is not None}
-    tokenizers = {name: told["fingerprint"] for name, told in stores.items() if told.get("fingerprint")}
+    tokenizers = {name: about["fingerprint"] for name, about in stores.items() if about.get("fingerprint")}
     if len(set(tokenizers.values())) > 1:
         raise ArgumentError(
-            "the stores of a mixture were made by different tokenizers: an id would mean different tokens",
+            "the stores of a mixture come from different tokenizers: an id would mean different tokens",
             got="; ".join(f"{name}: {fingerprint}" for name, fingerprint in tokenizers.items()),
             fix="prepare them all with one tokenizer",
         )

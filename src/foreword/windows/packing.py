@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword.windows.arithmetic import TokenAccount
+from foreword.windows.arithmetic import Pieces, TokenAccount
 
 __all__ = ["Packing", "best_fit"]
 
@@ -92,7 +92,8 @@ class Packing:
     ``len(packing)`` is the number of windows. They are in the order of their first document, as far as packing allows.
 
     >>> packing = Packing(np.array([0, 6, 14, 18, 19]), 8)  # documents of 6, 8, 4 and 1 tokens
-    >>> packing.pieces(np.arange(len(packing)))
+    >>> rows, places, starts, lengths, documents = packing.pieces(np.arange(len(packing)))
+    >>> rows, places, starts, lengths, documents
     (array([0, 0, 1]), array([0, 5, 0]), array([ 0, 14,  6]), array([5, 3, 7]), array([0, 2, 1]))
     """
 
@@ -120,11 +121,8 @@ class Packing:
     def __len__(self) -> int:
         return len(self._first) - 1
 
-    def pieces(self, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-        """The pieces of the windows, five arrays [pieces]: row, place in it, start in the stream, length, document.
-
-        ``row`` says which of ``windows`` holds the piece.
-        """
+    def pieces(self, windows: NDArray[np.int64]) -> Pieces:
+        """What the windows hold: whole documents, or parts of those longer than a window."""
         counts = self._first[windows + 1] - self._first[windows]
         rows = np.repeat(np.arange(len(windows)), counts)
         nth = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -132,7 +130,7 @@ class Packing:
         length = self._length[piece]
         ends = np.cumsum(length)
         row_starts = ends[np.cumsum(counts) - counts] - length[np.cumsum(counts) - counts]
-        return rows, ends - length - row_starts[rows], self._source[piece], length, self._document[piece]
+        return Pieces(rows, ends - length - row_starts[rows], self._source[piece], length, self._document[piece])
 
     def account(self) -> TokenAccount:
         """What becomes of every token in one epoch: each document's last is a target only, all others an input once."""

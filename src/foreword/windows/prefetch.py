@@ -6,6 +6,7 @@ Costs: a thread while an iterator lives. Not for: processes.
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,19 +28,19 @@ def ahead(function: Callable[[T_], U_], items: Iterator[T_], depth: int) -> Gene
         yield from map(function, items)
         return
     waiting: deque[tuple[T_, Future[U_]]] = deque()
-    pool, process = _pool(), os.getpid()
+    pool, process, finalizing = _pool(), os.getpid(), sys.is_finalizing
     try:
         waiting.extend((item, pool.submit(function, item)) for item in islice(items, depth))
         while waiting:
             if os.getpid() != process:  # the parent's pool and futures may be locked for ever: they are left alone
-                pool, process = _pool(), os.getpid()
+                pool, process, finalizing = _pool(), os.getpid(), sys.is_finalizing
                 waiting = deque([(item, pool.submit(function, item)) for item, _ in waiting])
             _, future = waiting.popleft()
             result = future.result()
             waiting.extend((item, pool.submit(function, item)) for item in islice(items, 1))
             yield result
     finally:
-        if os.getpid() == process:
+        if not finalizing() and os.getpid() == process:  # Python's end has joined the thread
             pool.shutdown(cancel_futures=True)
 
 

@@ -1,4 +1,4 @@
-"""What an epoch trains on, told: the token account of each source, the batches, the first and the last of them as text.
+"""What an epoch trains on: the token account of each source, its batches, the first and the last of them as text.
 
 Not for: the arithmetic (``TokenAccount``). Costs: gathering two batches, and a pass over the document offsets.
 """
@@ -29,7 +29,7 @@ class EpochReport:
         batches: batches an epoch, of this rank.
         samples: windows an epoch, of all ranks together, as handed out.
         left_out: windows that ``drop_last`` leaves out of an epoch.
-        first, last: the windows of this rank's first and last batch, as text; a mixture's last batch is not told.
+        first, last: the windows of this rank's first and last batch, as text; of a mixture only the first.
     """
 
     accounts: Mapping[str, TokenAccount]
@@ -42,7 +42,7 @@ class EpochReport:
     def __str__(self) -> str:
         lines = []
         for name, account in self.accounts.items():
-            lines += [*([f"{name}:"] if len(self.accounts) > 1 else []), *_told(account)]
+            lines += [*([f"{name}:"] if len(self.accounts) > 1 else []), *_lines(account)]
         lines.append(f"{self.batches:,} batches; {self.samples:,} windows handed out, {self.left_out:,} left out")
         for title, texts in (("first batch", self.first), ("last batch", self.last)):
             lines += [f"{title}:", *(f"  {_cropped(text)!r}" for text in texts)] if texts else []
@@ -56,7 +56,7 @@ def _cropped(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} … {text[-SHOWN // 2 :]}"
 
 
-def _told(account: TokenAccount) -> list[str]:
+def _lines(account: TokenAccount) -> list[str]:
     places = account.windows * account.context_length
     cut = "packed" if account.stride is None else f"stride {account.stride:,}"
     return [

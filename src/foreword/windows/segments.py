@@ -1,6 +1,6 @@
 """Which places of a window belong together, so that attention never crosses from one document into another.
 
-A window is a row of segments: the documents in it, or parts of them, and at last its padding. Three arrays tell them:
+A window is a row of segments: the documents in it, or parts of them, and at last its padding. Three arrays say which:
 
     inputs        h e l l o · w o r l d · p p     T = 14: "hello", "world", each with an end token, and two padded
     positions     0 1 2 3 4 5 0 1 2 3 4 5 0 1     restart at each segment
@@ -75,7 +75,7 @@ def document_segments(
 ) -> Segments:
     """The segments of windows that start at ``starts`` of a stream and have ``lengths`` inputs (None: all T).
 
-    ``offsets``, [documents + 1], tells where each document starts, and the end.
+    ``offsets``, [documents + 1], says where each document starts, and the end.
 
     >>> document_segments(np.array([0, 3, 3, 9]), np.array([0, 4]), np.array([4, 3]), 4).document_ids
     array([[ 0,  0,  0,  2],

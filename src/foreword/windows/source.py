@@ -77,7 +77,7 @@ class Source:
     def runs(self, starts: NDArray[np.int64], length: int, *, whole: bool) -> NDArray[Any]:
         """The ids from each start on, [n, length]; past the end of the stream, they are whatever is before it.
 
-        ``whole`` tells that none goes past the end.
+        ``whole`` says that none goes past the end.
         """
         if len(self._pieces) == 1 and (whole or int(starts.max(initial=0)) <= len(self) - length):
             ids = self._items_of(0, length)[starts].view(self._pieces[0].dtype).reshape(-1, length)
@@ -230,7 +230,7 @@ def _array_fingerprint(ids: NDArray[Any]) -> str:
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:
-    """What tells a file from another, or from itself later; None where it is gone."""
+    """Identity, size and time of change of a file; None where it is gone."""
     try:
         stat = path.stat()
     except OSError:

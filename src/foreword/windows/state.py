@@ -75,9 +75,9 @@ class States:
         """
         self._check_options(state)
         sources, dropped = state.get("sources"), state.get("dropped", {})
-        for told in (sources, dropped):
-            if not isinstance(told, Mapping) or not all(isinstance(source, Mapping) for source in told.values()):
-                raise StoreError("the state tells no sources", got=repr(told))
+        for entries in (sources, dropped):
+            if not isinstance(entries, Mapping) or not all(isinstance(source, Mapping) for source in entries.values()):
+                raise StoreError("the state tells no sources", got=repr(entries))
         assert sources is not None
         self._check_sources({**dropped, **sources}, sources)
         place = self._place(state, sources, dropped)
@@ -116,7 +116,7 @@ class States:
                 )
 
     def _place(self, state: Mapping[str, Any], sources: Mapping[str, Source], dropped: Mapping[str, Source]) -> Place:
-        """The place that a state tells.
+        """The place that a state describes.
 
         Raises:
             StoreError: there is no such place.
