@@ -150,6 +150,6 @@ def test_row_adam_refuses_dense_gradients_and_bad_options():
     layer(torch.tensor([1])).sum().backward()
     with pytest.raises(errors.ArgumentError, match="row-sparse"):
         RowAdam(layer.parameters()).step()
-    for options in ({"lr": 0.0}, {"eps": 0.0}, {"betas": (0.9, 1.0)}):
+    for options in ({"lr": -0.1}, {"lr": float("nan")}, {"eps": 0.0}, {"betas": (0.9, 1.0)}):
         with pytest.raises(errors.ArgumentError, match="out of range"):
             RowAdam(layer.parameters(), **options)

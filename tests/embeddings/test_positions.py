@@ -204,12 +204,12 @@ def test_learned_positions_are_rows_of_their_table():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: SinusoidalPositions(4, 3), "embedding_dim must be even"),
+        (lambda: SinusoidalPositions(4, 4, layout="whole"), "unknown layout"),
         (lambda: SinusoidalPositions(0, 4), "context_length must be at least 1"),
         (lambda: SinusoidalPositions(4, 4, base=0.0), "base must be above 0"),
         (lambda: RotaryPositions(4, 3), "head_dim must be even"),
         (lambda: RotaryPositions(4, 4, layout="whole"), "unknown layout"),
-        (lambda: RotaryPositions(4, 4, scaling="yarn"), "unknown scaling"),
+        (lambda: RotaryPositions(4, 4, scaling="su"), "unknown scaling"),
         (lambda: RotaryPositions(4, 4, factor=2.0), "factor can't be used"),
         (lambda: RotaryPositions(4, 4, scaling="linear", factor=0.5), "factor can't be used"),
         (lambda: RotaryPositions(4, 2, scaling="ntk", factor=2.0), "head_dim above 2"),

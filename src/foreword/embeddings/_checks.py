@@ -1,9 +1,12 @@
-"""Checks that more than one module of this room makes of its arguments."""
+"""Checks that more than one module of this package makes of its arguments."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
+from foreword._base.checks import integer
 from foreword.errors import ArgumentError
 
 __all__ = ["INTEGERS", "even", "positive", "within"]
@@ -12,18 +15,17 @@ __all__ = ["INTEGERS", "even", "positive", "within"]
 INTEGERS = (torch.int64, torch.int32)
 
 
-def positive(name: str, value: int) -> int:
-    """``value``, if it is at least 1."""
-    if value < 1:
-        raise ArgumentError(f"{name} must be at least 1", got=repr(value))
-    return value
+def positive(name: str, value: Any) -> int:
+    """``value`` as an ``int``, if it is an integer of at least 1."""
+    return integer(name, value, at_least=1)
 
 
-def even(name: str, value: int) -> int:
-    """``value``, if it is even and at least 2."""
-    if value < 2 or value % 2:
-        raise ArgumentError(f"{name} must be even", got=repr(value))
-    return value
+def even(name: str, value: Any) -> int:
+    """``value`` as an ``int``, if it is an even integer of at least 2."""
+    number = integer(name, value)
+    if number < 2 or number % 2:
+        raise ArgumentError(f"{name} must be even, and at least 2", got=repr(number))
+    return number
 
 
 def within(context_length: int, *, offset: int, length: int) -> None:
