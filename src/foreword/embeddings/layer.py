@@ -91,7 +91,7 @@ class InputEmbedding(nn.Module):
       fix:      encode with the tokenizer that the layer was made for, or resize the layer
     """
 
-    type_embedding: nn.Embedding | None = None
+    type_embedding: nn.Embedding | None
     position_embedding: PositionModule | None
     norm: nn.LayerNorm | nn.RMSNorm | None
 
@@ -138,6 +138,7 @@ class InputEmbedding(nn.Module):
         self.token_embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=padding_id, sparse=sparse, **factory)
         self.position_embedding = make_position(position, context_length, embedding_dim, num_heads, factory)
         self.context_length = getattr(self.position_embedding, "context_length", context_length)
+        self.type_embedding = None
         if num_types is not None:
             self.type_embedding = nn.Embedding(positive("num_types", num_types), embedding_dim, **factory)
         if std != 1.0:
@@ -431,7 +432,8 @@ class InputEmbedding(nn.Module):
             added: Tensor = self.type_embedding(types)  # type: ignore[misc]
         except IndexError:
             raise ArgumentError(
-                "a token type is outside the table", expected=f"0 … {self.type_embedding.num_embeddings - 1}"  # type: ignore[union-attr]
+                "a token type is outside the table",
+                expected=f"0 … {self.type_embedding.num_embeddings - 1}",  # type: ignore[union-attr]
             ) from None
         return added
 

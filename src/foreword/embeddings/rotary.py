@@ -107,7 +107,7 @@ class RotaryPositions(Computed):
             T = min(T, original)  # beyond, each length has angles of its own
         tables = dict(zip(("cos", "sin"), self._tables(T), strict=True))
         if self.scaling == "longrope":
-            beyond = self._tables(T if T > original else 0, length=original + 1)
+            beyond = self._tables(0 if original >= T else T, length=original + 1)
             tables |= zip(("long_cos", "long_sin"), beyond, strict=True)
         wide = dtype if dtype == torch.float64 else torch.float32  # a turn rounded to bfloat16 is off by up to 0.4 %
         return {name: table.to(device, wide) for name, table in tables.items()}
@@ -138,11 +138,15 @@ class RotaryPositions(Computed):
             length = T - offset if length is None else length
             within(T, offset=offset, length=length)
             end = offset + length
-        elif T <= original or positions.numel() == 0:
+        elif original >= T or positions.numel() == 0:
             end = 0
         elif long is not None:  # chosen by a tensor, so that a compiled graph needn't be left
             is_long = positions.max() >= original
-            return tuple(torch.where(is_long, *(rows(t, positions, 0, length) for t in pair)) for pair in zip(long, short, strict=True))
+            cos, sin = (
+                torch.where(is_long, rows(far, positions, 0, length), rows(near, positions, 0, length))
+                for far, near in zip(long, short, strict=True)
+            )
+            return cos, sin
         else:
             end = int(positions.max()) + 1
             if end > T:
@@ -159,7 +163,7 @@ class RotaryPositions(Computed):
 
     def rotate(
         self, q: Tensor, k: Tensor, positions: Tensor | None = None, *, offset: int = 0, layer: int | None = None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:  # noqa: ARG002 (as that of RotaryByLayer)
         """Queries and keys [B, H, T, head_dim] (heads of the two may differ), turned; in their own dtypes.
 
         Dimensions past ``rotary_dim`` go through as they are. Code that has cut them off already may pass tensors
