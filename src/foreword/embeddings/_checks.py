@@ -1,15 +1,16 @@
-"""Checks that more than one module of this package makes of its arguments."""
+"""Checks that more than one module of this package makes of its arguments, and of the tables it is given."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from foreword._base.checks import integer
 from foreword.errors import ArgumentError
 
-__all__ = ["INTEGERS", "even", "positive", "within"]
+__all__ = ["INTEGERS", "even", "is_plain", "looked_up", "positive", "within"]
 
 # What torch looks rows up by.
 INTEGERS = (torch.int64, torch.int32)
@@ -39,3 +40,16 @@ def within(context_length: int, *, offset: int, length: int) -> None:
             expected=f"positions 0 … {context_length - 1} (context_length {context_length})",
             fix=f"cut it into windows of at most {context_length} tokens, or make the layer longer",
         )
+
+
+def is_plain(table: nn.Module, kind: type[nn.Embedding]) -> bool:
+    """Whether a table is of exactly that kind, and holds its weights: no adapter, parametrization, sharding, offload."""
+    return type(table) is kind and not table.weight.is_meta  # type: ignore[union-attr]
+
+
+def looked_up(table: nn.Module, rows: int) -> Tensor:
+    """All rows of a table, [rows, D], as calling it gives them, whatever hangs on it."""
+    device = next(table.parameters()).device
+    # What offloads a table takes ids from anywhere.
+    found: Tensor = table(torch.arange(rows, device="cpu" if device.type == "meta" else device))
+    return found

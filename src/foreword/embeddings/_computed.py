@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.compiler import is_compiling, is_exporting
 
 from foreword.embeddings._checks import INTEGERS, positive, within
 from foreword.errors import ArgumentError
@@ -83,10 +84,11 @@ def rows(table: Tensor, positions: Tensor | None, offset: int, length: int | Non
     if positions is None:
         length = size - offset if length is None else length
         first = start + offset
-        if type(length) is not int or type(offset) is not int:
-            if not (traced(length) or traced(offset)):  # what a compiler stands in for a number can be compared
+        if is_compiling():  # a slice would tie the graph to lengths within the table
+            if not is_exporting():
                 within(size, offset=offset, length=length)
-        elif offset < 0 or offset + length > size:
+            return torch.embedding(table, torch.arange(first, first + length, device=table.device))
+        if offset < 0 or offset + length > size:
             within(size, offset=offset, length=length)
         return table[first : first + length]
     if traced(positions):

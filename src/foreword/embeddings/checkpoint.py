@@ -19,13 +19,13 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from foreword._base.files import atomic_folder
+from foreword.embeddings._checks import is_plain, looked_up
 from foreword.embeddings.architectures import ARCHITECTURES, Architecture, architecture, text_config
 from foreword.embeddings.positions import (
     AlibiBias,
@@ -428,13 +428,12 @@ def _parts(layer: InputEmbedding) -> dict[str, Tensor]:
     """The tensors of the layer, by the names of a layer that nothing hangs on."""
     parts = {_TOKEN: layer.table()}
     if layer.type_embedding is not None:
-        parts[_TYPE] = layer.type_embedding.weight
+        parts[_TYPE] = looked_up(layer.type_embedding, layer.type_embedding.num_embeddings)
     module = layer.position_embedding
-    if isinstance(module, LearnedPositions) and "weight" in module._parameters and not module.weight.is_meta:
-        parts[_POSITION] = module.weight
-    elif isinstance(module, LearnedPositions) or (layer._adds and not isinstance(module, SinusoidalPositions)):
-        device = next(module.parameters()).device  # type: ignore[union-attr]
-        table: Tensor = module(torch.arange(layer.context_length or 0, device=device))  # type: ignore[misc]
+    if isinstance(module, LearnedPositions) and is_plain(module, LearnedPositions):
+        parts[_POSITION] = module.weight  # with the rows before that of position 0
+    elif layer._adds and not isinstance(module, SinusoidalPositions):
+        table = looked_up(module, layer.context_length or 0)  # type: ignore[arg-type]
         parts[_POSITION] = torch.cat([table.new_zeros(getattr(module, "start", 0), table.shape[1]), table])
     if layer.norm is not None:
         parts |= {f"norm.{name}": tensor for name, tensor in layer.norm.state_dict().items()}

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
-from foreword.embeddings._checks import INTEGERS, positive, within
+from foreword.embeddings._checks import INTEGERS, is_plain, looked_up, positive, within
 from foreword.embeddings._computed import Computed, traced
 from foreword.embeddings.learning import ParameterGroups
 from foreword.embeddings.positions import (
@@ -212,7 +212,7 @@ class InputEmbedding(nn.Module):
             raise ArgumentError("the layer has no token types", got="types=…", fix="make it with num_types=…")
         if self._adds:
             places = self.position_embedding
-            if positions is None and isinstance(places, _ADDED):
+            if positions is None and isinstance(places, _ADDED) and isinstance(ids, Tensor):
                 x_BTD = x_BTD + places(offset=offset, length=ids.shape[-1])
             else:
                 x_BTD = x_BTD + self._places(ids, positions, offset)
@@ -236,19 +236,11 @@ class InputEmbedding(nn.Module):
                 got="logits() of a layer with sparse=True",
                 fix="make the layer with sparse=False, or give the model a head of its own",
             )
-        plain = type(table) is nn.Embedding and not table.weight.is_meta
-        return functional.linear(x, table.weight if plain else self.table(device=x.device))
+        return functional.linear(x, table.weight if is_plain(table, nn.Embedding) else looked_up(table, self.vocab_size))
 
-    def table(self, *, device: torch.device | str | None = None) -> Tensor:
-        """The token table [V, D], as looking up every id gives it: with adapters and whatever else hangs on it.
-
-        Args:
-            device: where the ids are made; by default that of the table.
-        """
-        if device is None:
-            device = next(self.token_embedding.parameters()).device
-        rows: Tensor = self.token_embedding(torch.arange(self.vocab_size, device=device))
-        return rows
+    def table(self) -> Tensor:
+        """The token table [V, D], as looking up every id gives it: with adapters and whatever else hangs on it."""
+        return looked_up(self.token_embedding, self.vocab_size)
 
     def freeze(self, *parts: Part) -> None:
         """Stop the learning of "token", "type", "position" or "norm"; of all by default."""
@@ -440,9 +432,12 @@ class InputEmbedding(nn.Module):
     def _places(self, ids: Tensor, positions: Tensor | None, offset: int) -> Tensor:
         """What is added for positions that are given, or by a module that wraps a table: [T, D] or [B, T, D]."""
         module, T = self.position_embedding, ids.shape[-1]
+        if traced(ids):  # in a graph that fx draws no length is known: positions are counted
+            counted = torch.ones_like(ids).cumsum(-1) - 1 + offset
+            return module(counted if positions is None else positions)  # type: ignore[misc]
         if positions is None:
             positions = torch.arange(offset, offset + T, device=ids.device)
-        elif not traced(ids) and positions.shape not in (ids.shape, ids.shape[-1:]):
+        elif positions.shape not in (ids.shape, ids.shape[-1:]):
             raise ArgumentError(
                 "positions don't fit the ids",
                 got=f"positions {list(positions.shape)}, ids {list(ids.shape)}",

@@ -70,12 +70,8 @@ class LearnedPositions(nn.Embedding):
         """The rows of ``positions`` (any shape, integers), else of offset … offset + length − 1 (by default all)."""
         if positions is not None:
             return rows(self.weight, positions, offset, length, start=self.start)
-        if length is not None and is_compiling():
-            # A slice would tie the graph to lengths within the table.
-            positions = torch.arange(offset, offset + length, device=self.weight.device)
-            return nn.functional.embedding(positions + self.start if self.start else positions, self.weight)
         # A view would outlive the call, and the table with it: FSDP frees or moves the weights behind it.
-        if length == self.num_embeddings and not offset and not self.start:
+        if not is_compiling() and length == self.num_embeddings and not offset and not self.start:
             return self.weight.clone()
         return rows(self.weight, None, offset, length, start=self.start).clone()
 
