@@ -20,7 +20,7 @@ from torch import Tensor
 from foreword._base.files import explained, read_text
 from foreword.errors import ArgumentTypeError, FormatError, MissingFileError
 
-__all__ = ["Tensors", "open_tensors"]
+__all__ = ["Tensors", "open_tensors", "snapshot"]
 
 _FILE, _INDEX, _CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 _TORCH = (".pt", ".pth", ".bin", ".ckpt")
@@ -98,7 +98,7 @@ def open_tensors(
         return Tensors("the state_dict", config or {}, memory=_only_tensors(path, "the state_dict"))
     if isinstance(path, torch.nn.Module):
         raise ArgumentTypeError("pass the state_dict of a module", got=type(path).__name__, fix="module.state_dict()")
-    path = _snapshot(Path(path))
+    path = snapshot(Path(path))
     beside = (path.parent if path.is_file() else path) / _CONFIG
     if config is None:
         config = _json(beside) if beside.exists() else {}
@@ -124,7 +124,7 @@ def open_tensors(
     )
 
 
-def _snapshot(path: Path) -> Path:
+def snapshot(path: Path) -> Path:
     """The newest snapshot, if ``path`` is a model's folder in Hugging Face's cache."""
     main = path / "refs" / "main"
     return path / "snapshots" / read_text(main).strip() if main.is_file() else path
