@@ -23,7 +23,8 @@ T = 7
 _SMALL = """
 vocab_size=99 hidden_size=96 d_model=96 n_embd=96 dim=96 embedding_size=96 word_embed_proj_dim=96
 n_layer=4 n_layers=4 num_layers=4 num_hidden_layers=4 decoder_layers=4 encoder_layers=1
-num_attention_heads=4 num_heads=4 n_head=4 n_heads=4 decoder_attention_heads=4 encoder_attention_heads=4 attention_heads=4
+num_attention_heads=4 num_heads=4 n_head=4 n_heads=4 attention_heads=4
+decoder_attention_heads=4 encoder_attention_heads=4
 num_key_value_heads=2 num_kv_heads=2 head_dim=16 kv_channels=16 multi_query_group_num=2
 intermediate_size=32 ffn_dim=32 ffn_hidden_size=32 decoder_ffn_dim=32 encoder_ffn_dim=32 n_inner=32 d_ff=32
 moe_intermediate_size=16 shared_expert_intermediate_size=16 num_experts=4 num_local_experts=4 n_routed_experts=4
@@ -37,37 +38,28 @@ pad_token_id=1 bos_token_id=2 eos_token_id=3 decoder_start_token_id=2 type_vocab
 _SMALL = {key: int(value) for key, value in (pair.split("=") for pair in _SMALL.split())}
 
 # What a class of configs needs beside, to be small.
-_MLA = (
-    "axk1 axk2 deepseek_v2 deepseek_v3 deepseek_v32 glm4_moe_lite glm_moe_dsa longcat_flash minicpm3 sarvam_mla youtu"
-)
+_MLA = "axk1 deepseek_v2 deepseek_v3 glm4_moe_lite glm_moe_dsa minicpm3 sarvam_mla youtu"
+_MAMBA = {"mamba_n_heads": 12}
 _BESIDE = {
-    **{name: {"num_key_value_heads": 4} for name in (*_MLA.split(), "dots3_note_text", "kimi_linear")},
-    "deepseek_v2": {"num_key_value_heads": 4, "num_experts_per_tok": 2},
-    "nemotron": {"num_key_value_heads": 2, "head_dim": 24},
-    **{name: {"head_dim": 24} for name in ("hunyuan_v1_dense", "hunyuan_v1_moe", "ministral", "helium", "mimo_v2_flash")},
-    "falcon_h1": {"mamba_n_heads": 12, "mamba_d_ssm": 192},
-    "bamba": {"attn_layer_indices": [1, 3], "mamba_n_heads": 12},
-    "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv", "full_attention"]},
+    **{name: {"num_key_value_heads": 4} for name in _MLA.split()},
+    **{name: {"head_dim": 24} for name in ("hunyuan_v1_dense", "hunyuan_v1_moe", "ministral", "helium")},
+    "bamba": {"attn_layer_indices": [1, 3], **_MAMBA},
+    "falcon_h1": {"mamba_d_ssm": 192, **_MAMBA},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2, "position_embedding_type": "rope", **_MAMBA},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
-    "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2, "position_embedding_type": "rope", "mamba_n_heads": 12},
-    "zaya": {"num_experts_per_tok": 1},
-    "xmod": {"default_language": "en_XX"},
-    "longcat_flash": {"num_key_value_heads": 4, "head_dim": 8, "ffn_hidden_size": 32, "expert_ffn_hidden_size": 16, "zero_expert_num": 2, "n_routed_experts": 4},
-    "reformer": {"is_decoder": True},
-}  # fmt: skip
+    "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv", "full_attention"]},
+    "longcat_flash": {"num_key_value_heads": 4, "head_dim": 8, "ffn_hidden_size": 32, "expert_ffn_hidden_size": 16}
+    | {"zero_expert_num": 2, "n_routed_experts": 4},
+    "mimo_v2_flash": {"head_dim": 24},
+    "nemotron": {"num_key_value_heads": 2, "head_dim": 24},
+}
 _VISION = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 _PICTURES = {
     "gemma3": {"vision_config": {"model_type": "siglip_vision_model", **_VISION}},
     "got_ocr2": {"vision_config": {**_VISION, "output_channels": 16, "mlp_dim": 16, "global_attn_indexes": [0]}},
 }
 # Values that differ from the default, so that a layer that ignores them is another.
-ODD = {
-    "embedding_multiplier": 12.0,
-    "scale_emb": 3.0,
-    "embedding_scale": 2.5,
-    "scale_embedding": True,
-    "mup_enabled": True,
-}
+ODD = {"embedding_multiplier": 12.0, "scale_emb": 3.0, "scale_embedding": True, "mup_enabled": True}
 
 
 def small_config(model_type, **options):
@@ -126,7 +118,7 @@ class Turn:
 def run(model, ids):
     """hidden_states[0], and what turned."""
     turns, current = [], [None]
-    undo, hooks = [], []
+    undo = []
     modules = {sys.modules[type(m).__module__] for m in model.modules() if "transformers.models" in type(m).__module__}
     for module in modules:
         for name, function in list(vars(module).items()):
@@ -138,9 +130,11 @@ def run(model, ids):
             ):
                 setattr(module, name, _recording(function, turns, current))
                 undo.append((module, name, function))
-    for module in model.modules():
-        if isinstance(getattr(module, "layer_idx", None), int):
-            hooks.append(module.register_forward_pre_hook(_entering(current, module.layer_idx)))
+    hooks = [
+        module.register_forward_pre_hook(_entering(current, module.layer_idx))
+        for module in model.modules()
+        if isinstance(getattr(module, "layer_idx", None), int)
+    ]
     try:
         with torch.no_grad():
             out = model(input_ids=ids, output_hidden_states=True, use_cache=False)
@@ -165,9 +159,7 @@ def _recording(function, turns, current):
         given = dict(zip(names, arguments, strict=False)) | options
         before = [given[name].clone() for name in moved if given.get(name) is not None]
         result = function(*arguments, **options)
-        after = [
-            tensor.clone() for tensor in (result if isinstance(result, tuple) else (result,)) if tensor is not None
-        ]
+        after = [tensor.clone() for tensor in (result if isinstance(result, tuple) else (result,))]
         # [B, T, H, d] in models that turn before they part the heads
         flat = [t.transpose(1, 2) if t.shape[1] == T and t.shape[2] != T else t for t in before + after]
         turns.append(Turn(current[0], flat[: len(before)], flat[len(before) :]))

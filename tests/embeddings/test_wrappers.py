@@ -109,7 +109,8 @@ print("fully_shard logits")
 
 layer, plain = both()
 want = alone(plain)
-wrapped = FullyShardedDataParallel(layer, auto_wrap_policy=ModuleWrapPolicy({nn.Embedding}), device_id=torch.device("cpu"), use_orig_params=True)
+policy = ModuleWrapPolicy({nn.Embedding})
+wrapped = FullyShardedDataParallel(layer, auto_wrap_policy=policy, use_orig_params=True, device_id=torch.device("cpu"))
 out = wrapped(IDS)
 torch.testing.assert_close(out, plain(IDS))
 out.square().sum().backward()
@@ -314,7 +315,7 @@ def test_what_a_call_returns_is_the_caller_s():
             with torch.no_grad():
                 result = module(**options)
                 for tensor in result if isinstance(result, tuple) else (result,):
-                    tensor *= 0
+                    tensor.mul_(0)
         after = list(module.state_dict().values()) or list(module.buffers())
         assert all(map(torch.equal, before, after))
     layer = InputEmbedding(20, 8, 6, position="none")

@@ -24,7 +24,7 @@ def embed(
     ] = None,
     tokenizer: Annotated[
         str | None,
-        typer.Option(help="The tokenizer that the layer was made for.", show_default="its folder's"),
+        typer.Option(help="The tokenizer that the layer was trained with.", show_default="its folder's"),
     ] = None,
     pool: Annotated[
         bool, typer.Option("--pool", help="Write one row for each document: the mean of its tokens' or words' rows.")

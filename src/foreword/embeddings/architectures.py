@@ -62,8 +62,8 @@ class Architecture:
         positions: what tells positions apart.
         tokens: names of the token table, without what whole models put before them.
         scale: what token embeddings are multiplied by: a number; a key of config.json and the number where it doesn't
-            say; "root" for √D in the table's dtype, "root, bfloat16" in that; ("root", a key, what it is by default) for √D
-            where the key is true.
+            say; "root" for √D in the table's dtype, "root, bfloat16" in that; ("root", a key, what it is by default)
+            for √D where the key is true.
         position_table: name of the table of learned positions.
         start: its row of position 0.
         type_table: name of the table of token types.
@@ -277,7 +277,7 @@ _add("bert-generation", _TYPED, _ABSOLUTE, **_BERT | {"type_table": ""})
 _add("ernie", f"{_TYPED} use_task_id task_type_vocab_size", _ABSOLUTE | {"use_task_id": (False,)}, **_BERT)
 _add("electra", f"{_TYPED} embedding_size", _ABSOLUTE | {"embedding_size": ("hidden_size",)}, **_BERT)
 
-WRAPPERS = frozenset("emu3 fuyu gemma3 got_ocr2 llama4 qwen3_5 qwen3_5_moe".split())
+WRAPPERS = frozenset({"emu3", "fuyu", "gemma3", "got_ocr2", "llama4", "qwen3_5", "qwen3_5_moe"})
 """Models of pictures and sound around one of these: text alone goes through the first layer of that."""
 
 
@@ -345,9 +345,7 @@ def architecture(config: Mapping[str, Any], where: str) -> Architecture:
         )
     for key, allowed in known.needs.items():
         value = config.get(key)
-        if value is not None and value not in [
-            config.get(each) if isinstance(each, str) and each in config else each for each in allowed
-        ]:
+        if value is not None and value not in {config.get(str(each), each) for each in allowed}:
             raise _unsupported(key, value, where)
     for key, value in config.items():
         if value is None or value is False or key in known.known:
@@ -368,6 +366,10 @@ def _unsupported(key: str, value: object, where: str) -> ArgumentError:
     )
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Keys that speak of positions, of embeddings, or of multiplying.
 _SUSPICIOUS = re.compile(
     r"rope|rotar|posit|embed|emb_|_emb|embd|alibi|mup|multiplier|scal|token_type|type_vocab|partial|theta|sinus|nope|yarn|ntk"
@@ -375,10 +377,10 @@ _SUSPICIOUS = re.compile(
     re.IGNORECASE,
 )
 # Keys that ``rotary_config`` reads, whatever the model.
-_ROPE = frozenset(
-    "rope_theta rope_scaling rope_parameters partial_rotary_factor original_max_position_embeddings qk_rope_head_dim".split()
+_ROPE = _words(
+    "rope_theta rope_scaling rope_parameters partial_rotary_factor original_max_position_embeddings qk_rope_head_dim"
 )
-_HARMLESS: frozenset[str] = frozenset(
+_HARMLESS = _words(
     """
     max_position_embeddings n_positions n_embd qk_nope_head_dim tie_word_embeddings embd_pdrop embed_dropout
     embedding_dropout embeddings_dropout embedding_initializer_range share_encoder_decoder_embeddings
@@ -390,5 +392,5 @@ _HARMLESS: frozenset[str] = frozenset(
     scale_attention_softmax_in_fp32 attention_value_scale time_step_scale rescale_prenorm_residual scale_depth
     query_pre_attn_scalar mtp_loss_scaling_factor interleave_moe_layer_step max_source_positions max_target_positions
     w_init_variance_scale final_w_init_variance_scale image_token_id image_token_index
-    """.split()
+    """
 )

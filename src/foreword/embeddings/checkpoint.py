@@ -97,7 +97,7 @@ def load(
 
     dtype = options.get("dtype") or token.dtype
     known = {"dtype": dtype, **found.options, "scale": found.scale(D, dtype), **options}
-    factory = {"device": known.pop("device", None) or "cpu", "dtype": dtype}
+    factory: dict[str, Any] = {"device": known.pop("device", None) or "cpu", "dtype": dtype}
     T = known.pop("context_length", None) or found.context_length(read)
     heads = known.pop("num_heads", None) or found.num_heads
     if not isinstance(position, nn.Module):
@@ -136,9 +136,7 @@ class _Found:
         self.tensors, self.config, self.known = tensors, config, known
         self.names: dict[str, str] = {}
         self.options: dict[str, Any] = {}
-        self.num_heads = _first(
-            config, "num_attention_heads", "n_head", "num_heads", "n_heads", "decoder_attention_heads"
-        )
+        self.num_heads = _first(config, "num_attention_heads", "n_head", "num_heads", "n_heads")
 
     def scale(self, D: int, dtype: torch.dtype) -> float:
         """What token embeddings are multiplied by."""
@@ -232,7 +230,7 @@ class _Ours(_Found):
 def _stored_rotary(T: int | None, stored: Mapping[str, Any], factory: dict[str, Any]) -> RotaryPositions:
     options = dict(stored)
     if isinstance(options.get("scaling"), dict):
-        numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in options["scaling"].items()}
+        numbers: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options["scaling"].items()}
         options["scaling"] = RotaryScaling(**numbers)
     return RotaryPositions(T or 0, **options, device=factory["device"])
 
@@ -278,10 +276,7 @@ def _of_model(tensors: Tensors, position: object, table_only: bool, token_tensor
         found.names[_TOKEN] = _token_name(tensors, names, token_tensor)
         return found
     config = text_config(tensors.config)
-    if "model_type" not in config:
-        known = _by_names(tensors)
-    else:
-        known = architecture(config, tensors.where)
+    known = architecture(config, tensors.where) if "model_type" in config else _by_names(tensors)
     found = _Found(tensors, config, known)
     found.names[_TOKEN] = token = _token_name(tensors, known.tokens, token_tensor)
     before = next((token.removesuffix(name) for name in known.tokens if token.endswith(name)), "")
@@ -469,12 +464,13 @@ def _config_of(layer: InputEmbedding, names: dict[str, str]) -> dict[str, Any]:
             options = {"scheme": "learned", "start": getattr(position, "start", 0)}
             theirs = {"model_type": "gpt2", "vocab_size": V, "n_embd": D, "n_positions": T}
             # GPT-2's heads have 64 dimensions; transformers wants a number that divides D.
-            theirs["n_head"] = layer.num_heads or (D // 64 if D % 64 == 0 else 1)
+            heads = layer.num_heads if layer.num_heads and D % layer.num_heads == 0 else None
+            theirs["n_head"] = heads or (D // 64 if D % 64 == 0 else 1)
         case _:
             options = {"scheme": "none"}
     if layer.num_heads and "n_head" not in theirs:
         theirs["num_attention_heads"] = layer.num_heads
-    norm = {nn.LayerNorm: "layer", nn.RMSNorm: "rms"}.get(type(layer.norm))  # type: ignore[arg-type]
+    norm = {nn.LayerNorm: "layer", nn.RMSNorm: "rms"}.get(type(layer.norm))
     ours = {"position": options, "context_length": T, "norm": norm}
     if layer.norm is not None:
         ours["norm_eps"] = layer.norm.eps

@@ -11,7 +11,7 @@ Not for: attention; rotary and ALiBi positions are kept here and used there. Cos
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
-from foreword.embeddings._checks import INTEGERS, is_plain, looked_up, positive, within
+from foreword.embeddings._checks import INTEGERS, bad_ids, is_plain, looked_up, plain_weight, positive, within
 from foreword.embeddings._computed import Computed, traced
 from foreword.embeddings.learning import ParameterGroups
 from foreword.embeddings.positions import (
@@ -146,7 +146,7 @@ class InputEmbedding(nn.Module):
                 drawn = [self.token_embedding, self.type_embedding, self.position_embedding]
                 for table in drawn if position == "learned" else drawn[:2]:
                     if table is not None:
-                        table.weight.mul_(std)  # type: ignore[union-attr,operator]
+                        table.weight.mul_(std)  # type: ignore[operator]
         self.norm = _make_norm(norm, norm_eps, embedding_dim, factory)
         # Two of the schemes are added here; the others are for the attention layers.
         self._adds = isinstance(self.position_embedding, _ADDED)
@@ -154,22 +154,26 @@ class InputEmbedding(nn.Module):
     @property
     def vocab_size(self) -> int:
         """V, rows of the token table."""
-        return self._of_table("num_embeddings")
+        value: int = self._of_table("num_embeddings")
+        return value
 
     @property
     def embedding_dim(self) -> int:
         """D."""
-        return self._of_table("embedding_dim")
+        value: int = self._of_table("embedding_dim")
+        return value
 
     @property
     def padding_id(self) -> int | None:
         """The token id whose row stays zero."""
-        return self._of_table("padding_idx")
+        value: int | None = self._of_table("padding_idx")
+        return value
 
     @property
     def sparse(self) -> bool:
         """Whether the token table gets row-sparse gradients."""
-        return self._of_table("sparse")
+        value: bool = self._of_table("sparse")
+        return value
 
     def _of_table(self, name: str) -> Any:
         """An attribute of the token table; what it was made with, where an adapter in its place doesn't have it."""
@@ -194,9 +198,9 @@ class InputEmbedding(nn.Module):
         """
         if not isinstance(ids, Tensor):
             if not traced(ids):
-                _bad_ids(ids)
+                bad_ids(ids)
         elif ids.dtype not in INTEGERS or ids.dim() == 0:
-            _bad_ids(ids)
+            bad_ids(ids)
         elif not self._adds and self.context_length is not None and not is_exporting():  # else the table checks
             within(self.context_length, offset=offset, length=0 if positions is not None else ids.shape[-1])
         try:
@@ -236,7 +240,9 @@ class InputEmbedding(nn.Module):
                 got="logits() of a layer with sparse=True",
                 fix="make the layer with sparse=False, or give the model a head of its own",
             )
-        return functional.linear(x, table.weight if is_plain(table, nn.Embedding) else looked_up(table, self.vocab_size))
+        return functional.linear(
+            x, table.weight if is_plain(table, nn.Embedding) else looked_up(table, self.vocab_size)
+        )
 
     def table(self) -> Tensor:
         """The token table [V, D], as looking up every id gives it: with adapters and whatever else hangs on it."""
@@ -309,7 +315,7 @@ class InputEmbedding(nn.Module):
         rows = -(-positive("vocab_size", vocab_size) // multiple_of) * multiple_of
         if self.padding_id is not None and self.padding_id >= rows:
             raise ArgumentError("the padding row would be dropped", got=f"{rows} rows, padding_id={self.padding_id}")
-        weight = _plain_weight(self.token_embedding, "resize")
+        weight = plain_weight(self.token_embedding, "resize")
         kept = min(rows, self.vocab_size)
         new = weight.new_empty(rows, self.embedding_dim)
         new[:kept] = weight[:kept]
@@ -342,7 +348,7 @@ class InputEmbedding(nn.Module):
             )
         module = self.position_embedding
         if isinstance(module, LearnedPositions):
-            weight = _plain_weight(module, "extend_context")
+            weight = plain_weight(module, "extend_context")
             stretched = functional.interpolate(
                 weight[module.start :].float().T.unsqueeze(0), size=context_length, mode="linear", align_corners=True
             )
@@ -434,7 +440,8 @@ class InputEmbedding(nn.Module):
         module, T = self.position_embedding, ids.shape[-1]
         if traced(ids):  # in a graph that fx draws no length is known: positions are counted
             counted = torch.ones_like(ids).cumsum(-1) - 1 + offset
-            return module(counted if positions is None else positions)  # type: ignore[misc]
+            drawn: Tensor = module(counted if positions is None else positions)  # type: ignore[misc]
+            return drawn
         if positions is None:
             positions = torch.arange(offset, offset + T, device=ids.device)
         elif positions.shape not in (ids.shape, ids.shape[-1:]):
@@ -447,8 +454,8 @@ class InputEmbedding(nn.Module):
             places: Tensor = module(positions, offset=offset, length=T)
             return places
         # What wraps a table is called as the table of torch would be, by position alone.
-        places = module(positions)  # type: ignore[misc,call-arg]
-        return places
+        wrapped: Tensor = module(positions)  # type: ignore[misc]
+        return wrapped
 
     def _find_outside(self, ids: Tensor) -> None:
         """Raise TokenIdError if an id is outside the vocabulary."""
@@ -471,22 +478,10 @@ class InputEmbedding(nn.Module):
         return sizes + scale + (f", dropout={self.dropout:g}" if self.dropout else "")
 
 
-def _plain_weight(table: nn.Module, what: str) -> nn.Parameter:
-    """The weight of a table, if it is the table's own and whole; else ArgumentError."""
-    weight = dict(table.named_parameters(recurse=False)).get("weight")
-    if not isinstance(table, nn.Embedding) or weight is None or weight.is_meta or hasattr(weight, "device_mesh"):
-        raise ArgumentError(
-            f"{what} needs a table of its own",
-            got=f"{type(table).__name__}" + (f" with a {type(weight).__name__}" if weight is not None else ""),
-            fix=f"call {what} before adapters, parametrizations, offloading or sharding",
-        )
-    return weight
-
-
 def _make_norm(
     norm: Norm | None, eps: float | None, dim: int, factory: dict[str, Any]
 ) -> nn.LayerNorm | nn.RMSNorm | None:
-    given = {} if eps is None else {"eps": eps}
+    given: dict[str, Any] = {} if eps is None else {"eps": eps}
     match norm:
         case None:
             return None
@@ -495,16 +490,3 @@ def _make_norm(
         case "rms":
             return nn.RMSNorm(dim, **given, **factory)
     raise ArgumentError("unknown norm", got=repr(norm), expected='"layer", "rms" or None')
-
-
-def _bad_ids(ids: object) -> NoReturn:
-    if not isinstance(ids, Tensor):
-        kind = type(ids).__name__
-        raise TypeError(f"token ids are a torch tensor of integers, got {kind}: torch.as_tensor(ids).long()")
-    whole = not (ids.dtype.is_floating_point or ids.dtype.is_complex or ids.dtype == torch.bool)
-    raise ArgumentError(
-        "these are not token ids",
-        got=f"{ids.dtype}, shape {list(ids.shape)}",
-        expected="torch.int64 or torch.int32, shape [B, T] or [T]",
-        fix="pass ids.long()" if whole and ids.dim() else None,
-    )

@@ -152,7 +152,7 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, *, n
     if not values:
         return torch.tensor(0.0)
     norms = torch.stack([torch.linalg.vector_norm(value, norm_type).to(values[0].device) for value in values])
-    total = torch.linalg.vector_norm(norms, norm_type)
+    total: Tensor = torch.linalg.vector_norm(norms, norm_type)
     scale = (max_norm / (total + 1e-6)).clamp(max=1.0)
     for value in values:
         value.mul_(scale.to(value.device))

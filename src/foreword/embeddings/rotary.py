@@ -162,8 +162,14 @@ class RotaryPositions(Computed):
         return rows(cos, positions, offset, length), rows(sin, positions, offset, length)
 
     def rotate(
-        self, q: Tensor, k: Tensor, positions: Tensor | None = None, *, offset: int = 0, layer: int | None = None
-    ) -> tuple[Tensor, Tensor]:  # noqa: ARG002 (as that of RotaryByLayer)
+        self,
+        q: Tensor,
+        k: Tensor,
+        positions: Tensor | None = None,
+        *,
+        offset: int = 0,
+        layer: int | None = None,  # noqa: ARG002 (for callers who don't know whether layers differ)
+    ) -> tuple[Tensor, Tensor]:
         """Queries and keys [B, H, T, head_dim] (heads of the two may differ), turned; in their own dtypes.
 
         Dimensions past ``rotary_dim`` go through as they are. Code that has cut them off already may pass tensors

@@ -30,11 +30,14 @@ _NUMBERS: dict[str, frozenset[str]] = {
     "linear": frozenset({"factor"}),
     "dynamic": frozenset({"factor", "alpha"}),
     "yarn": frozenset(
-        "factor attention_factor beta_fast beta_slow mscale mscale_all_dim truncate original_max_position_embeddings "
-        "max_position_embeddings llama_4_scaling_beta".split()
+        {"factor", "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate"}
+        # and two that don't change the turn
+        | {"original_max_position_embeddings", "max_position_embeddings", "llama_4_scaling_beta"}
     ),
-    "longrope": frozenset("factor attention_factor short_factor long_factor original_max_position_embeddings".split()),
-    "llama3": frozenset("factor low_freq_factor high_freq_factor original_max_position_embeddings".split()),
+    "longrope": frozenset(
+        {"factor", "attention_factor", "short_factor", "long_factor", "original_max_position_embeddings"}
+    ),
+    "llama3": frozenset({"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}),
     "proportional": frozenset({"factor"}),
 }
 
@@ -67,9 +70,7 @@ def rotary_from(
         case _:
             turning = reader.turning()
             positions = reader.positions(reader.flat())
-            return (
-                positions if all(turning) else RotaryByLayer({"turning": positions}, [name or None for name in turning])
-            )
+            return positions if all(turning) else RotaryByLayer({"turning": positions}, turning)
 
 
 class _Reader:
@@ -79,7 +80,9 @@ class _Reader:
         self, config: Mapping[str, Any], rotary: Rotary, T: int, D: int, device: torch.device | str, where: str
     ) -> None:
         self.config, self.rotary, self.T, self.device, self.where = config, rotary, T, device, where
-        heads = next((config[key] for key in ("num_attention_heads", "n_head", "n_heads") if config.get(key)), None)
+        heads: Any = next(
+            (config[key] for key in ("num_attention_heads", "n_head", "n_heads") if config.get(key)), None
+        )
         head_dim = config.get(rotary.head_dim_key) or rotary.head_dim
         if head_dim is None and heads is None:
             raise self.refused("num_attention_heads", None, "config.json doesn't say how many dimensions a head has")
@@ -132,9 +135,8 @@ class _Reader:
             if value is not None and key not in _COMMON and key not in _NUMBERS[kind]:
                 raise self.refused(key, value)
         rotary_dim, share = self.head_dim, found.get("partial_rotary_factor") or 1.0
-        partial = {}
         if kind == "proportional":
-            partial = {"rotated": share}
+            pass  # a share of the pairs, not of the head
         elif share != 1.0 or self.rotary.partial is not None or self.rotary.partial_key:
             if self.rotary.partial is None and not self.rotary.partial_key:
                 raise self.refused("partial_rotary_factor", share)
@@ -147,7 +149,7 @@ class _Reader:
             base=found["rope_theta"],
             layout=self.layout(),
             rotary_dim=rotary_dim if rotary_dim < self.head_dim else None,
-            scaling=self.scaling(kind, found, rotary_dim, partial),
+            scaling=self.scaling(kind, found),
             device=self.device,
         )
 
@@ -156,20 +158,20 @@ class _Reader:
             return "half"
         return self.rotary.layout
 
-    def scaling(
-        self, kind: str, found: Mapping[str, Any], rotary_dim: int, partial: Mapping[str, float]
-    ) -> RotaryScaling | None:
+    def scaling(self, kind: str, found: Mapping[str, Any]) -> RotaryScaling | None:
         """What the parameters say of scaling, with what transformers fills in."""
-        whole = self.config.get("max_position_embeddings")
+        whole: Any = self.config.get("max_position_embeddings")
         factor = found.get("factor")
-        original = found.get("original_max_position_embeddings") or whole
+        original: Any = found.get("original_max_position_embeddings") or whole
         match kind:
             case "default":
                 return None
             case "linear":
                 return RotaryScaling("linear", factor=found["factor"])
             case "proportional":
-                return RotaryScaling("proportional", factor=factor or 1.0, **partial)
+                return RotaryScaling(
+                    "proportional", factor=factor or 1.0, rotated=found.get("partial_rotary_factor") or 1.0
+                )
             case "dynamic":
                 if found.get("alpha"):  # HunYuan
                     if not str(self.config.get("model_type")).startswith("hunyuan"):
@@ -185,13 +187,13 @@ class _Reader:
                     high_frequency=found["high_freq_factor"],
                 )
             case "longrope":
-                factors = {f"{name}s": tuple(found[name]) for name in ("short_factor", "long_factor")}
                 return RotaryScaling(
                     "longrope",
                     factor=max(1.0, whole / original if factor is None else factor),
                     original_context_length=original,
                     attention_factor=found.get("attention_factor"),
-                    **factors,
+                    short_factors=tuple(found["short_factor"]),
+                    long_factors=tuple(found["long_factor"]),
                 )
             case _:
                 return self.yarn(found, factor, original, whole)

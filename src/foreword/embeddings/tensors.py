@@ -120,7 +120,7 @@ def open_tensors(
         "no safetensors to read",
         expected=f"{_FILE} or {_INDEX} in the folder, or a file of tensors",
         where=str(path),
-        fix="check the path; a pickled checkpoint (.bin, .pt) must be converted, or named itself: only tensors are read",
+        fix="check the path; a pickled checkpoint (.bin, .pt) must be converted, or named itself",
     )
 
 
@@ -169,7 +169,9 @@ def _torch_file(path: Path) -> dict[str, Tensor]:
             raise
         except Exception as cause:  # a pickle that is cut, or that would run code, fails in any way
             raise FormatError(
-                "not a file of tensors alone", got=f"{type(cause).__name__}: {cause}".splitlines()[0][:200], where=str(path)
+                "not a file of tensors alone",
+                got=f"{type(cause).__name__}: {cause}".splitlines()[0][:200],
+                where=str(path),
             ) from cause
     for wrapper in ("state_dict", "model_state_dict", "model"):  # what training loops save beside them
         if isinstance(value, Mapping) and isinstance(value.get(wrapper), Mapping):

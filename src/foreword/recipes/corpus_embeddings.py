@@ -74,7 +74,7 @@ def embed(
         vectors: word vectors, or their name or path.
         layer: an ``InputEmbedding``, or what ``from_pretrained`` reads; its token table is used, without positions.
         tokenizer: of the layer. By default that of the layer's folder (its tokenizer.json); without one GPT-2's, for a
-            table of its 50,257 rows, or that of the token store, for a table of its size. Any other layer needs it named.
+            table of its 50,257 rows, or that of the token store, for a table of its size. Else it must be named.
         pool: one row for each document, the mean of its words' or tokens' rows; zeros where it has none.
         unknown: words without a vector: "skip", "zero" (the id is −1), "error". Pooled, "zero" counts in the mean.
         documents: in text files: "file", "line" or "blank-line". Every one counts, the empty too: rows of pooled lines
@@ -157,7 +157,14 @@ def _tokens(
 
 
 # Files of tokenizers that can't be opened as they are: which of a model's are used, and how, its own code says.
-_OTHER_TOKENIZERS = ("tokenizer_config.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "merges.txt")
+_OTHER_TOKENIZERS = (
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
 
 
 def _tokenizer_of(
@@ -187,7 +194,8 @@ def _tokenizer_of(
             return tokenizer
     raise ArgumentError(
         "which tokenizer was the layer made for?",
-        got=f"a table of {vocab_size:,} rows" + (f" beside {', '.join(found)}, without a tokenizer.json" if found else ""),
+        got=f"a table of {vocab_size:,} rows"
+        + (f" beside {', '.join(found)}, without a tokenizer.json" if found else ""),
         where=None if folder is None else str(folder),
         fix='name it: tokenizer="…", a name or a file',
     )
