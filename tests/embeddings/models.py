@@ -44,6 +44,7 @@ _BESIDE = {
     **{name: {"num_key_value_heads": 4} for name in _MLA.split()},
     **{name: {"head_dim": 24} for name in ("hunyuan_v1_dense", "hunyuan_v1_moe", "ministral", "helium")},
     "bamba": {"attn_layer_indices": [1, 3], **_MAMBA},
+    "deepseek_v2": {"num_key_value_heads": 4, "num_experts_per_tok": 2},
     "falcon_h1": {"mamba_d_ssm": 192, **_MAMBA},
     "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2, "position_embedding_type": "rope", **_MAMBA},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},

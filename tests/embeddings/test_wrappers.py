@@ -4,6 +4,7 @@ import copy
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,7 +63,8 @@ from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard, regist
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 from torch.distributed.device_mesh import init_device_mesh
 from foreword.embeddings import InputEmbedding
-from tests.embeddings.test_wrappers import both, Plain, IDS
+sys.path.insert(0, sys.argv[3])
+from test_wrappers import both, Plain, IDS
 
 rank, port = int(sys.argv[1]), int(sys.argv[2])
 store = dist.TCPStore("127.0.0.1", port, 2, rank == 0)
@@ -149,7 +151,11 @@ def two_processes(code):
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     ranks = [
-        subprocess.Popen([sys.executable, "-W", "ignore", "-c", code, str(rank), port], text=True, **PIPES)
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", code, str(rank), port, str(Path(__file__).parent)],
+            text=True,
+            **PIPES,
+        )
         for rank in range(2)
     ]
     try:
