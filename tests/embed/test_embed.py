@@ -67,7 +67,7 @@ def slow(wv, words, unknown):
 
 
 # By hand, a line each: GloVe's vocabulary holds "does" and "n't", not "doesn't".
-LINES = [["The", "king", "does", "n't", ".", "It", "'s"], ["qwxzy"], ["État", ":", "Paris", ",", "paris", "!"]]
+LINES = [["The", "king", "does", "n't", ".", "It", "'s"], [], ["qwxzy"], ["État", ":", "Paris", ",", "paris", "!"]]
 
 
 @pytest.mark.parametrize("block", [1, 2, 5, 1 << 16])
@@ -81,17 +81,17 @@ def test_words_are_the_rows_of_a_slow_reading(wv, text, tmp_path, monkeypatch, o
     assert arrays["ids"].tolist() == [row for rows, _ in told for row in rows]
     np.testing.assert_array_equal(arrays["embeddings"], np.concatenate([v for _, v in told]).astype(np.float32))
     assert arrays["offsets"].tolist() == np.cumsum([0, *(len(rows) for rows, _ in told)]).tolist()
-    assert (done.rows, done.dim, done.documents, done.tokens) == (len(arrays["ids"]), 3, 3, 14)
+    assert (done.rows, done.dim, done.documents, done.tokens) == (len(arrays["ids"]), 3, 4, 14)
     # qwxzy, ":", ",", "paris" (only "Paris" is a key), "!"
     assert done.unknown == about["unknown"] == 5
-    assert (about["documents"], about["unknown_policy"]) == (3, unknown)
+    assert (about["documents"], about["unknown_policy"]) == (4, unknown)
 
     pooled = embed(text, tmp_path / f"pooled-{out}", vectors=wv, documents="line", unknown=unknown, pool=True)
     arrays, _ = read(tmp_path / f"pooled-{out}")
     want = [vectors.mean(0) if len(vectors) else np.zeros(3) for _, vectors in told]
     np.testing.assert_allclose(arrays["embeddings"], want, atol=1e-6)
     assert arrays["counts"].tolist() == [len(rows) for rows, _ in told]
-    assert pooled.rows == 3
+    assert pooled.rows == 4  # a row for every line, the empty one too
 
 
 @pytest.mark.parametrize("oov", ["error", "skip", "fold"])
@@ -117,11 +117,86 @@ def test_tokens_of_a_layer_from_text_and_from_a_store(text, tmp_path, monkeypatc
         done = embed(source, tmp_path / f"{name}.safetensors", layer=by, documents="line", pool=pool)
         arrays, about = read(tmp_path / f"{name}.safetensors")
         if pool:
-            np.testing.assert_allclose(arrays["embeddings"], [r.mean(0) for r in rows], atol=1e-6)
+            kept = arrays["counts"] > 0  # the text's empty line has a row too; a store holds no empty documents
+            np.testing.assert_allclose(arrays["embeddings"][kept], [r.mean(0) for r in rows], atol=1e-6)
         else:
             np.testing.assert_array_equal(arrays["embeddings"], np.concatenate(rows))
             np.testing.assert_array_equal(arrays["ids"], np.concatenate(ids))
         assert (done.tokens, done.unknown, about["tokenizer"]) == (sum(map(len, ids)), 0, "gpt2")
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_rows_of_pooled_lines_are_rows_of_the_file(wv, tmp_path, end):
+    lines = ["", "the king", "", "  ", "Paris", "\r", "état", ""]
+    (tmp_path / "in.txt").write_bytes(("\n".join([*lines, "the"]) + end).encode())
+    done = embed(tmp_path / "in.txt", tmp_path / "out", vectors=wv, documents="line", pool=True)
+    arrays, _ = read(tmp_path / "out")
+    assert done.rows == done.documents == len(lines) + 1
+    assert arrays["counts"].tolist() == [0, 2, 0, 0, 1, 0, 1, 0, 1]
+    np.testing.assert_array_equal(arrays["embeddings"][4], wv["Paris"])
+    assert not arrays["embeddings"][[0, 2, 3, 5, 7]].any()
+    embed(tmp_path / "in.txt", tmp_path / "apart", vectors=wv, documents="line")
+    assert read(tmp_path / "apart")[0]["offsets"].tolist() == [0, 0, 2, 2, 2, 3, 3, 4, 4, 5]
+
+
+def test_an_empty_record_and_an_empty_file_have_a_row_too(wv, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": ""}\n{"text": "the"}\n\n{"text": ""}\n')
+    embed(tmp_path / "in.jsonl", tmp_path / "records", vectors=wv, pool=True)
+    assert read(tmp_path / "records")[0]["counts"].tolist() == [0, 1, 0]
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, text in (("a", ""), ("b", "the king"), ("c", "")):
+        (folder / f"{name}.txt").write_text(text)
+    embed(folder, tmp_path / "files", vectors=wv, pool=True)
+    assert read(tmp_path / "files")[0]["counts"].tolist() == [0, 2, 0]
+    embed(folder, tmp_path / "lines", vectors=wv, pool=True, documents="line")
+    assert read(tmp_path / "lines")[0]["counts"].tolist() == [2]
+    (tmp_path / "blank.txt").write_text("the\n\n\nking\n\n")
+    embed(tmp_path / "blank.txt", tmp_path / "blank", vectors=wv, pool=True, documents="blank-line")
+    assert read(tmp_path / "blank")[0]["counts"].tolist() == [1, 1]
+
+
+def own_tokenizer(folder):
+    """A layer's folder with a tokenizer.json of its own: whole words."""
+    tokenizers = pytest.importorskip("tokenizers", reason="an oracle of the extra dev")
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "king": 1, "the": 2}, unk_token="[UNK]"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    words.save(str(folder / "tokenizer.json"))
+
+
+@pytest.mark.parametrize("rows", [3, 50257])
+def test_a_folder_s_own_tokenizer_encodes(tmp_path, rows):
+    torch.manual_seed(0)
+    layer = fw.InputEmbedding(rows, 5, 4)
+    layer.save_pretrained(tmp_path / "layer")
+    own_tokenizer(tmp_path / "layer")
+    (tmp_path / "in.txt").write_text("the king the")
+    for path in (tmp_path / "layer", tmp_path / "layer" / "model.safetensors"):
+        out = tmp_path / f"{path.name}.out"
+        embed(tmp_path / "in.txt", out, layer=path)
+        arrays, about = read(out)
+        assert arrays["ids"].tolist() == [2, 1, 2]
+        assert about["tokenizer"] == str(tmp_path / "layer" / "tokenizer.json")
+    embed(tmp_path / "in.txt", tmp_path / "named", layer=tmp_path / "layer", tokenizer=tmp_path / "layer")
+    assert read(tmp_path / "named")[0]["ids"].tolist() == [2, 1, 2]
+    store = fw.prepare(["the king"], tmp_path / "store", tokenizer="bytes")
+    with pytest.raises(errors.ArgumentError, match="another tokenizer"):
+        embed(store, tmp_path / "other", layer=tmp_path / "layer")
+
+
+@pytest.mark.parametrize("beside", ["tokenizer.model", "vocab.json", "tokenizer_config.json", None])
+def test_a_layer_whose_tokenizer_isn_t_known_is_refused(tmp_path, text, beside):
+    rows = 50257 if beside else 300
+    fw.InputEmbedding(rows, 5, 4).save_pretrained(tmp_path / "layer")
+    if beside:
+        (tmp_path / "layer" / beside).write_text("{}")
+    with pytest.raises(errors.ArgumentError, match="which tokenizer was the layer made for"):
+        embed(text, tmp_path / "out", layer=tmp_path / "layer")
+    with pytest.raises(errors.ArgumentError, match="which tokenizer"):
+        embed(text, tmp_path / "out", layer=fw.InputEmbedding(300, 5, 4))
+    embed(text, tmp_path / "out", layer=tmp_path / "layer", tokenizer="bytes")
+    store = fw.prepare(["the king"], tmp_path / "store", tokenizer="bytes")
+    embed(store, tmp_path / "of_store", layer=fw.InputEmbedding(257, 5, 4))
 
 
 def test_words_of_a_store(wv, tmp_path):
@@ -154,7 +229,8 @@ def test_bad_arguments(wv, text, tmp_path):
     layer = fw.InputEmbedding(50, 4, 4)
     for options, says in (
         ({"vectors": wv, "layer": layer}, "not both"),
-        ({"layer": layer}, "doesn't fit the layer"),
+        ({"layer": layer}, "which tokenizer"),
+        ({"layer": layer, "tokenizer": "gpt2"}, "doesn't fit the layer"),
         ({"vectors": wv, "unknown": "guess"}, "no such policy"),
         ({"vectors": wv, "documents": "page"}, "no such documents"),
     ):
@@ -195,9 +271,9 @@ def test_the_command(text, tmp_path):
     done = subprocess.run([*command, "--pool", "--json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert (told["rows"], told["dim"], told["documents"]) == (3, 50, 3)
+    assert (told["rows"], told["dim"], told["documents"]) == (4, 50, 4)
     again = subprocess.run(command, capture_output=True, text=True)
-    assert re.search(r"13 × 50 float32\n3 documents, 14 words, 1 of them without", again.stdout), again.stdout
+    assert re.search(r"13 × 50 float32\n4 documents, 14 words, 1 of them without", again.stdout), again.stdout
     bad = subprocess.run([*command, "--vectors", "x", "--layer", "y"], capture_output=True, text=True)
     assert bad.returncode == 1
     assert bad.stderr.startswith("error: give vectors or layer, not both")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreword import errors
-from foreword.embeddings import InputEmbedding, RowAdam
+from foreword.embeddings import InputEmbedding, RowAdam, clip_grad_norm_
 
 
 def lazy_adam(weight, steps, lr, betas, eps):
@@ -150,6 +150,42 @@ def test_row_adam_refuses_dense_gradients_and_bad_options():
     layer(torch.tensor([1])).sum().backward()
     with pytest.raises(errors.ArgumentError, match="row-sparse"):
         RowAdam(layer.parameters()).step()
-    for options in ({"lr": 0.0}, {"eps": 0.0}, {"betas": (0.9, 1.0)}):
+    for options in ({"lr": -0.1}, {"lr": float("nan")}, {"eps": 0.0}, {"betas": (0.9, 1.0)}):
         with pytest.raises(errors.ArgumentError, match="out of range"):
             RowAdam(layer.parameters(), **options)
+
+
+def test_a_step_of_size_0_moves_moments_alone():
+    """Where a warm-up begins."""
+    weight = torch.nn.Parameter(torch.ones(3, 2))
+    optimizer = RowAdam([weight], lr=0.0)
+    take(optimizer, weight, [1], torch.ones(1, 2))
+    assert torch.equal(weight, torch.ones(3, 2))
+    optimizer.param_groups[0]["lr"] = 0.1
+    take(optimizer, weight, [1], torch.ones(1, 2))
+    assert (weight != 1).any(dim=1).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("norm_type", [2.0, 1.0, 3.0, float("inf")])
+@pytest.mark.parametrize("max_norm", [0.5, 1e6])
+def test_clipping_sparse_gradients_is_clipping_them_dense(norm_type, max_norm):
+    layers = {}
+    for sparse in (False, True):
+        torch.manual_seed(0)
+        layer = layers[sparse] = InputEmbedding(9, 4, 6, sparse=sparse)
+        layer(torch.tensor([[3, 7, 3], [0, 3, 8]])).square().sum().backward()
+    want = torch.nn.utils.clip_grad_norm_(layers[False].parameters(), max_norm, norm_type)
+    got = clip_grad_norm_(layers[True].parameters(), max_norm, norm_type=norm_type)
+    torch.testing.assert_close(got, want)
+    for a, b in zip(layers[False].parameters(), layers[True].parameters(), strict=True):
+        torch.testing.assert_close(b.grad.to_dense() if b.grad.is_sparse else b.grad, a.grad)
+    assert layers[True].token_embedding.weight.grad.is_sparse
+    RowAdam(layers[True].parameter_groups().sparse).step()  # takes what was clipped
+
+
+def test_clipping_nothing_and_in_ways_that_there_are_not():
+    assert clip_grad_norm_([torch.nn.Parameter(torch.ones(2))], 1.0) == 0
+    assert clip_grad_norm_(torch.nn.Parameter(torch.ones(2)), 1.0) == 0
+    for options in ({"max_norm": -1.0}, {"max_norm": float("nan")}, {"max_norm": 1.0, "norm_type": 0.0}):
+        with pytest.raises(errors.ArgumentError, match="clipped"):
+            clip_grad_norm_([], **options)

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreword import errors
-from foreword.embeddings import AlibiBias, InputEmbedding, LearnedPositions, RotaryPositions, SinusoidalPositions
+from foreword.embeddings import (
+    AlibiBias,
+    InputEmbedding,
+    LearnedPositions,
+    RotaryByLayer,
+    RotaryPositions,
+    RotaryScaling,
+    SinusoidalPositions,
+)
 
 DIMS = st.integers(1, 24).map(lambda half: 2 * half)
 
@@ -71,6 +79,23 @@ def test_sinusoidal_is_the_paper_s(length, dim):
     np.testing.assert_allclose(SinusoidalPositions(length, dim)().numpy(), sinusoidal(length, dim), atol=1e-7)
 
 
+@pytest.mark.parametrize("dim", [1, 2, 5, 8, 9])
+@pytest.mark.parametrize("layout", ["interleaved", "concatenated"])
+def test_sinusoids_of_odd_dimensions_and_one_kind_after_the_other(dim, layout):
+    """The last sine of an odd D has no cosine; concatenated, as Marian has them, the columns move alone."""
+    whole = sinusoidal(7, dim + dim % 2, base=10000.0)
+    table = np.empty((7, dim))
+    for pos in range(7):
+        for i in range(dim):
+            angle = pos / 10000.0 ** (2 * (i // 2) / dim)
+            table[pos, i] = math.cos(angle) if i % 2 else math.sin(angle)
+    assert dim % 2 or np.allclose(table, whole)
+    if layout == "concatenated":
+        table = np.concatenate([table[:, 0::2], table[:, 1::2]], axis=1)
+    got = SinusoidalPositions(7, dim, layout=layout, dtype=torch.float64)().numpy()
+    np.testing.assert_allclose(got, table, atol=1e-12)
+
+
 def test_sinusoidal_does_not_drift_at_far_positions():
     far = SinusoidalPositions(100_001, 8)(torch.tensor([100_000])).numpy()
     exact = [f(100_000 / 10000 ** (2 * i / 8)) for i in range(4) for f in (math.sin, math.cos)]
@@ -102,6 +127,110 @@ def test_rotary_is_the_paper_s(layout, scaling, dim, length, seed):
         for b, h, t in np.ndindex(x.shape[:3]):
             want = rotary(x[b, h, t], positions[b, t], layout, scaling=scaling, factor=factor)
             np.testing.assert_allclose(got[b, h, t].numpy(), want, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", ["half", "interleaved", "regrouped"])
+def test_a_part_of_the_head_turns_and_the_rest_goes_through(layout):
+    part, whole = RotaryPositions(9, 12, layout=layout, rotary_dim=8), RotaryPositions(9, 8, layout=layout)
+    q, k = torch.randn(2, 2, 3, 5, 12)
+    for got, x, want in zip(part.rotate(q, k), (q, k), whole.rotate(q[..., :8], k[..., :8]), strict=True):
+        assert torch.equal(got, torch.cat([want, x[..., 8:]], dim=-1))
+    for got, want in zip(part.rotate(q[..., :8], k[..., :8]), whole.rotate(q[..., :8], k[..., :8]), strict=True):
+        assert torch.equal(got, want)  # cut off already
+    with pytest.raises(errors.ArgumentError, match="don't fit"):
+        part.rotate(q[..., :10], k[..., :10])
+
+
+def test_layouts_are_one_turn_in_different_places():
+    half, pairs, regrouped = (RotaryPositions(9, 8, layout=name) for name in ("half", "interleaved", "regrouped"))
+    q, k = torch.randn(2, 1, 2, 5, 8)
+    order = [0, 2, 4, 6, 1, 3, 5, 7]
+    assert torch.equal(regrouped.rotate(q, k)[0], pairs.rotate(q, k)[0][..., order])
+    assert torch.equal(regrouped.rotate(q, k)[0], half.rotate(q[..., order], k[..., order])[0])
+    back = RotaryPositions(9, 8, reverse=True)
+    torch.testing.assert_close(back.rotate(*half.rotate(q, k))[0], q)
+
+
+def test_layers_that_turn_in_different_ways():
+    near, far = RotaryPositions(9, 8), RotaryPositions(9, 4, base=1e6)
+    layers = RotaryByLayer({"near": near, "far": far}, ["near", None, "far"])
+    q = k = torch.randn(1, 2, 5, 8)
+    assert torch.equal(layers.rotate(q, k, layer=0)[0], near.rotate(q, k)[0])
+    assert torch.equal(layers.rotate(q, k, offset=2, layer=np.int64(0))[0], near.rotate(q, k, offset=2)[0])
+    assert torch.equal(layers.rotate(q, k, layer=1)[0], q)
+    assert torch.equal(layers.rotate(q[..., :4], k[..., :4], layer=2)[0], far.rotate(q[..., :4], k[..., :4])[0])
+    assert torch.equal(layers(layer=2, length=3)[0], far(length=3)[0])
+    layer = InputEmbedding(20, 8, position=layers)
+    assert layer.context_length == 9
+    layer.extend_context(30)
+    assert near.cos.shape[0] == far.cos.shape[0] == 30
+    for call in (lambda: layers.rotate(q, k), lambda: layers(layer=1), lambda: layers.rotate(q, k, layer=3)):
+        with pytest.raises(errors.ArgumentError, match="layer"):
+            call()
+    with pytest.raises(errors.ArgumentError, match="isn't given"):
+        RotaryByLayer({"near": near}, ["wide"])
+    with pytest.raises(errors.ArgumentError, match="one context_length"):
+        RotaryByLayer({"a": RotaryPositions(4, 8), "b": RotaryPositions(5, 8)}, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: RotaryScaling("su"), "unknown scaling"),
+        (lambda: RotaryScaling("yarn", factor=2.0), "go together"),
+        (lambda: RotaryScaling("linear", factor=float("nan")), "factor can't be used"),
+        (lambda: RotaryScaling("longrope", original_context_length=4), "a number for each pair"),
+        (lambda: RotaryScaling("llama3", original_context_length=4, low_frequency=4.0), "low_frequency"),
+        (lambda: RotaryScaling("proportional", rotated=0.0), "share of the pairs"),
+        (
+            lambda: RotaryPositions(4, 4, scaling=RotaryScaling("linear", factor=2.0), factor=2.0),
+            "in the RotaryScaling",
+        ),
+        (lambda: RotaryPositions(4, 8, rotary_dim=10), "above head_dim"),
+        (lambda: RotaryPositions(4, 8, rotary_dim=3), "must be even"),
+        (
+            lambda: RotaryPositions(
+                4,
+                8,
+                scaling=RotaryScaling("longrope", original_context_length=4, short_factors=(1.0,), long_factors=(1.0,)),
+            ),
+            "a number for each pair",
+        ),
+    ],
+)
+def test_scaling_that_can_t_be_is_refused(make, says):
+    with pytest.raises(errors.ArgumentError, match=says):
+        make()
+
+
+WHOLE = [
+    ("vocab_size", lambda n: InputEmbedding(n, 8, 6)),
+    ("embedding_dim", lambda n: InputEmbedding(9, n, 6)),
+    ("context_length", lambda n: InputEmbedding(9, 8, n)),
+    ("num_heads", lambda n: InputEmbedding(9, 8, 6, num_heads=n)),
+    ("num_types", lambda n: InputEmbedding(9, 8, 6, num_types=n)),
+    ("padding_id", lambda n: InputEmbedding(9, 8, 6, padding_id=n)),
+    ("vocab_size", lambda n: InputEmbedding(9, 8, 6).resize(n)),
+    ("multiple_of", lambda n: InputEmbedding(9, 8, 6).resize(9, multiple_of=n)),
+    ("context_length", lambda n: InputEmbedding(9, 8, 1).extend_context(n)),
+    ("context_length", lambda n: LearnedPositions(n, 8)),
+    ("start", lambda n: LearnedPositions(6, 8, start=n)),
+    ("context_length", lambda n: SinusoidalPositions(n, 8)),
+    ("embedding_dim", lambda n: SinusoidalPositions(6, n)),
+    ("context_length", lambda n: RotaryPositions(n, 8)),
+    ("head_dim", lambda n: RotaryPositions(6, n)),
+    ("rotary_dim", lambda n: RotaryPositions(6, 8, rotary_dim=n)),
+    ("num_heads", AlibiBias),
+]
+
+
+@pytest.mark.parametrize(("name", "make"), WHOLE)
+def test_an_integer_argument_is_any_integer_and_nothing_else(name, make):
+    for whole in (2, np.int32(2), torch.tensor(2)):
+        make(whole)
+    for other in (2.0, 2.5, True, "2", np.float64(2), [2]):
+        with pytest.raises(errors.ArgumentTypeError, match=f"{name} must be an integer"):
+            make(other)
 
 
 def test_rotary_scores_depend_on_the_distance_alone():
@@ -204,12 +333,12 @@ def test_learned_positions_are_rows_of_their_table():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: SinusoidalPositions(4, 3), "embedding_dim must be even"),
+        (lambda: SinusoidalPositions(4, 4, layout="whole"), "unknown layout"),
         (lambda: SinusoidalPositions(0, 4), "context_length must be at least 1"),
         (lambda: SinusoidalPositions(4, 4, base=0.0), "base must be above 0"),
         (lambda: RotaryPositions(4, 3), "head_dim must be even"),
         (lambda: RotaryPositions(4, 4, layout="whole"), "unknown layout"),
-        (lambda: RotaryPositions(4, 4, scaling="yarn"), "unknown scaling"),
+        (lambda: RotaryPositions(4, 4, scaling="su"), "unknown scaling"),
         (lambda: RotaryPositions(4, 4, factor=2.0), "factor can't be used"),
         (lambda: RotaryPositions(4, 4, scaling="linear", factor=0.5), "factor can't be used"),
         (lambda: RotaryPositions(4, 2, scaling="ntk", factor=2.0), "head_dim above 2"),

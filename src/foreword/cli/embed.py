@@ -22,7 +22,10 @@ def embed(
     layer: Annotated[
         Path | None, typer.Option(help="An input layer's checkpoint: a folder, or a .safetensors file.")
     ] = None,
-    tokenizer: Annotated[str, typer.Option(help="The tokenizer that the layer was trained with.")] = "gpt2",
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="The tokenizer that the layer was trained with.", show_default="its folder's"),
+    ] = None,
     pool: Annotated[
         bool, typer.Option("--pool", help="Write one row for each document: the mean of its tokens' or words' rows.")
     ] = False,

@@ -23,8 +23,10 @@ if importlib.util.find_spec("torch") is None:
 
 from foreword.embeddings.knowledge import Coverage
 from foreword.embeddings.layer import InputEmbedding
-from foreword.embeddings.learning import ParameterGroups, RowAdam
-from foreword.embeddings.positions import AlibiBias, LearnedPositions, RotaryPositions, SinusoidalPositions
+from foreword.embeddings.learning import ParameterGroups, RowAdam, clip_grad_norm_
+from foreword.embeddings.positions import AlibiBias, LearnedPositions, SinusoidalPositions
+from foreword.embeddings.rotary import RotaryByLayer, RotaryPositions
+from foreword.embeddings.scaling import RotaryScaling
 
 __all__ = [
     "AlibiBias",
@@ -32,7 +34,10 @@ __all__ = [
     "InputEmbedding",
     "LearnedPositions",
     "ParameterGroups",
+    "RotaryByLayer",
     "RotaryPositions",
+    "RotaryScaling",
     "RowAdam",
     "SinusoidalPositions",
+    "clip_grad_norm_",
 ]

@@ -1,31 +1,36 @@
 """InputEmbedding: token ids [B, T] to what the first transformer block takes, [B, T, D].
 
-    ids ── token table ──▶ × scale ── + positions ──▶ norm ── dropout ──▶ [B, T, D]
+    ids ── token table ──▶ × scale ── + types ── + positions ──▶ norm ── dropout ──▶ [B, T, D]
 
-Not for: attention; rotary and ALiBi positions are kept here and used there. Costs: V·D weights. A call gathers rows and
-adds positions in place, where two ``nn.Embedding``s and a sum gather twice and make a second copy of the output.
+The tables are modules and are looked up by calling them, so that what wraps, replaces or shards a module works here.
+
+Not for: attention; rotary and ALiBi positions are kept here and used there. Costs: V·D weights; a call takes what two
+``nn.Embedding``s and a sum take, but for the second lookup: positions of a range are a slice of their table.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_exporting
 from torch.nn import functional
 
+from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
-from foreword.embeddings._checks import INTEGERS, positive, within
+from foreword.embeddings._checks import INTEGERS, bad_ids, is_plain, looked_up, plain_weight, positive, within
+from foreword.embeddings._computed import Computed, traced
 from foreword.embeddings.learning import ParameterGroups
 from foreword.embeddings.positions import (
     LearnedPositions,
     PositionModule,
-    RotaryPositions,
     Scheme,
     SinusoidalPositions,
     make_position,
 )
+from foreword.embeddings.rotary import RotaryByLayer, RotaryPositions
 from foreword.errors import ArgumentError, TokenIdError
 
 if TYPE_CHECKING:
@@ -33,8 +38,11 @@ if TYPE_CHECKING:
 
 __all__ = ["InputEmbedding"]
 
+# Positions that are added to the tokens; the others act in attention.
+_ADDED = (LearnedPositions, SinusoidalPositions)
+
 Norm = Literal["layer", "rms"]
-Part = Literal["token", "position", "norm"]
+Part = Literal["token", "type", "position", "norm"]
 
 
 class InputEmbedding(nn.Module):
@@ -49,9 +57,11 @@ class InputEmbedding(nn.Module):
         position: "learned", "sinusoidal", "rotary", "alibi", "none", or a module of ``foreword.embeddings.positions``
             with options of its own. Learned and sinusoidal positions are added here; rotary positions turn queries and
             keys (``layer.position_embedding.rotate``), and ALiBi biases scores (``layer.position_embedding(T)``).
-        num_heads: attention heads, for "rotary" (head_dim = D / num_heads) and "alibi".
+        num_heads: attention heads, for "rotary" (head_dim = D / num_heads) and "alibi"; ``save_pretrained`` writes it.
         scale: the token embeddings are multiplied by it before positions are added (√D in Vaswani et al. 2017).
         norm: "layer" (BERT) or "rms" normalises the sum.
+        norm_eps: of the norm; by default torch's (1e-5 for "layer").
+        num_types: rows of a table of token types (BERT's segments), which is added too; None without one.
         dropout: probability of zeroing an element of the result, in training.
         padding_id: a token id whose row is zero and stays so, without gradient. Its position is still added.
         sparse: row-sparse gradients for the token table, for ``RowAdam`` or ``torch.optim.SparseAdam``.
@@ -61,6 +71,7 @@ class InputEmbedding(nn.Module):
 
     Attributes:
         token_embedding: an ``nn.Embedding`` [V, D].
+        type_embedding: an ``nn.Embedding`` [num_types, D], or None.
         position_embedding: the position module, or None.
         coverage: what ``from_word_vectors`` could give each token; else None.
 
@@ -80,6 +91,7 @@ class InputEmbedding(nn.Module):
       fix:      encode with the tokenizer that the layer was made for, or resize the layer
     """
 
+    type_embedding: nn.Embedding | None
     position_embedding: PositionModule | None
     norm: nn.LayerNorm | nn.RMSNorm | None
 
@@ -93,6 +105,8 @@ class InputEmbedding(nn.Module):
         num_heads: int | None = None,
         scale: float = 1.0,
         norm: Norm | None = None,
+        norm_eps: float | None = None,
+        num_types: int | None = None,
         dropout: float = 0.0,
         padding_id: int | None = None,
         sparse: bool = False,
@@ -101,57 +115,80 @@ class InputEmbedding(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        positive("vocab_size", vocab_size)
-        positive("embedding_dim", embedding_dim)
+        vocab_size, embedding_dim = positive("vocab_size", vocab_size), positive("embedding_dim", embedding_dim)
         if not 0 <= dropout < 1:
             raise ArgumentError("dropout is a probability below 1", got=repr(dropout))
-        if padding_id is not None and not 0 <= padding_id < vocab_size:
-            raise ArgumentError(
-                "padding_id is outside the vocabulary", got=repr(padding_id), expected=f"0 … {vocab_size - 1}"
-            )
+        if padding_id is not None:
+            padding_id = integer("padding_id", padding_id)
+            if not 0 <= padding_id < vocab_size:
+                raise ArgumentError(
+                    "padding_id is outside the vocabulary", got=repr(padding_id), expected=f"0 … {vocab_size - 1}"
+                )
         self.scale, self.dropout = scale, dropout
+        self.num_heads = None if num_heads is None else positive("num_heads", num_heads)
         self.coverage: Coverage | None = None
         self._tensor_names: dict[str, str] = {}  # those of the checkpoint it came from, to save it by
+        self._sizes: dict[str, Any] = {  # what the table is like, where a module that wraps it doesn't say
+            "num_embeddings": vocab_size,
+            "embedding_dim": embedding_dim,
+            "padding_idx": padding_id,
+            "sparse": bool(sparse),
+        }
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.token_embedding = nn.Embedding(vocab_size, embedding_dim, padding_idx=padding_id, sparse=sparse, **factory)
         self.position_embedding = make_position(position, context_length, embedding_dim, num_heads, factory)
         self.context_length = getattr(self.position_embedding, "context_length", context_length)
+        self.type_embedding = None
+        if num_types is not None:
+            self.type_embedding = nn.Embedding(positive("num_types", num_types), embedding_dim, **factory)
         if std != 1.0:
             with torch.no_grad():
-                self.token_embedding.weight.mul_(std)
-                if position == "learned":
-                    self.position_embedding.weight.mul_(std)  # type: ignore[union-attr,operator]
-        self.norm = _make_norm(norm, embedding_dim, factory)
-        # Two of the five schemes are added here; the others are for the attention layers.
-        self._adds = isinstance(self.position_embedding, LearnedPositions | SinusoidalPositions)
+                drawn = [self.token_embedding, self.type_embedding, self.position_embedding]
+                for table in drawn if position == "learned" else drawn[:2]:
+                    if table is not None:
+                        table.weight.mul_(std)  # type: ignore[operator]
+        self.norm = _make_norm(norm, norm_eps, embedding_dim, factory)
+        # Two of the schemes are added here; the others are for the attention layers.
+        self._adds = isinstance(self.position_embedding, _ADDED)
 
     @property
     def vocab_size(self) -> int:
         """V, rows of the token table."""
-        return self.token_embedding.num_embeddings
+        value: int = self._of_table("num_embeddings")
+        return value
 
     @property
     def embedding_dim(self) -> int:
         """D."""
-        return self.token_embedding.embedding_dim
+        value: int = self._of_table("embedding_dim")
+        return value
 
     @property
     def padding_id(self) -> int | None:
         """The token id whose row stays zero."""
-        return self.token_embedding.padding_idx
+        value: int | None = self._of_table("padding_idx")
+        return value
 
     @property
     def sparse(self) -> bool:
         """Whether the token table gets row-sparse gradients."""
-        return self.token_embedding.sparse
+        value: bool = self._of_table("sparse")
+        return value
 
-    def forward(self, ids: Tensor, positions: Tensor | None = None, *, offset: int = 0) -> Tensor:
+    def _of_table(self, name: str) -> Any:
+        """An attribute of the token table; what it was made with, where an adapter in its place doesn't have it."""
+        return getattr(self.token_embedding, name, self._sizes[name])
+
+    def forward(
+        self, ids: Tensor, positions: Tensor | None = None, *, types: Tensor | None = None, offset: int = 0
+    ) -> Tensor:
         """The input embeddings [B, T, D] of the token ids [B, T].
 
         Args:
             ids: int64 or int32, [B, T] or [T].
             positions: integers [T] or [B, T], where they are not offset … offset + T − 1: documents that restart within
                 a row, packed rows, padding on the left. Schemes that act in attention take theirs there.
+            types: token types, of the shape of ``ids``, for a layer with ``num_types``; by default 0 for all.
             offset: the position of the first token (tokens already in a key-value cache).
 
         Raises:
@@ -159,29 +196,30 @@ class InputEmbedding(nn.Module):
                 an accelerator and in a compiled graph it is torch's own assertion that stops.
             ArgumentError: a sequence or a position past context_length, or a wrong dtype or shape.
         """
-        if not isinstance(ids, Tensor) or ids.dtype not in INTEGERS or ids.dim() == 0:
-            _bad_ids(ids)
-        T = ids.shape[-1]
-        if self.context_length is not None and (offset or positions is None):
-            within(self.context_length, offset=offset, length=T)
-        token: nn.Embedding = self._modules["token_embedding"]  # type: ignore[assignment]
-        table = _bare_table(token)
+        if not isinstance(ids, Tensor):
+            if not traced(ids):
+                bad_ids(ids)
+        elif ids.dtype not in INTEGERS or ids.dim() == 0:
+            bad_ids(ids)
+        elif not self._adds and self.context_length is not None and not is_exporting():  # else the table checks
+            within(self.context_length, offset=offset, length=0 if positions is not None else ids.shape[-1])
         try:
-            if table is None:
-                x_BTD = token(ids)
-            else:
-                padding = -1 if token.padding_idx is None else token.padding_idx
-                x_BTD = torch.embedding(table, ids, padding, token.scale_grad_by_freq, token.sparse)
+            x_BTD: Tensor = self.token_embedding(ids)
         except IndexError:
             self._find_outside(ids)
             raise
-        # In place where only this call holds x: autograd needs neither what was scaled nor a term of the sum.
-        own = table is not None
         if self.scale != 1.0:
-            x_BTD = x_BTD.mul_(self.scale) if own else x_BTD * self.scale
+            x_BTD = x_BTD * self.scale
+        if self.type_embedding is not None:
+            x_BTD = x_BTD + self._types(ids, types)
+        elif types is not None:
+            raise ArgumentError("the layer has no token types", got="types=…", fix="make it with num_types=…")
         if self._adds:
-            places = self._places(ids, positions, offset)
-            x_BTD = x_BTD.add_(places) if own else x_BTD + places
+            places = self.position_embedding
+            if positions is None and isinstance(places, _ADDED) and isinstance(ids, Tensor):
+                x_BTD = x_BTD + places(offset=offset, length=ids.shape[-1])
+            else:
+                x_BTD = x_BTD + self._places(ids, positions, offset)
         if self.norm is not None:
             x_BTD = self.norm(x_BTD)
         return functional.dropout(x_BTD, self.dropout) if self.training and self.dropout else x_BTD
@@ -190,28 +228,41 @@ class InputEmbedding(nn.Module):
         """A score for each token of the vocabulary, [..., V], from vectors [..., D], with the token table's weights.
 
         The tied output head of Press and Wolf (2017): one table reads tokens and writes them. ``scale`` is not applied.
+        Where an adapter, a parametrization or offloading hangs on the table, its rows are those that a lookup gives.
 
         Raises:
             ArgumentError: the layer is sparse and learns: the head's gradient is dense, and would fill the table's.
         """
-        if self.sparse and self.token_embedding.weight.requires_grad and torch.is_grad_enabled():
+        table = self.token_embedding
+        if self.sparse and torch.is_grad_enabled() and any(weight.requires_grad for weight in table.parameters()):
             raise ArgumentError(
                 "a tied head and sparse gradients exclude each other",
                 got="logits() of a layer with sparse=True",
                 fix="make the layer with sparse=False, or give the model a head of its own",
             )
-        return functional.linear(x, self.token_embedding.weight)
+        return functional.linear(
+            x, table.weight if is_plain(table, nn.Embedding) else looked_up(table, self.vocab_size)
+        )
+
+    def table(self) -> Tensor:
+        """The token table [V, D], as looking up every id gives it: with adapters and whatever else hangs on it."""
+        return looked_up(self.token_embedding, self.vocab_size)
 
     def freeze(self, *parts: Part) -> None:
-        """Stop the learning of "token", "position" or "norm"; of all three by default."""
+        """Stop the learning of "token", "type", "position" or "norm"; of all by default."""
         self._set_learning(parts, False)
 
     def unfreeze(self, *parts: Part) -> None:
-        """Let "token", "position" or "norm" learn again; all three by default."""
+        """Let "token", "type", "position" or "norm" learn again; all by default."""
         self._set_learning(parts, True)
 
     def _set_learning(self, parts: tuple[Part, ...], learning: bool) -> None:
-        modules = {"token": self.token_embedding, "position": self.position_embedding, "norm": self.norm}
+        modules = {
+            "token": self.token_embedding,
+            "type": self.type_embedding,
+            "position": self.position_embedding,
+            "norm": self.norm,
+        }
         for part in parts or modules:
             if part not in modules:
                 raise ArgumentError("unknown part", got=repr(part), expected=", ".join(map(repr, modules)))
@@ -229,7 +280,7 @@ class InputEmbedding(nn.Module):
         >>> groups = layer.parameter_groups()
         >>> optimizers = RowAdam(groups.sparse, lr=1e-3), torch.optim.AdamW(groups.dense, lr=1e-3, fused=True)
         """
-        tables = [self.token_embedding, self.position_embedding]
+        tables = [self.token_embedding, self.type_embedding, self.position_embedding]
         sparse = [p for p in self.token_embedding.parameters() if p.requires_grad and self.sparse]
         dense = [p for t in tables[self.sparse :] if t is not None for p in t.parameters() if p.requires_grad]
         norms = [p for p in self.norm.parameters() if p.requires_grad] if self.norm is not None else []
@@ -243,39 +294,47 @@ class InputEmbedding(nn.Module):
         )
 
     @torch.no_grad()
-    def resize(self, vocab_size: int, *, multiple_of: int = 64, noise: float = 0.1) -> None:
-        """Give the token table ``vocab_size`` rows, rounded up to a multiple, in place; kept rows keep their values.
+    def resize(self, vocab_size: int, *, multiple_of: int = 1, noise: float = 0.1) -> None:
+        """Give the token table ``vocab_size`` rows, in place; kept rows keep their values, and ties hold.
 
         New rows are the mean row plus normal noise of ``noise`` times the table's standard deviation, so that a new
-        token begins as an average one and no two begin alike (Hewitt 2021). The weight becomes a new parameter: make
-        the optimizer after, not before.
+        token begins as an average one and no two begin alike (Hewitt 2021). The weight stays the same parameter, with
+        more or fewer rows: whatever shares it, such as a tied head, sees them. Its gradient is dropped; make the
+        optimizer after, not before.
+
+        Args:
+            vocab_size: rows.
+            multiple_of: round them up to a multiple of this (64 is quick on some accelerators).
+            noise: see above.
 
         Raises:
-            ArgumentError: a size below 1, or one that would drop the padding row.
+            ArgumentError: a size below 1, or one that would drop the padding row; a table that an adapter has wrapped
+                or that lies on several devices.
         """
-        positive("vocab_size", vocab_size)
-        positive("multiple_of", multiple_of)
-        rows = -(-vocab_size // multiple_of) * multiple_of
+        multiple_of = positive("multiple_of", multiple_of)
+        rows = -(-positive("vocab_size", vocab_size) // multiple_of) * multiple_of
         if self.padding_id is not None and self.padding_id >= rows:
             raise ArgumentError("the padding row would be dropped", got=f"{rows} rows, padding_id={self.padding_id}")
-        old = self.token_embedding.weight
+        weight = plain_weight(self.token_embedding, "resize")
         kept = min(rows, self.vocab_size)
-        new = old.new_empty(rows, self.embedding_dim)
-        new[:kept] = old[:kept]
+        new = weight.new_empty(rows, self.embedding_dim)
+        new[:kept] = weight[:kept]
         if rows > kept:
-            wide = old.float()
+            wide = weight.float()
             spread = wide.std() if wide.numel() > 1 else wide.new_zeros(())
-            new[kept:] = (wide.mean(0) + noise * spread * torch.randn_like(new[kept:], dtype=wide.dtype)).to(old.dtype)
-        self.token_embedding.weight = nn.Parameter(new, requires_grad=old.requires_grad)
-        self.token_embedding.num_embeddings = rows
+            drawn = wide.mean(0) + noise * spread * torch.randn_like(new[kept:], dtype=wide.dtype)
+            new[kept:] = drawn.to(weight.dtype)
+        weight.grad, weight.data = None, new
+        self.token_embedding.num_embeddings = self._sizes["num_embeddings"] = rows
 
     @torch.no_grad()
     def extend_context(self, context_length: int) -> None:
         """Make the context longer, in place.
 
         Learned positions are interpolated: the first and last keep their rows, and those between are stretched over the
-        new length, linearly; they become a new parameter, so make the optimizer after. Sinusoidal and rotary positions
-        go on as they are; where a model should be given scaled ones, make a ``RotaryPositions`` with the scaling.
+        new length, linearly; the weight stays the same parameter, without its gradient: make the optimizer after.
+        Sinusoidal and rotary positions go on as they are; where a model should be given scaled ones, make a
+        ``RotaryPositions`` with the scaling.
 
         Raises:
             ArgumentError: ``context_length`` is below the present one.
@@ -283,20 +342,19 @@ class InputEmbedding(nn.Module):
         old_length = self.context_length
         if old_length is None:
             return
-        if context_length < old_length:
+        if positive("context_length", context_length) < old_length:
             raise ArgumentError(
                 "extend_context can't shorten", got=repr(context_length), expected=f"{old_length} or more"
             )
         module = self.position_embedding
         if isinstance(module, LearnedPositions):
-            old = module.weight
+            weight = plain_weight(module, "extend_context")
             stretched = functional.interpolate(
-                old.float().T.unsqueeze(0), size=context_length, mode="linear", align_corners=True
+                weight[module.start :].float().T.unsqueeze(0), size=context_length, mode="linear", align_corners=True
             )
-            new = stretched[0].T.to(old.dtype).contiguous()
-            module.weight = nn.Parameter(new, requires_grad=old.requires_grad)
-            module.num_embeddings = context_length
-        elif isinstance(module, SinusoidalPositions | RotaryPositions):
+            weight.grad, weight.data = None, torch.cat([weight[: module.start], stretched[0].T.to(weight.dtype)])
+            module.num_embeddings = module.start + context_length
+        elif isinstance(module, SinusoidalPositions | RotaryPositions | RotaryByLayer):
             module.extend(context_length)
         self.context_length = context_length
 
@@ -352,21 +410,52 @@ class InputEmbedding(nn.Module):
         layer.coverage = known.coverage
         return layer
 
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+        for module in self.modules():  # before they are called themselves: here the weights' device is known
+            if isinstance(module, Computed):
+                module.materialise(state_dict, local_metadata)
+
+    def _types(self, ids: Tensor, types: Tensor | None) -> Tensor:
+        """What is added for token types, [B, T, D]."""
+        if types is None:
+            types = torch.zeros_like(ids)
+        elif not traced(ids) and (types.shape != ids.shape or types.dtype not in INTEGERS):
+            raise ArgumentError(
+                "types don't fit the ids",
+                got=f"{types.dtype}, shape {list(types.shape)}",
+                expected=f"torch.int64 or torch.int32, shape {list(ids.shape)}",
+            )
+        try:
+            added: Tensor = self.type_embedding(types)  # type: ignore[misc]
+        except IndexError:
+            raise ArgumentError(
+                "a token type is outside the table",
+                expected=f"0 … {self.type_embedding.num_embeddings - 1}",  # type: ignore[union-attr]
+            ) from None
+        return added
+
     def _places(self, ids: Tensor, positions: Tensor | None, offset: int) -> Tensor:
-        """What is added to the tokens, [T, D] or [B, T, D]."""
-        module: LearnedPositions | SinusoidalPositions = self._modules["position_embedding"]  # type: ignore[assignment]
-        T = ids.shape[-1]
+        """What is added for positions that are given, or by a module that wraps a table: [T, D] or [B, T, D]."""
+        module, T = self.position_embedding, ids.shape[-1]
+        if traced(ids):  # in a graph that fx draws no length is known: positions are counted
+            counted = torch.ones_like(ids).cumsum(-1) - 1 + offset
+            drawn: Tensor = module(counted if positions is None else positions)  # type: ignore[misc]
+            return drawn
         if positions is None:
-            table = _bare_table(module)
-            return module(offset=offset, length=T) if table is None else table[offset : offset + T]
-        if positions.shape not in (ids.shape, ids.shape[-1:]):
+            positions = torch.arange(offset, offset + T, device=ids.device)
+        elif positions.shape not in (ids.shape, ids.shape[-1:]):
             raise ArgumentError(
                 "positions don't fit the ids",
                 got=f"positions {list(positions.shape)}, ids {list(ids.shape)}",
                 expected="the shape of the ids, or [T]",
             )
-        places: Tensor = module(positions, offset=offset, length=T)
-        return places
+        elif isinstance(module, _ADDED):
+            places: Tensor = module(positions, offset=offset, length=T)
+            return places
+        # What wraps a table is called as the table of torch would be, by position alone.
+        wrapped: Tensor = module(positions)  # type: ignore[misc]
+        return wrapped
 
     def _find_outside(self, ids: Tensor) -> None:
         """Raise TokenIdError if an id is outside the vocabulary."""
@@ -389,37 +478,15 @@ class InputEmbedding(nn.Module):
         return sizes + scale + (f", dropout={self.dropout:g}" if self.dropout else "")
 
 
-def _bare_table(module: nn.Module) -> Tensor | None:
-    """The weight of an embedding that nothing hangs on; None where a hook, adapter or parametrization needs a call.
-
-    A module's call costs as much as a small lookup, and its attributes half of that: a third of the time at [8, 4].
-    """
-    if type(module) not in (nn.Embedding, LearnedPositions) or module.max_norm is not None:
-        return None
-    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
-        return None
-    return module._parameters.get("weight")
-
-
-def _make_norm(norm: Norm | None, dim: int, factory: dict[str, Any]) -> nn.LayerNorm | nn.RMSNorm | None:
+def _make_norm(
+    norm: Norm | None, eps: float | None, dim: int, factory: dict[str, Any]
+) -> nn.LayerNorm | nn.RMSNorm | None:
+    given: dict[str, Any] = {} if eps is None else {"eps": eps}
     match norm:
         case None:
             return None
         case "layer":
-            return nn.LayerNorm(dim, **factory)
+            return nn.LayerNorm(dim, **given, **factory)
         case "rms":
-            return nn.RMSNorm(dim, **factory)
+            return nn.RMSNorm(dim, **given, **factory)
     raise ArgumentError("unknown norm", got=repr(norm), expected='"layer", "rms" or None')
-
-
-def _bad_ids(ids: object) -> NoReturn:
-    if not isinstance(ids, Tensor):
-        kind = type(ids).__name__
-        raise TypeError(f"token ids are a torch tensor of integers, got {kind}: torch.as_tensor(ids).long()")
-    whole = not (ids.dtype.is_floating_point or ids.dtype.is_complex or ids.dtype == torch.bool)
-    raise ArgumentError(
-        "these are not token ids",
-        got=f"{ids.dtype}, shape {list(ids.shape)}",
-        expected="torch.int64 or torch.int32, shape [B, T] or [T]",
-        fix="pass ids.long()" if whole and ids.dim() else None,
-    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, overload
 
 import torch
@@ -20,7 +20,7 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from foreword.errors import ArgumentError
 
-__all__ = ["ParameterGroups", "RowAdam"]
+__all__ = ["ParameterGroups", "RowAdam", "clip_grad_norm_"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RowAdam(Optimizer):
 
     Args:
         params: parameters or groups whose gradients are sparse, as ``nn.Embedding(sparse=True)`` gives them.
-        lr: step size.
+        lr: step size; 0 is where a warm-up may begin.
         betas: decay of the two moments.
         eps: added to the square root of the second.
 
@@ -63,11 +63,11 @@ class RowAdam(Optimizer):
     def __init__(
         self, params: ParamsT, lr: float = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ) -> None:
-        if not (lr > 0 and eps > 0 and all(0 <= beta < 1 for beta in betas)):
+        if not (lr >= 0 and eps > 0 and all(0 <= beta < 1 for beta in betas)):
             raise ArgumentError(
                 "options of RowAdam out of range",
                 got=f"lr={lr!r}, betas={betas!r}, eps={eps!r}",
-                expected="lr > 0, eps > 0, 0 ≤ beta < 1",
+                expected="lr ≥ 0, eps > 0, 0 ≤ beta < 1",
             )
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
 
@@ -111,3 +111,49 @@ class RowAdam(Optimizer):
         state["exp_avg"].index_copy_(0, rows, m)
         state["exp_avg_sq"].index_copy_(0, rows, v)
         weight.index_add_(0, rows, m.div_(v.sqrt_().add_(group["eps"])), alpha=-size)
+
+
+@torch.no_grad()
+def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, *, norm_type: float = 2.0) -> Tensor:
+    """Scale gradients in place so that their common norm is at most ``max_norm``; row-sparse ones too.
+
+    ``torch.nn.utils.clip_grad_norm_`` fails at a sparse gradient. For dense ones this does what that does. A sparse
+    gradient is coalesced: a row that was looked up twice counts once, with the sum, as it would in a dense gradient.
+
+    Args:
+        parameters: a parameter or several; those without a gradient are passed over.
+        max_norm: the bound.
+        norm_type: p of the norm; ``math.inf`` for the largest element.
+
+    Returns:
+        The norm before, a tensor of one element.
+
+    >>> layer = torch.nn.Embedding(1000, 4, sparse=True)
+    >>> layer(torch.tensor([[3, 7, 3]])).sum().backward()
+    >>> clip_grad_norm_(layer.parameters(), 1.0)       # rows of 2s and of 1s
+    tensor(4.4721)
+    >>> round(float(layer.weight.grad.coalesce().values().norm()), 4)
+    1.0
+    """
+    if not max_norm >= 0 or not norm_type > 0:
+        raise ArgumentError(
+            "gradients can't be clipped so",
+            got=f"max_norm={max_norm!r}, norm_type={norm_type!r}",
+            expected="max_norm ≥ 0, norm_type > 0",
+        )
+    several = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    values = []
+    for parameter in several:
+        grad = parameter.grad
+        if grad is not None and grad.is_sparse:
+            parameter.grad = grad = grad.coalesce()
+        if grad is not None:
+            values.append(grad._values() if grad.is_sparse else grad)
+    if not values:
+        return torch.tensor(0.0)
+    norms = torch.stack([torch.linalg.vector_norm(value, norm_type).to(values[0].device) for value in values])
+    total: Tensor = torch.linalg.vector_norm(norms, norm_type)
+    scale = (max_norm / (total + 1e-6)).clamp(max=1.0)
+    for value in values:
+        value.mul_(scale.to(value.device))
+    return total

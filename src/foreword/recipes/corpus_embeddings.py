@@ -57,7 +57,7 @@ def embed(
     *,
     vectors: str | os.PathLike[str] | KeyedVectors | None = None,
     layer: str | os.PathLike[str] | InputEmbedding | None = None,
-    tokenizer: str | Tokenizer = "gpt2",
+    tokenizer: str | os.PathLike[str] | Tokenizer | None = None,
     pool: bool = False,
     unknown: Unknown = "skip",
     documents: str = "file",
@@ -73,10 +73,12 @@ def embed(
         out: NAME.safetensors, one file; or a folder to make, of .npy files.
         vectors: word vectors, or their name or path.
         layer: an ``InputEmbedding``, or what ``from_pretrained`` reads; its token table is used, without positions.
-        tokenizer: of the layer.
+        tokenizer: of the layer. By default that of the layer's folder (its tokenizer.json); without one GPT-2's, for a
+            table of its 50,257 rows, or that of the token store, for a table of its size. Else it must be named.
         pool: one row for each document, the mean of its words' or tokens' rows; zeros where it has none.
         unknown: words without a vector: "skip", "zero" (the id is −1), "error". Pooled, "zero" counts in the mean.
-        documents: in text files: "file", "line" or "blank-line".
+        documents: in text files: "file", "line" or "blank-line". Every one counts, the empty too: rows of pooled lines
+            are rows of the file.
         field: of jsonl, parquet and csv: what holds the text.
 
     Without pooling ``out`` holds ``embeddings`` float32 [N, D], ``ids`` int64 [N] (rows of the vectors, or token ids)
@@ -84,7 +86,7 @@ def embed(
     and ``counts`` int64 [documents] (what each mean is of).
 
     Raises:
-        ArgumentError: both vectors and layer, or what doesn't fit together.
+        ArgumentError: both vectors and layer, what doesn't fit together, or a layer whose tokenizer isn't known.
         UnknownKeyError: a word without a vector, with unknown="error".
         FileError, FormatError, StoreError, TextDecodeError: the source can't be read, or ``out`` can't be written.
 
@@ -103,7 +105,7 @@ def embed(
     if layer is None:
         encoder, told = _words(vectors, unknown)
     else:
-        encoder, told = _tokens(layer, tokenizer)
+        encoder, told = _tokens(layer, tokenizer, source)
     count = _Count()
     about: dict[str, Any] = {"source": str(getattr(source, "path", source)), **told, "pool": pool}
     pieces = _Pieces(source, encoder, count, documents=documents, field=field)
@@ -137,15 +139,75 @@ def _words(
 
 
 def _tokens(
-    layer: str | os.PathLike[str] | InputEmbedding, tokenizer: str | Tokenizer
+    layer: str | os.PathLike[str] | InputEmbedding,
+    tokenizer: str | os.PathLike[str] | Tokenizer | None,
+    source: str | os.PathLike[str] | TokenStore,
 ) -> tuple[LayerEncoder, dict[str, Any]]:
     from foreword.embeddings import InputEmbedding
     from foreword.tokens import get_tokenizer
 
-    made = layer if isinstance(layer, InputEmbedding) else InputEmbedding.from_pretrained(layer)
+    if isinstance(layer, InputEmbedding):
+        table, folder, name = layer, None, repr(layer).splitlines()[1].strip()
+    else:
+        table, folder, name = InputEmbedding.from_pretrained(layer, position="none"), Path(layer), os.fspath(layer)
+    if tokenizer is None:
+        tokenizer = _tokenizer_of(table.vocab_size, folder, source)
     tok = get_tokenizer(tokenizer)
-    name = repr(made).splitlines()[1].strip() if isinstance(layer, InputEmbedding) else os.fspath(layer)
-    return LayerEncoder(made, tok), {"layer": name, "tokenizer": tok.name, "tokenizer_fingerprint": tok.fingerprint}
+    return LayerEncoder(table, tok), {"layer": name, "tokenizer": tok.name, "tokenizer_fingerprint": tok.fingerprint}
+
+
+# Files of tokenizers that can't be opened as they are: which of a model's are used, and how, its own code says.
+_OTHER_TOKENIZERS = (
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
+
+
+def _tokenizer_of(
+    vocab_size: int, folder: Path | None, source: str | os.PathLike[str] | TokenStore
+) -> str | Path | Tokenizer:
+    """The tokenizer that goes with a layer, where none is named.
+
+    Raises:
+        ArgumentError: nothing says which it is.
+    """
+    from foreword.embeddings.tensors import snapshot
+    from foreword.tokens import TokenStore
+
+    found: list[str] = []
+    if folder is not None:
+        folder = snapshot(folder)
+        folder = folder.parent if folder.is_file() else folder
+        if (folder / "tokenizer.json").is_file():
+            return folder / "tokenizer.json"
+        found = [name for name in _OTHER_TOKENIZERS if (folder / name).exists()]
+        found += sorted(path.name for path in folder.glob("*.tiktoken"))
+    if not found and vocab_size == _GPT2_ROWS:
+        return "gpt2"
+    if not found and _is_store(source):
+        tokenizer = (source if isinstance(source, TokenStore) else TokenStore.open(source)).tokenizer
+        if tokenizer.vocab_size == vocab_size:
+            return tokenizer
+    raise ArgumentError(
+        "which tokenizer was the layer made for?",
+        got=f"a table of {vocab_size:,} rows"
+        + (f" beside {', '.join(found)}, without a tokenizer.json" if found else ""),
+        where=None if folder is None else str(folder),
+        fix='name it: tokenizer="…", a name or a file',
+    )
+
+
+_GPT2_ROWS = 50257
+
+
+def _is_store(source: str | os.PathLike[str] | TokenStore) -> bool:
+    from foreword.tokens import TokenStore
+
+    return isinstance(source, TokenStore) or (Path(source) / "manifest.json").exists()
 
 
 class _Pieces:
@@ -163,9 +225,8 @@ class _Pieces:
         from foreword.tokens import TokenStore
 
         self._encoder, self._count, self._documents, self._field = encoder, count, documents, field
-        is_store = isinstance(source, TokenStore) or (Path(source) / "manifest.json").exists()
-        self._store = TokenStore.open(source) if is_store and not isinstance(source, TokenStore) else source
-        self._is_store = is_store
+        self._is_store = _is_store(source)
+        self._store = TokenStore.open(source) if self._is_store and not isinstance(source, TokenStore) else source
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.int64], bool]]:
         return self._of_store(self._store) if self._is_store else self._of_text(self._store)  # type: ignore[arg-type]
@@ -185,7 +246,7 @@ class _Pieces:
         sizes = [getattr(each, "size", None) for each in sources]
         total = None if None in sizes else float(sum(size or 0 for size in sizes))
         with progress("embedding", total, unit="B") as bar:
-            reader = Reader(reading, cuttable=self._encoder.cuttable, advance=bar.advance)
+            reader = Reader(reading, cuttable=self._encoder.cuttable, advance=bar.advance, keep_empty=True)
             for each in sources:
                 for text, ends in reader.read(each):
                     yield self._encoder.ids(text), ends

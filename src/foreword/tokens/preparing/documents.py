@@ -39,6 +39,8 @@ LIMIT = 1 << 26
 
 # Between two letters, a space or a stop that begins a token of every known split pattern.
 _CUT = re.compile(r"[ 。，、；：！？](?<=[^\W\d_].)(?=[^\W\d_])")
+# In place of True at the end of a fragment: the source ends, and with it a document if there is text left.
+_SOURCE_ENDS: Any = 1
 _BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
 
 
@@ -78,13 +80,26 @@ class Reading:
 class Reader:
     """Reads sources, one after another, as pieces of documents: (text, whether the document ends here).
 
+    Args:
+        reading: how documents are told apart.
+        cuttable: whether a long document may be cut between two words.
+        advance: called with the stored bytes that were read.
+        keep_empty: empty documents (a line with nothing on it, a record with an empty text) are given too.
+
     Attributes:
         account: of the sources read to their end: name, stored bytes, SHA-256 of them, documents, bad records skipped,
             documents dropped because they were empty.
     """
 
-    def __init__(self, reading: Reading, *, cuttable: bool, advance: Callable[[int], object] = lambda _: None) -> None:
-        self._reading, self._cuttable, self._advance = reading, cuttable, advance
+    def __init__(
+        self,
+        reading: Reading,
+        *,
+        cuttable: bool,
+        advance: Callable[[int], object] = lambda _: None,
+        keep_empty: bool = False,
+    ) -> None:
+        self._reading, self._cuttable, self._advance, self._keep_empty = reading, cuttable, advance, keep_empty
         self.account: list[dict[str, Any]] = []
         self._documents = self._empty = self._skipped = 0
         self._where = ""
@@ -149,7 +164,7 @@ class Reader:
                     "split and de-duplication, by a tokenizer that tiktoken knows",
                 )
             if ends:
-                if text or begun:
+                if text or begun or (self._keep_empty and ends is True):
                     self._documents += 1
                     yield text, True
                 else:
@@ -182,7 +197,8 @@ class Reader:
                 held = rest[keep:] if separator else text[len(_stripped) :]
                 yield rest[:keep], False
             yield held if separator else "", False
-        yield "", True
+        # Behind the last line end or separator there is no document, but for a whole file, which may be empty.
+        yield "", True if separator is None and self._reading.documents == "file" else _SOURCE_ENDS
 
     def _decoded(self, stream: _Told) -> Iterator[str]:
         encoding = "utf-8-sig" if codecs.lookup(self._reading.encoding).name == "utf-8" else self._reading.encoding
