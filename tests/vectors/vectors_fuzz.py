@@ -3,22 +3,27 @@
     python tests/vectors/vectors_fuzz.py FORMAT SECONDS [SEED]
 
 Each round damages a small right file in a few places (flipped, cut, repeated, inserted bytes; extreme integers), at
-times packs it with gzip, and reads all its blocks. The process may not take more than 3 GB of address space beyond
+times packs it, and reads all its blocks. The process may not take more than 3 GB of address space beyond
 its start, nor more than ten seconds for an input, so that a blow-up or a hang is found too. Prints the rounds done.
 """
 
+import bz2
 import gzip
 import io
+import lzma
 import pickle
 import random
 import resource
 import signal
 import sys
+import tarfile
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from vectors_formats import fasttext, native, read, safetensors, text, word2vec_binary
 
 from foreword.errors import ForewordError
@@ -85,6 +90,34 @@ PIECES = [
 ]
 
 
+def _tar(data):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        info = tarfile.TarInfo("v.bin")
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+    return file.getvalue()
+
+
+def _zip(data):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("v.bin", data)
+    return file.getvalue()
+
+
+PACKINGS = [
+    lambda data: gzip.compress(data, 1),
+    lambda data: bz2.compress(data, 1),
+    lambda data: lzma.compress(data, preset=0),
+    lambda data: pa.compress(data, codec="zstd", asbytes=True),
+    lambda data: bz2.compress(data[:50], 1) + bz2.compress(data[50:], 1),
+    _tar,
+    _zip,
+    lambda data: gzip.compress(_tar(data), 1),
+]
+
+
 def damaged(data, draw):
     """``data`` with one to four damages."""
     data = bytearray(data)
@@ -122,7 +155,7 @@ def fuzz(format_, *, rounds=None, seconds=None, seed=0):
         while (rounds is None or done < rounds) and (seconds is None or time.monotonic() - began < seconds):
             data = damaged(draw.choice(SEEDS[format_]), draw)
             if draw.random() < 0.1:
-                data = gzip.compress(data, 1)
+                data = draw.choice(PACKINGS)(data)
                 data = damaged(data, draw) if draw.random() < 0.5 else data
             path.write_bytes(data)
             options = draw.choice([{}, {}, {"limit": 3}, {"unicode_errors": "replace"}, {"encoding": "latin1"}])

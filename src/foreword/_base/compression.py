@@ -139,22 +139,22 @@ class _Streams:
         self._raw, self._new = raw, new
         self._one: Any = new()
         self._ahead = b""
-        self._begun = self._any = False  # the stream that is being read, and whether there was one
+        self._within = self._any = False  # the stream that is being read, and whether there was one
 
     def read(self, size: int) -> bytes:
         while True:
             if self._one.eof:
                 self._ahead = self._one.unused_data.lstrip(b"\0")  # xz's padding
-                self._one, self._begun = self._new(), False
+                self._one, self._within = self._new(), False
             if self._one.needs_input and not self._ahead:
                 self._ahead = self._raw.read(_BUFFER)
-                if not self._begun:
+                if not self._within:
                     self._ahead = self._ahead.lstrip(b"\0") if self._ahead.strip(b"\0") else b""
                 if not self._ahead:
-                    if self._any and not self._begun:
+                    if self._any and not self._within:
                         return b""
                     raise EOFError("it ends before the end of its data")
-            self._begun = self._any = True
+            self._within = self._any = True
             data, self._ahead = self._one.decompress(self._ahead, size), b""
             if data:
                 return cast("bytes", data)

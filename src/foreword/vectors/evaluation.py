@@ -161,8 +161,8 @@ class Evaluation(Neighbours, Similarities):
             if line.startswith("#"):
                 continue
             try:
-                first, second, told = known.compared(line).split(delimiter)
-                value = float(told)
+                first, second, number = known.compared(line).split(delimiter)
+                value = float(number)
             except ValueError:
                 logger.info("passed over: %r", line)
                 continue
@@ -229,9 +229,9 @@ class Evaluation(Neighbours, Similarities):
         """The rows of words that compare equal to one asked about, but aren't its first."""
         others: dict[str, list[int]] = {}
         if len(known.rows) < len(known.words):
-            asked = {word for question in questions for word in question[:3]}
+            wanted = {word for question in questions for word in question[:3]}
             for row, word in enumerate(known.words):
-                if word in asked and row != known.rows[word]:
+                if word in wanted and row != known.rows[word]:
                     others.setdefault(word, []).append(row)
         return others
 
@@ -258,7 +258,7 @@ def _read_questions(
     sections: list[Section] = []
     questions: list[Quad] = []
     places: list[int] = []
-    asked = unknown = 0
+    count = unknown = 0
     for place, line in enumerate(read_text(path).splitlines()):
         if line.startswith(": "):
             sections.append({"section": line[2:].strip(), "correct": [], "incorrect": [], "questions": []})
@@ -272,7 +272,7 @@ def _read_questions(
             continue
         words = list(map(known.standing_for, words))
         question: Quad = (words[0], words[1], words[2], words[3])
-        asked += 1
+        count += 1
         if all(word in known.rows for word in words):
             questions.append(question)
             places.append(place)
@@ -281,7 +281,7 @@ def _read_questions(
             if not dummy4unknown:
                 continue
         sections[-1]["questions"].append((place, question))
-    logger.info("%d of %d questions have unknown words", unknown, asked)
+    logger.info("%d of %d questions have unknown words", unknown, count)
     return sections, questions, places
 
 

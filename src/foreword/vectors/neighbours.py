@@ -83,7 +83,7 @@ class Neighbours(VectorTable):
         topn = None if topn is None else integer("topn", topn)
         if topn is not None and topn < 1:
             return []
-        keys, weights = self._asked(positive, negative)
+        keys, weights = self._terms(positive, negative)
         if not keys and topn is not None:
             return []
         mean = self._mean(keys, weights, pre_normalize=True, ignore_missing=False)
@@ -151,21 +151,21 @@ class Neighbours(VectorTable):
         left = queries if isinstance(queries, Iterator) else iter(listed(queries))
         while part := list(itertools.islice(left, _AT_ONCE)):
             means = np.zeros((len(part), self.vector_size))
-            asked = []
+            terms = []
             for mean, query in zip(means, part, strict=True):
                 parts = query if isinstance(query, dict) else {"positive": query}
                 if unknown := set(parts) - {"positive", "negative"}:
                     raise ArgumentError("a query has positive and negative parts only", got=sorted(map(str, unknown)))
-                keys, weights = self._asked(parts.get("positive"), parts.get("negative"))
+                keys, weights = self._terms(parts.get("positive"), parts.get("negative"))
                 if keys:
                     mean[:] = self._mean(keys, weights, pre_normalize=True, ignore_missing=False)
-                asked.append(keys)
+                terms.append(keys)
             if topn < 1:
                 answers += [[] for _ in part]
                 continue
-            own = [self._rows_of(filter(is_key, keys)) for keys in asked]
+            own = [self._rows_of(filter(is_key, keys)) for keys in terms]
             found = self._search().nearest_batch(means, topn, exclude=own, **options)
-            answers += [self._named(hits) if keys else [] for hits, keys in zip(found, asked, strict=True)]
+            answers += [self._named(hits) if keys else [] for hits, keys in zip(found, terms, strict=True)]
         return answers
 
     def similar_by_key(self, key: Any, topn: int | None = 10, restrict_vocab: int | None = None, **options: Any) -> Any:
@@ -296,7 +296,7 @@ class Neighbours(VectorTable):
 
     # The parts of a query.
 
-    def _asked(self, positive: Any, negative: Any) -> tuple[list[Any], list[float]]:
+    def _terms(self, positive: Any, negative: Any) -> tuple[list[Any], list[float]]:
         """All keys and vectors asked about, with their weights, less those skipped."""
         keys, weights = _weighted(positive, negative)
         if self._oov != "skip":
@@ -321,8 +321,8 @@ class Neighbours(VectorTable):
     def _chosen(self, keys: Iterable[Any]) -> NDArray[np.int64]:
         return rising(self._indices(keys))
 
-    def _left_out(self, exclude: Iterable[Any], asked: Iterable[Any] = ()) -> NDArray[np.int64]:
-        keys = itertools.chain(listed(exclude), asked)
+    def _left_out(self, exclude: Iterable[Any], terms: Iterable[Any] = ()) -> NDArray[np.int64]:
+        keys = itertools.chain(listed(exclude), terms)
         return np.concatenate([self._rows_of(keys), self._unused])
 
     def _rows_of(self, keys: Iterable[Any]) -> NDArray[np.int64]:

@@ -71,15 +71,15 @@ def read_words(path: Path, options: Options) -> list[bytes]:
     return [blob[a:b] for a, b in pairwise([0, *ends])]
 
 
-def _json_words(told: Any) -> list[bytes]:
-    if isinstance(told, dict):
-        rows = {row: word for word, row in told.items() if type(row) is int}
-        if len(rows) != len(told) or sorted(rows) != list(range(len(rows))):
+def _json_words(value: Any) -> list[bytes]:
+    if isinstance(value, dict):
+        rows = {row: word for word, row in value.items() if type(row) is int}
+        if len(rows) != len(value) or sorted(rows) != list(range(len(rows))):
             raise ValueError
-        told = [rows[row] for row in range(len(rows))]
-    if not isinstance(told, list) or not all(isinstance(word, str) for word in told):
+        value = [rows[row] for row in range(len(rows))]
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
         raise ValueError
-    return [encode(word) for word in told]
+    return [encode(word) for word in value]
 
 
 def _parquet_words(data: bytes, path: Path) -> list[bytes]:
@@ -108,7 +108,7 @@ def read_npy(source: Source, options: Options) -> Reader:
     source.skip(start)
     words = _words(source, options)
     read_rows = _columns_first(source, shape, dtype) if fortran else _rows(source, shape, dtype)
-    return Reader(shape[1], ".npy", lambda: _blocks(source, words, shape, read_rows, options))
+    return Reader(shape[1], lambda: _blocks(source, words, shape, read_rows, options))
 
 
 def _npy_header(source: Source) -> tuple[int, tuple[int, ...], np.dtype[Any], bool]:
@@ -119,8 +119,8 @@ def _npy_header(source: Source) -> tuple[int, tuple[int, ...], np.dtype[Any], bo
     try:
         if head[6:8] not in (b"\x01\x00", b"\x02\x00", b"\x03\x00") or start > min(len(head), _LONGEST_NPY_HEADER):
             raise ValueError
-        told = ast.literal_eval(head[8 + width : start].decode("utf-8").strip())
-        descr, shape, fortran = told["descr"], told["shape"], told["fortran_order"]
+        header = ast.literal_eval(head[8 + width : start].decode("utf-8").strip())
+        descr, shape, fortran = header["descr"], header["shape"], header["fortran_order"]
         if type(descr) is not str or not all(type(n) is int and n >= 0 for n in shape) or type(fortran) is not bool:
             raise ValueError
         dtype = np.dtype(descr)
@@ -146,11 +146,11 @@ def read_safetensors(source: Source, options: Options) -> Reader:
     length = int.from_bytes(source.read(8), "little")
     try:
         header = json.loads(source.read(length))
-        tensors = {name: told for name, told in header.items() if name != "__metadata__"}
-        spans = {name: _span(told) for name, told in tensors.items()}
+        tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+        spans = {name: _span(tensor) for name, tensor in tensors.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise FormatError("the header of the safetensors file is damaged", where=source.name) from None
-    matrices = [n for n, told in tensors.items() if len(told["shape"]) == 2 and told["dtype"] in _FLOATS]
+    matrices = [n for n, tensor in tensors.items() if len(tensor["shape"]) == 2 and tensor["dtype"] in _FLOATS]
     if VECTORS in matrices:
         matrices = [VECTORS]
     if len(matrices) != 1:
@@ -161,9 +161,9 @@ def read_safetensors(source: Source, options: Options) -> Reader:
             where=source.name,
         )
     name = matrices[0]
-    told = tensors[name]
-    dtype = np.dtype(_SAFETENSORS[told["dtype"]])
-    _check_shape(source, dtype, tuple(told["shape"]))
+    tensor = tensors[name]
+    dtype = np.dtype(_SAFETENSORS[tensor["dtype"]])
+    _check_shape(source, dtype, tuple(tensor["shape"]))
     at = 0
     own = [part for part in (KEYS, KEY_OFFSETS) if part in tensors]
     held: dict[str, bytes] = {}
@@ -180,15 +180,15 @@ def read_safetensors(source: Source, options: Options) -> Reader:
         held[part] = source.read(end - start)
         at = end
     words = _own_words(held, source) if len(held) == 2 else _words(source, options)
-    shape = tuple(told["shape"])
-    read_rows = _rows(source, shape, dtype, bfloat16=told["dtype"] == "BF16")
-    return Reader(shape[1], "safetensors", lambda: _blocks(source, words, shape, read_rows, options))
+    shape = tuple(tensor["shape"])
+    read_rows = _rows(source, shape, dtype, bfloat16=tensor["dtype"] == "BF16")
+    return Reader(shape[1], lambda: _blocks(source, words, shape, read_rows, options))
 
 
-def _span(told: dict[str, Any]) -> tuple[int, int]:
+def _span(tensor: dict[str, Any]) -> tuple[int, int]:
     """Where a tensor lies after the header; checks it against its shape and dtype."""
-    start, end = told["data_offsets"]
-    shape, dtype = told["shape"], told["dtype"]
+    start, end = tensor["data_offsets"]
+    shape, dtype = tensor["shape"], tensor["dtype"]
     if not all(type(n) is int and n >= 0 for n in (start, end, *shape)):
         raise ValueError
     if dtype in _SAFETENSORS and end - start != math.prod(shape) * np.dtype(_SAFETENSORS[dtype]).itemsize:

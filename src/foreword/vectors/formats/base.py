@@ -85,14 +85,12 @@ class Reader:
         dim: D.
         blocks: call it once for the blocks, in order: of each the number of its words, and a callable that makes it,
             to be called once, in any thread.
-        describe: the format in a few words, for messages.
         subwords: fastText's n-grams, or None.
         files: other files that were found to belong to this one, and what ``file_state`` said of each before it was
             read; None where the format has none but those that ``vocabulary_of`` finds.
     """
 
     dim: int
-    describe: str
     blocks: Callable[[], Iterator[Pending]]
     subwords: Subwords | None = None
     files: Mapping[str, list[Any]] | None = None

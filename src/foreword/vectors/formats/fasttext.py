@@ -185,7 +185,7 @@ def read_fasttext(source: Source, options: Options) -> Reader:
         blob, lengths = _text(part, options, where)
         return Block(blob, lengths, rows, where, np.array(counts[start:stop], dtype=np.int64))
 
-    return Reader(dim, "fastText", blocks, subwords)
+    return Reader(dim, blocks, subwords)
 
 
 def _text(words: list[bytes], options: Options, where: Callable[[int], str]) -> tuple[bytes, NDArray[np.int64]]:

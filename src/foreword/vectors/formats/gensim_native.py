@@ -82,7 +82,6 @@ def read_native(source: Source, options: Options) -> Reader:
     whole = len(kept) == len(keys)
     return Reader(
         dim,
-        "gensim",
         lambda: _blocks(source, keys, rows, counts, parts, None if whole else kept, options),
         subwords,
         files=arrays.files,

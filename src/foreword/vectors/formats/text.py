@@ -130,7 +130,7 @@ def understand(head: bytes, options: Options, name: str) -> tuple[int | None, in
         header = None
     if header is not None:
         numbers = list(map(numbers_of, complete[1:]))
-        if header[0] and numbers and min(numbers) > header[1]:  # a word may end with a number, but not each
+        if min(header) > 0 and numbers and min(numbers) > header[1]:  # a word may end with a number, but not each
             raise FormatError(
                 "the lines have more numbers than the header says",
                 got=f"{numbers[0]:,} numbers",
@@ -167,7 +167,7 @@ def read_text_vectors(source: Source, options: Options) -> Reader:
     if count is not None:
         check_header(source, count, dim, 2 * dim + 1)
     source.skip(len(source.head) - len(head) + length)
-    return Reader(dim, "GloVe text" if count is None else "word2vec text", lambda: _blocks(source, count, dim, options))
+    return Reader(dim, lambda: _blocks(source, count, dim, options))
 
 
 def _blocks(source: Source, count: int | None, dim: int, options: Options) -> Iterator[Pending]:

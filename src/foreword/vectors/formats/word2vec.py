@@ -88,7 +88,7 @@ def read_word2vec_binary(source: Source, options: Options) -> Reader:
     count, dim = header
     check_header(source, count, dim, 4 * dim + 1)
     source.read(len(line) + 1)
-    return Reader(dim, "word2vec binary", lambda: _blocks(source, count, dim, options))
+    return Reader(dim, lambda: _blocks(source, count, dim, options))
 
 
 def _blocks(source: Source, count: int, dim: int, options: Options) -> Iterator[Pending]:

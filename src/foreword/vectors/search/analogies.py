@@ -108,10 +108,10 @@ def _nearest(
     left_out: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> NDArray[np.int64]:
     """``nearest_of_analogies`` of questions with few distinct words."""
-    asked, order = _prepare(index, questions, left_out)
+    prepared, order = _prepare(index, questions, left_out)
     found = np.full(len(questions), -1, dtype=np.int64)
     slack = 3 * float_slack(index.rows.shape[1]) + 1e-6
-    question, strip = _finalists(index, asked, stop, slack)
+    question, strip = _finalists(index, prepared, stop, slack)
     if not len(question):
         return found
     rows_of: list[NDArray[np.int64]] = []
@@ -122,9 +122,9 @@ def _nearest(
         which = question[group]
         start = int(strip[group[0]]) * _STRIP
         _, block, inverse = next(iter(index.blocks(start, min(start + _STRIP, stop))))
-        queries = asked.queries(which)
+        queries = prepared.queries(which)
         sums = _products(queries, block, inverse)
-        _leave_out(sums, which, start, asked)
+        _leave_out(sums, which, start, prepared)
         near = sums >= sums.max(axis=1, keepdims=True) - 2 * slack
         near &= sums > -np.inf
         of, at = np.nonzero(near)
@@ -134,7 +134,7 @@ def _nearest(
     scores = np.empty(len(of))
     for i in range(0, len(of), _BLOCK):
         part = slice(i, i + _BLOCK)
-        queries = asked.queries(of[part])
+        queries = prepared.queries(of[part])
         # The length of a query is the same for all its rows, so it needn't be scaled; a query of zeros scores 0.
         scores[part] = cosines(index.rows[candidates[part]], queries / np.maximum(1e-300, _lengths(queries))[:, None])
     best = np.lexsort((candidates, -scores, of))
@@ -179,32 +179,34 @@ def _products(
     return products
 
 
-def _leave_out(sums: NDArray[np.float32], which: NDArray[np.int64], start: int, asked: _Questions) -> None:
+def _leave_out(sums: NDArray[np.float32], which: NDArray[np.int64], start: int, prepared: _Questions) -> None:
     """Put −inf where a question [n] of ``which`` leaves out a row of the block from ``start``."""
-    first, last = np.searchsorted(asked.left_row, [start, start + sums.shape[1]])
-    place = np.full(len(asked.pair), -1, dtype=np.int64)
+    first, last = np.searchsorted(prepared.left_row, [start, start + sums.shape[1]])
+    place = np.full(len(prepared.pair), -1, dtype=np.int64)
     place[which] = np.arange(len(which))
-    at = place[asked.left_question[first:last]]
-    sums[at[at >= 0], asked.left_row[first:last][at >= 0] - start] = -np.inf
+    at = place[prepared.left_question[first:last]]
+    sums[at[at >= 0], prepared.left_row[first:last][at >= 0] - start] = -np.inf
 
 
-def _finalists(index: Index, asked: _Questions, stop: int, slack: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _finalists(
+    index: Index, prepared: _Questions, stop: int, slack: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(question, strip) of every strip that may hold a question's answer."""
     margin = math.ceil(2 * slack * _UNIT) + 3  # each of three products is rounded by ½ at most, on both sides
     seen: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int16]]] = []
-    if len(asked.pair) * stop > _WORTH_KERNELS:
+    if len(prepared.pair) * stop > _WORTH_KERNELS:
         kernels.hasten()
 
     def add_up(blocks: Iterator[int]) -> NDArray[np.int16]:
-        best = np.full(len(asked.pair), _NEVER, dtype=np.int16)
+        best = np.full(len(prepared.pair), _NEVER, dtype=np.int16)
         for first in blocks:
             _, block, inverse = next(iter(index.blocks(first, min(first + _BLOCK, stop), rows_at_once=_BLOCK)))
-            products = _products(asked.units, block, inverse)
+            products = _products(prepared.units, block, inverse)
             for start in range(0, products.shape[1], _STRIP):
                 strip = np.rint(products[:, start : start + _STRIP] * np.float32(_UNIT)).astype(np.int16)
-                low, high = np.searchsorted(asked.left_row, [first + start, first + start + strip.shape[1]])
-                left = asked.left_question[low:high], asked.left_row[low:high] - first - start
-                tops = _tops(strip, asked, left, kernels.ready())
+                low, high = np.searchsorted(prepared.left_row, [first + start, first + start + strip.shape[1]])
+                left = prepared.left_question[low:high], prepared.left_row[low:high] - first - start
+                tops = _tops(strip, prepared, left, kernels.ready())
                 keep = np.flatnonzero((tops >= best.astype(np.int32) - margin) & (tops > _NEVER))
                 seen.append((keep, np.full(len(keep), (first + start) // _STRIP), tops[keep]))
                 np.maximum(best, tops, out=best)
@@ -219,26 +221,26 @@ def _finalists(index: Index, asked: _Questions, stop: int, slack: float) -> tupl
 
 def _tops(
     strip: NDArray[np.int16],
-    asked: _Questions,
+    prepared: _Questions,
     left: tuple[NDArray[np.int64], NDArray[np.int64]],
     compiled: kernels.Kernels | None,
 ) -> NDArray[np.int16]:
     """The largest sum of every question over the rows of a strip, less those left out: int16 [Q]."""
-    tops = np.empty(len(asked.pair), dtype=np.int16)
+    tops = np.empty(len(prepared.pair), dtype=np.int16)
     if compiled is not None:
-        compiled.analogies(strip, asked.pairs, asked.pair, asked.third, tops)
+        compiled.analogies(strip, prepared.pairs, prepared.pair, prepared.third, tops)
     else:
-        turned = strip[asked.pairs[:, 1]] - strip[asked.pairs[:, 0]]
+        turned = strip[prepared.pairs[:, 1]] - strip[prepared.pairs[:, 0]]
         for i in range(0, len(tops), _CHUNK):
             part = slice(i, i + _CHUNK)
-            sums = turned[asked.pair[part]]
-            sums += strip[asked.third[part]]
+            sums = turned[prepared.pair[part]]
+            sums += strip[prepared.third[part]]
             sums.max(axis=1, out=tops[part], initial=_NEVER)
     question, row = left
     if len(question):  # those few again, without what is left out
         which, place = np.unique(question, return_inverse=True)
-        a, b = asked.pairs[asked.pair[which]].T
-        sums = strip[b] - strip[a] + strip[asked.third[which]]
+        a, b = prepared.pairs[prepared.pair[which]].T
+        sums = strip[b] - strip[a] + strip[prepared.third[which]]
         sums[place, row] = _NEVER
         tops[which] = sums.max(axis=1)
     return tops

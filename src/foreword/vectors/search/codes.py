@@ -101,8 +101,8 @@ def quantise(rows: NDArray[np.floating], *, out: Codes | None = None) -> Codes:
     Raises:
         ArgumentError: a row holds NaN or infinity; names the first such row.
 
-    >>> made = quantise(np.array([[3.0, 4.0], [0.0, 0.0]], dtype=np.float32))
-    >>> made.norms, made.codes[:, :2]
+    >>> coded = quantise(np.array([[3.0, 4.0], [0.0, 0.0]], dtype=np.float32))
+    >>> coded.norms, coded.codes[:, :2]
     (array([5., 0.], dtype=float32), array([[ 95, 127], [  0,   0]], dtype=int8))
     """
     n, dim = rows.shape

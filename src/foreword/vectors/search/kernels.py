@@ -111,12 +111,12 @@ def _compile() -> Kernels | None:
     analogies = types.void(strip, pairs, ids, ids, types.Array(types.int16, 1, "C"))
     # Sums may be taken in any order and a·b + c fused: the bounds allow for both. No NaN: all input is finite.
     fast = {"reassoc", "nsz", "contract", "nnan"}
-    made: list[Any] = []
+    functions: list[Any] = []
     for function, signature in ((_scan, scan), (_analogies, analogies)):
         if _leaving.is_set():
             return None
-        made.append(compiled(signature, function, fastmath=fast))
-    return Kernels(*made)
+        functions.append(compiled(signature, function, fastmath=fast))
+    return Kernels(*functions)
 
 
 # Below: Python that numba compiles. It runs as Python too, slowly, and the tests compare both.

@@ -25,10 +25,9 @@ from urllib.request import url2pathname
 
 from foreword._base.download import fetch
 from foreword._base.files import atomic_write, cache_folder, explained, lock
-from foreword._base.urls import is_url
 from foreword.errors import ArgumentError, DownloadError, FormatError, UnknownNameError
 
-__all__ = ["is_remote", "obtain"]
+__all__ = ["obtain"]
 
 _CHECKSUMS = ("sha256", "sha1", "md5")
 _HUB = "https://huggingface.co"
@@ -36,15 +35,6 @@ _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz", ".tbz2", ".txz"
 _VECTORS = (".bin", ".vec", ".txt", ".kv", ".model", ".wv", ".safetensors", ".npy", *_PACKED)
 _NOT_VECTORS = re.compile(r"^(readme|license|licence|vocab|words|merges|tokenizer|special_tokens|requirements)\b", re.I)
 _VOCABULARIES = ("vocab.txt", "vocab.json", "words.txt")
-
-
-def is_remote(name: str) -> bool:
-    """Whether ``name`` is a URL or names a Hugging Face repository.
-
-    >>> is_remote("https://example.org/a.txt"), is_remote("hf://owner/repo"), is_remote("a.txt")
-    (True, True, False)
-    """
-    return is_url(name) or name.startswith("hf://")
 
 
 def obtain(name: str) -> Path:
@@ -164,8 +154,8 @@ def _listing(place: _Place, folder: Path) -> dict[str, _File]:
     return {entry.path: entry for entry in entries}
 
 
-def _entry(told: dict[str, Any]) -> _File:
-    path, size, large = told["path"], told.get("size"), told.get("lfs")
+def _entry(item: dict[str, Any]) -> _File:
+    path, size, large = item["path"], item.get("size"), item.get("lfs")
     drive = PureWindowsPath(path).drive  # C:x would lead out of our folder on Windows
     if PurePosixPath(path).is_absolute() or drive or ".." in PurePosixPath(path).parts or "\\" in path or "\0" in path:
         raise ValueError(path)
