@@ -13,6 +13,7 @@ Not for: random access (``WindowDataset``). Costs: some 20 bytes a token of one 
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -186,6 +187,9 @@ class WindowLoader:
     def set_epoch(self, epoch: int) -> None:
         """Begin with ``epoch`` next; nothing where the loader stands in that epoch already.
 
+        Args:
+            epoch: from 0.
+
         Raises:
             ArgumentError: it is below 0; or an epoch of a mixture from before it was changed.
         """
@@ -335,7 +339,11 @@ class WindowLoader:
         return clients.BatchSampler(self, lambda: self._handed_out(self._indices))
 
     def collate_fn(self, samples: list[Any]) -> Any:
-        """Samples of ``dataset`` as a batch, as iterating the loader gives it, on its device."""
+        """Samples of ``dataset`` as a batch, as iterating the loader gives it, on its device.
+
+        Args:
+            samples: what ``dataset`` gave, of one shape each.
+        """
         batch = clients.collate(samples)
         if isinstance(batch, dict):
             return self._moved(batch)
@@ -389,6 +397,9 @@ class WindowLoader:
         begins at 0, one that is left out is remembered, and goes on when a later loader has it again. (With other
         weights or sources, the shares are exact from here on.) Iterators that have started go on, and move nothing.
 
+        Args:
+            state: what ``state_dict`` gave, on any rank.
+
         Raises:
             StoreError: the state belongs to other data, another order, or another version; says which.
         """
@@ -396,7 +407,8 @@ class WindowLoader:
 
     def __getstate__(self) -> dict[str, Any]:
         # Iterators do not travel: a copy begins where this loader stands.
-        return vars(self) | {"_iterations": Iterations(self._epochs, self._iterations.place())}
+        iterations = Iterations(self._epochs, self._iterations.place())
+        return vars(self) | {"_iterations": iterations, "_states": copy.copy(self._states)}
 
     def _repr_html_(self) -> str:
         return notebook_html("loader", self)
