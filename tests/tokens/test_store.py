@@ -14,7 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foreword.errors import ArgumentError, FileError, ForewordError, MissingFileError, StoreError
+from foreword.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    FileError,
+    ForewordError,
+    MissingFileError,
+    OutOfRangeError,
+    StoreError,
+)
 from foreword.tokens import TokenStore, get_tokenizer, prepare
 from foreword.tokens.store.formats import FORMATS, export
 
@@ -78,7 +86,7 @@ def test_find_refuses_what_is_no_sequence(made: Path) -> None:
         with pytest.raises(ArgumentError, match="integers"):
             store.find(wrong)
     for places in ({"start": -1}, {"stop": -1}):
-        with pytest.raises(ArgumentError, match="not negative"):
+        with pytest.raises(ArgumentError, match="at least 0"):
             store.find([1], **places)
     assert list(store.find([1 << 31])) == []
     assert list(store.find([1] * (len(store) + 1))) == []
@@ -96,12 +104,16 @@ def test_slices_documents_and_pickle(made: Path) -> None:
         np.testing.assert_array_equal(store[a:b:step], whole[a:b:step])
     assert store[-1] == whole[-1]
     for index in (len(store), -len(store) - 1):
-        with pytest.raises(IndexError):
+        with pytest.raises(OutOfRangeError, match="no such token"):
             store[index]
+    for index in (2.0, True, "1", None):
+        for get in (store.__getitem__, store.document):
+            with pytest.raises(ArgumentTypeError, match="must be an integer"):
+                get(index)
     for i in (0, 7, store.documents - 1, -1):
         start, stop = store.offsets[i % store.documents], store.offsets[i % store.documents + 1]
         np.testing.assert_array_equal(store.document(i), whole[int(start) : int(stop)])
-    with pytest.raises(IndexError):
+    with pytest.raises(OutOfRangeError, match="no such document"):
         store.document(store.documents)
     assert not store[:10].flags.writeable
     clone = pickle.loads(pickle.dumps(store))

@@ -118,18 +118,18 @@ def prepare(
     from foreword.tokens import TokenStore
 
     parts = [store, *(TokenStore.open(out / name) for name in _shares(split) or {})]
-    told = [
+    accounts = [
         {"path": str(part.path), "tokens": len(part), "documents": part.documents, **part.manifest["account"]}
         for part in parts
     ]
     if as_json:
-        print(json.dumps({"complete_before": there and not append, "stores": told}, indent=1))
+        print(json.dumps({"complete_before": there and not append, "stores": accounts}, indent=1))
         return
     if there and not append:
         print("The store is complete already: the same corpus, the same options.")
-    for part in told:
+    for part in accounts:
         print(f"{part['path']}: {part['tokens']:,} tokens, {part['documents']:,} documents")
-    dropped = {key: told[0][key] for key in ("skipped", "empty", "duplicates") if told[0][key]}
+    dropped = {key: accounts[0][key] for key in ("skipped", "empty", "duplicates") if accounts[0][key]}
     if dropped:
         print("dropped: " + ", ".join(f"{count:,} {_WORDS[key]}" for key, count in dropped.items()))
 
@@ -204,10 +204,10 @@ def inspect(
 
         (display.store(opened) if data is None else display.windows(data)).plot(plot)
     if as_json:
-        told = {**dataclasses.asdict(found), "verified": verify}
+        data_found = {**dataclasses.asdict(found), "verified": verify}
         if epoch is not None:
-            told["windows"] = window_options.as_data(epoch)
-        print(json.dumps(told, indent=1, ensure_ascii=False))
+            data_found["windows"] = window_options.as_data(epoch)
+        print(json.dumps(data_found, indent=1, ensure_ascii=False))
         return
     _print_inspection(opened, found, verified=verify)
     if epoch is not None:
@@ -290,20 +290,20 @@ def show(
 
     Example: foreword tokens show "Every effort moves you"
     """
-    made = _tokenizer(tokenizer, pattern)
+    chosen = _tokenizer(tokenizer, pattern)
     words = sys.stdin.read() if text == "-" else text
-    ids = made.encode(words, allowed_special="all" if special else (), disallowed_special=()).tolist()
+    ids = chosen.encode(words, allowed_special="all" if special else (), disallowed_special=()).tolist()
     if plot is not None:
         from foreword import display
 
-        display.tokens(made, ids).plot(plot)
+        display.tokens(chosen, ids).plot(plot)
     if as_json:
-        rows = [{"id": id_, "text": made.decode([id_]), "reads": made.token_text(id_)} for id_ in ids]
-        print(json.dumps({"tokenizer": made.name, "count": len(ids), "tokens": rows}, indent=1, ensure_ascii=False))
+        rows = [{"id": id_, "text": chosen.decode([id_]), "reads": chosen.token_text(id_)} for id_ in ids]
+        print(json.dumps({"tokenizer": chosen.name, "count": len(ids), "tokens": rows}, indent=1, ensure_ascii=False))
         return
     for id_ in ids:
-        print(f"{id_:>8}  {made.token_text(id_)}")
-    print(f"{len(ids):,} tokens of {made.name}, {len(words):,} characters")
+        print(f"{id_:>8}  {chosen.token_text(id_)}")
+    print(f"{len(ids):,} tokens of {chosen.name}, {len(words):,} characters")
 
 
 @app.command()

@@ -264,7 +264,8 @@ def store(opened: Any) -> Display:
     Costs: what it reads of one shard is mapped; the offsets of several are all joined first, and kept by the store: 8
     bytes a document, and thrice that on the way.
     """
-    lengths = np.diff(np.asarray(opened.offsets[: READ_DOCUMENTS + 1]).astype(np.int64))
+    ends = np.asarray(opened.offsets[: READ_DOCUMENTS + 1]).astype(np.int64)
+    lengths = ends[1:] - ends[:-1]
     documents, title = f"{opened.documents:,}", "documents by length"
     if len(lengths) < opened.documents:
         documents += f"; the first {len(lengths):,} are"
@@ -279,10 +280,9 @@ def store(opened: Any) -> Display:
         "tokenizer": f"{opened.manifest['tokenizer'].get('name') or 'unknown'}, vocab_size {opened.vocab_size:,}",
         "path": str(opened.path),
     }
-    edges = [0, *(1 << power for power in range(int(lengths.max(initial=0)).bit_length() + 1))]
-    counts = np.histogram(lengths, edges)[0]
-    first = int(np.argmax(counts > 0))
-    bins = [(f"{low:,}", int(count)) for low, count in zip(edges[first:], counts[first:], strict=False)]
+    from foreword.tokens.store.inspection import length_histogram
+
+    bins = [(f"{low:,}", count) for low, _, count in length_histogram(lengths)] or [("0", 0)]
     shown = _facts(facts)
     return dataclasses.replace(
         shown,

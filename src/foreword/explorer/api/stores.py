@@ -31,6 +31,7 @@ from foreword.explorer.api.common import (
     listed,
 )
 from foreword.explorer.library import ServedStore
+from foreword.tokens.store.inspection import length_histogram
 
 __all__ = ["router"]
 
@@ -153,13 +154,7 @@ def account(store: StoreName, library: InLibrary) -> Response:
         low, median, high = (
             (int(lengths.min()), float(np.median(lengths)), int(lengths.max())) if len(lengths) else (0, 0.0, 0)
         )
-        edges = [0, *(1 << power for power in range(high.bit_length() + 1))]
-        counts, _ = np.histogram(lengths, edges)
-    bins = [
-        {"low": a, "high": b, "documents": int(count)} for a, b, count in zip(edges, edges[1:], counts, strict=False)
-    ]
-    while bins and not bins[0]["documents"]:
-        bins.pop(0)
+        bins = [{"low": a, "high": b, "documents": count} for a, b, count in length_histogram(lengths)]
     policies = opened.manifest.get("policies")
     return answer(
         {"name": store, "source": opened.place.source}

@@ -42,7 +42,7 @@ def verify(path: Path, manifest: Mapping[str, Any]) -> None:
                     bar.advance(len(block))
             if next(expected, None) is not None:
                 raise _damaged(path / f"{i:05}.tokens", "the end: it is too short")
-    for entry in [*manifest["sources"], *([manifest["digests"]] if manifest.get("digests") else [])]:
+    for entry in [*manifest.get("sources", []), *([manifest["digests"]] if manifest.get("digests") else [])]:
         _checked(path / entry["file"], entry["sha256"])
 
 

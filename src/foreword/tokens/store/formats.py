@@ -187,14 +187,14 @@ def _open_llmc(path: Path, head: bytes) -> ForeignTokens:
 
 def _open_datatrove(path: Path, dtype: str | None) -> ForeignTokens:
     kind = np.dtype("<u4" if dtype == "uint32" else "<u2")
-    told = path.with_name(path.name + ".metadata")
-    if dtype is None and told.exists():
-        with explained("read the tokens", told), open(told, "rb", opener=open_without_waiting) as file:
+    metadata = path.with_name(path.name + ".metadata")
+    if dtype is None and metadata.exists():
+        with explained("read the tokens", metadata), open(metadata, "rb", opener=open_without_waiting) as file:
             first = file.read(4096).split(b"\n")[0]
         size = first.rpartition(b"|")[2]
         if size not in (b"2", b"4"):
             raise StoreError(
-                "a datatrove file of an unknown token size", got=repr(first), expected="…|2 or …|4", where=told
+                "a datatrove file of an unknown token size", got=repr(first), expected="…|2 or …|4", where=metadata
             )
         kind = np.dtype("<u2" if size == b"2" else "<u4")
     count = _whole(path, kind)

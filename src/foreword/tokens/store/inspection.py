@@ -17,7 +17,7 @@ from foreword.errors import ForewordError, StoreError
 from foreword.tokens.store.store import TokenStore
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["Inspection", "inspect"]
+__all__ = ["Inspection", "inspect", "length_histogram"]
 
 PIECE = 1 << 22
 MOST_IDS = 1 << 24  # an array that counts them all is held up to here
@@ -91,7 +91,7 @@ def inspect(store: TokenStore, *, first: int = 30, top: int = 10) -> Inspection:
         }
         if len(lengths)
         else {},
-        histogram=_histogram(lengths),
+        histogram=length_histogram(lengths),
         used=len(ids),
         top=[(int(ids[i]), _text(tokenizer, int(ids[i])), int(counts[i])) for i in most],
     )
@@ -135,10 +135,13 @@ def _counts(store: TokenStore) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return ids, both
 
 
-def _histogram(lengths: NDArray[np.int64]) -> list[tuple[int, int, int]]:
-    """Documents by length: [0, 1), [1, 2), [2, 4), [4, 8) …
+def length_histogram(lengths: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """Documents by length, (from, to, documents): [0, 1), [1, 2), [2, 4), [4, 8) …, from the first that holds any.
 
-    >>> _histogram(np.array([1, 2, 3, 9]))
+    Args:
+        lengths: in tokens, [documents].
+
+    >>> length_histogram(np.array([1, 2, 3, 9]))
     [(1, 2, 1), (2, 4, 2), (4, 8, 0), (8, 16, 1)]
     """
     if not len(lengths):

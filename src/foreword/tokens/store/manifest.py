@@ -64,7 +64,7 @@ def parse_manifest(text: bytes, folder: Path) -> dict[str, Any]:
 
 def _consistent(manifest: dict[str, Any]) -> bool:
     """Whether every field that others rely on is what it should be; files are such as stand in the store itself."""
-    shards, tokenizer, sources = manifest["shards"], manifest["tokenizer"], manifest["sources"]
+    shards, tokenizer, sources = manifest["shards"], manifest["tokenizer"], manifest.get("sources", [])
     files = [(entry, r"sources\.\d+\.jsonl") for entry in sources]
     if manifest.get("digests") is not None:
         files.append((manifest["digests"], "digests"))
@@ -83,9 +83,12 @@ def _consistent(manifest: dict[str, Any]) -> bool:
         and isinstance(options.get("pattern", ""), str)
         and all(isinstance(text, str) and type(id_) is int for text, id_ in special.items())
         and all(re.fullmatch(name, entry["file"]) and _is_digest(entry["sha256"]) for entry, name in files)
-        and isinstance(manifest["policies"], dict)
-        and all(type(manifest["account"][key]) is int for key in ("skipped", "empty", "duplicates", "digests"))
+        and isinstance(manifest.get("policies", {}), dict)
+        and ("account" not in manifest or all(type(manifest["account"][key]) is int for key in _ACCOUNT))
     )
+
+
+_ACCOUNT = ("skipped", "empty", "duplicates", "digests")
 
 
 def _is_digest(value: object) -> bool:

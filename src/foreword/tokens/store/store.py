@@ -27,9 +27,10 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foreword._base.checks import integer
 from foreword._base.files import read_regular
 from foreword._base.notebook import notebook_html
-from foreword.errors import ArgumentError, FileError, MissingFileError, StoreError
+from foreword.errors import ArgumentError, FileError, MissingFileError, OutOfRangeError, StoreError
 from foreword.tokens.store import checks, formats
 from foreword.tokens.store.manifest import BLOCK, parse_manifest
 from foreword.tokens.store.mapping import map_file
@@ -217,10 +218,8 @@ class TokenStore:
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             return self.read(start, max(start, stop))[::step] if step > 0 else self.read(stop + 1, start + 1)[::step]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"token {index} of a store of {len(self):,} tokens")
-        index %= len(self)
-        return int(self.read(index, index + 1)[0])
+        place = _place("token", index, len(self), self.path)
+        return int(self.read(place, place + 1)[0])
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Token ids ``start`` to ``stop`` of the stream, [stop − start]; a view where one shard holds them all."""
@@ -277,11 +276,10 @@ class TokenStore:
         """Token ids of document ``index``, with what was appended to it.
 
         Raises:
-            IndexError: there is no such document.
+            OutOfRangeError: there is no such document.
+            ArgumentTypeError: ``index`` is no integer.
         """
-        if not -self.documents <= index < self.documents:
-            raise IndexError(f"document {index} of a store of {self.documents:,}")
-        index %= self.documents
+        index = _place("document", index, self.documents, self.path)
         shard = int(np.searchsorted(self._document_starts, index, side="right")) - 1
         offsets = self._load_offsets[shard]()
         local = index - int(self._document_starts[shard])
@@ -312,10 +310,11 @@ class TokenStore:
                 got="none" if not wanted.size else f"{wanted.dtype}, shape {list(wanted.shape)}",
                 expected="token ids, at least one: store.tokenizer.encode(text)",
             )
-        if start < 0 or (stop is not None and stop < 0):
-            raise ArgumentError("a place in a store is not negative", got=f"start={start}, stop={stop}")
+        start = integer("start", start, at_least=0)
         end = len(self) - len(wanted) + 1
-        return self._find(wanted.tolist(), start, end if stop is None else min(stop, end))
+        if stop is not None:
+            end = min(end, integer("stop", stop, at_least=0))
+        return self._find(wanted.tolist(), start, end)
 
     def _find(self, wanted: list[int], start: int, stop: int) -> Iterator[int]:
         for low in range(start, stop, _SLICE):
@@ -375,6 +374,16 @@ def _reopen(path: Path, tokenizer: Tokenizer | None, dtype: str | None) -> Token
     return TokenStore.open(path, tokenizer=tokenizer, dtype=dtype)
 
 
+def _place(what: str, index: int, count: int, path: Path) -> int:
+    """``index`` of ``count`` things, from 0; a negative one counts from the end."""
+    index = integer(what, index)
+    if not -count <= index < count:
+        raise OutOfRangeError(
+            f"there is no such {what}", got=f"{index:,}", expected=f"{-count:,} to {count - 1:,}", where=path
+        )
+    return index % count
+
+
 def _places(tokens: NDArray[Any], wanted: list[int]) -> NDArray[np.intp]:
     """Where ``wanted`` [n] starts in ``tokens``, in order.
 
@@ -398,12 +407,12 @@ def _places(tokens: NDArray[Any], wanted: list[int]) -> NDArray[np.intp]:
 
 
 def _check_tokenizer(tokenizer: Tokenizer, manifest: dict[str, Any], where: Path) -> None:
-    told = manifest["tokenizer"]
-    if tokenizer.fingerprint != told["fingerprint"]:
+    named = manifest["tokenizer"]
+    if tokenizer.fingerprint != named["fingerprint"]:
         raise StoreError(
             "the tokenizer is not the one that made the store",
             got=f"{tokenizer.name!r}, fingerprint {tokenizer.fingerprint[:12]}",
-            expected=f"{told['name']!r}, fingerprint {told['fingerprint'][:12]}",
+            expected=f"{named['name']!r}, fingerprint {named['fingerprint'][:12]}",
             where=where,
             fix="open the store with the tokenizer that made it, or prepare the corpus again",
         )

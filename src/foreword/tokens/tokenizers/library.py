@@ -36,9 +36,6 @@ class GrowingIds:
         self._ids = np.empty(0, np.uint32)
         self._size = 0
 
-    def __len__(self) -> int:
-        return self._size
-
     def extend(self, ids: Sequence[int] | NDArray[np.uint32]) -> None:
         """Add ``ids`` at the end."""
         end = self._size + len(ids)

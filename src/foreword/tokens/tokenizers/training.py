@@ -44,7 +44,7 @@ def main() -> None:
 def _trained(options: dict[str, Any], terminal: int) -> str:
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    made = Tokenizer(models.BPE())
+    library = Tokenizer(models.BPE())
     words: Any = pre_tokenizers.ByteLevel(add_prefix_space=False)  # which has GPT-2's pattern
     if options["pattern"] is not None:
         split = pre_tokenizers.Split(Regex(options["pattern"]), "isolated")
@@ -53,8 +53,8 @@ def _trained(options: dict[str, Any], terminal: int) -> str:
         parts: Any = pre_tokenizers.FixedLength(length=LONGEST_WORD)
     else:
         parts = pre_tokenizers.Split(Regex(f"(?m:.{{1,{LONGEST_WORD}}})"), "isolated")
-    made.pre_tokenizer = pre_tokenizers.Sequence([words, parts])
-    made.decoder = decoders.ByteLevel()
+    library.pre_tokenizer = pre_tokenizers.Sequence([words, parts])
+    library.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=options["vocab_size"],
         min_frequency=options["min_frequency"],
@@ -68,9 +68,9 @@ def _trained(options: dict[str, Any], terminal: int) -> str:
         os.dup2(terminal, 2)
         threading.Thread(target=_end_with_input, daemon=True).start()
 
-    made.train_from_iterator(texts(), trainer)
-    made.pre_tokenizer = words
-    return str(made.to_str(pretty=True))
+    library.train_from_iterator(texts(), trainer)
+    library.pre_tokenizer = words
+    return str(library.to_str(pretty=True))
 
 
 def _texts(stream: BinaryIO) -> Iterator[str]:
