@@ -1,6 +1,7 @@
 """Progress: quiet where nobody looks and for quick work; amount, speed and what the work gives, where somebody does."""
 
 import io
+import types
 
 import pytest
 import rich.console
@@ -60,3 +61,17 @@ def test_a_count_of_other_things(terminal):
         bar.advance(4)
     assert "8/8" in terminal.getvalue()
     assert "tokens/s" not in terminal.getvalue()
+
+
+def test_the_speed_is_what_was_given_a_second_since_the_start(terminal, monkeypatch):
+    clock = types.SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr(module, "time", clock)
+    now = 100.0
+    with progress("tokenizing", 4_000_000, shown=True) as bar:
+        bar.tally(200_000, "tokens")
+        bar.advance(1_000_000)  # in no time: no speed to tell
+        assert "tokens/s" not in terminal.getvalue()
+        now = 104.0
+        bar.tally(300_000, "tokens")
+        bar.advance(3_000_000)
+    assert "125,000 tokens/s" in terminal.getvalue()

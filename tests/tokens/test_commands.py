@@ -82,7 +82,8 @@ def test_inspection_counts(tmp_path: Path) -> None:
 
 
 def test_show() -> None:
-    assert "6109  'Every'" in run("tokens", "show", "Every effort")
+    lines = run("tokens", "show", "Every effort").splitlines()
+    assert lines == ["    6109  'Every'", "    3626  ' effort'", "2 tokens of gpt2, 12 characters"]
     assert json.loads(run("tokens", "show", "a<|endoftext|>", "--special", "--json"))["tokens"][1]["id"] == 50256
     assert json.loads(run("tokens", "show", "a<|endoftext|>", "--json"))["count"] == 8
 
