@@ -18,7 +18,7 @@ def embeddings(known: Architecture) -> str:
     """What the first layer does to embeddings, in words."""
     parts = []
     match known.scale:
-        case "root" | "root, bfloat16":
+        case "root" | "root, bfloat16" | "root, exact":
             parts.append("× √D")
         case ("root", str(key), _):
             parts.append(f"× √D where {key}")
@@ -28,15 +28,21 @@ def embeddings(known: Architecture) -> str:
         parts.append("types")
     if known.positions == "learned":
         parts.append("learned positions" + (f" from row {known.start}" if known.start else ""))
+    if known.positions == "sinusoidal":
+        parts.append("sinusoids")
+    if known.past_padding:
+        parts.append("counted past padding")
     if known.norm:
         parts.append("LayerNorm")
+    if known.norm_kind == "rms, bare":
+        parts.append("RMSNorm without weights")
     return "equal" + (": " + ", ".join(parts) if parts else "")
 
 
 def rotary(known: Architecture) -> str:
     """How queries and keys turn, in words."""
     if known.rotary is None:
-        return {"alibi": "none; ALiBi", "learned": "none", "none": "none"}[known.positions]
+        return "none; ALiBi" if known.positions == "alibi" else "none"
     parts = [known.rotary.layout]
     if known.rotary.partial is not None or known.rotary.partial_key:
         parts.append("part of the head")

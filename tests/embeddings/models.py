@@ -52,6 +52,7 @@ _BESIDE = {
     "longcat_flash": {"num_key_value_heads": 4, "head_dim": 8, "ffn_hidden_size": 32, "expert_ffn_hidden_size": 16}
     | {"zero_expert_num": 2, "n_routed_experts": 4},
     "mimo_v2_flash": {"head_dim": 24},
+    "xmod": {"default_language": "en_XX"},
     "nemotron": {"num_key_value_heads": 2, "head_dim": 24},
 }
 _VISION = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 IDS = torch.randint(4, 99, (2, models.T), generator=torch.Generator().manual_seed(0))
 # Models around another: what they are around is what is known.
-WRAPPERS = ["emu3", "fuyu", "gemma3", "got_ocr2", "llama4", "qwen3_5", "qwen3_5_moe"]
+WRAPPERS = ["emu3", "fuyu", "gemma3", "got_ocr2", "llama4", "mllama", "qwen3_5", "qwen3_5_moe"]
 KNOWN = sorted({name for name in models.TYPES if name in ARCHITECTURES} | set(WRAPPERS))
 
 
@@ -179,6 +179,47 @@ def test_what_may_change_the_first_layer_and_is_not_known_is_refused(change, nam
         InputEmbedding.from_pretrained(table, config=LLAMA | change)
     alone = InputEmbedding.from_pretrained(table, config=LLAMA | change, table_only=True)
     assert (alone.scale, alone.position_embedding) == (1.0, None)
+
+
+@pytest.mark.parametrize("heads", [4, 6])
+@pytest.mark.parametrize("model_type", ["bloom", "mpt"])
+def test_alibi_is_what_the_model_adds(tmp_path, model_type, heads):
+    """Up to a number for each query, which a softmax doesn't see."""
+    from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+    from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+
+    key = "n_head" if model_type == "bloom" else "n_heads"
+    model = models.build(models.small_config(model_type, **{key: heads}))
+    layer = loaded(model, tmp_path)
+    ours = layer.position_embedding(models.T, causal=False)[:, -1]
+    if model_type == "bloom":
+        theirs = build_alibi_tensor(torch.ones(1, models.T), heads, torch.float32)[:, 0]
+    else:
+        theirs = build_mpt_alibi_tensor(heads, models.T)[:, 0]
+    torch.testing.assert_close(ours - ours[:, :1], theirs - theirs[:, :1])
+    said = json.loads((tmp_path / "config.json").read_text()) | {"attn_config": {"alibi": False}}
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    if model_type == "mpt":
+        with pytest.raises(errors.ArgumentError, match="alibi"):
+            InputEmbedding.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("model_type", ["roberta", "xlm-roberta-xl"])
+def test_positions_that_count_past_padding(tmp_path, model_type):
+    model = models.build(models.small_config(model_type, pad_token_id=7))
+    layer = loaded(model, tmp_path / "model")
+    assert layer.context_length == 64 - 8
+    ids = torch.tensor([[7, 7, 5, 9, 7, 11, 12], [5, 6, 7, 8, 9, 7, 7]])
+    with torch.no_grad():
+        states = model(input_ids=ids, output_hidden_states=True).hidden_states[0]
+    torch.testing.assert_close(layer(ids), states, atol=1e-5, rtol=1e-5)
+    parts = [layer(ids[:, 2:3]), layer(ids[:, 3:4], offset=1)]
+    torch.testing.assert_close(layer(ids[:, 2:4])[0], torch.cat(parts, dim=1)[0])
+    torch.testing.assert_close(torch.fx.symbolic_trace(torch.nn.Sequential(layer))(ids), states, atol=1e-5, rtol=1e-5)
+    layer.save_pretrained(tmp_path / "saved")
+    torch.testing.assert_close(InputEmbedding.from_pretrained(tmp_path / "saved")(ids), states, atol=1e-5, rtol=1e-5)
+    with pytest.raises(errors.ArgumentError, match="position -2 is outside"):
+        layer(ids[:, :1], torch.tensor([-2]))
 
 
 def test_keys_that_change_nothing_here_are_passed_over():

@@ -151,6 +151,44 @@ def test_layouts_are_one_turn_in_different_places():
     torch.testing.assert_close(back.rotate(*half.rotate(q, k))[0], q)
 
 
+@pytest.mark.parametrize("scaling", [None, "linear", "dynamic", "longrope"])
+def test_a_context_too_long_for_a_table_turns_all_the_same(monkeypatch, scaling):
+    numbers = {"factor": 2.0, "original_context_length": 6, "short_factors": (1.0, 2.0), "long_factors": (3.0, 4.0)}
+    given = None if scaling is None else RotaryScaling(scaling, **numbers)
+    table = RotaryPositions(20, 4, scaling=given)
+    monkeypatch.setattr("foreword.embeddings.rotary.LONGEST_TABLE", 10)
+    direct = RotaryPositions(20, 4, scaling=given)
+    assert scaling == "dynamic" or len(direct.cos) == 0
+    for length, offset in ((5, 0), (6, 0), (7, 0), (20, 0), (3, 2), (3, 17), (0, 3)):
+        q, k = torch.randn(2, 1, 2, length, 4)
+        monkeypatch.setattr("foreword.embeddings.rotary.LONGEST_TABLE", 100)
+        want = table.rotate(q, k, offset=offset)
+        monkeypatch.setattr("foreword.embeddings.rotary.LONGEST_TABLE", 10)
+        places = torch.arange(offset, offset + length)
+        for options in ({"offset": offset}, {"positions": places}, {"positions": places.expand(1, -1)}):
+            for got, expected in zip(direct.rotate(q, k, **options), want, strict=True):
+                torch.testing.assert_close(got, expected)
+    q = k = torch.ones(1, 1, 2, 4)
+    for options in ({"offset": 19}, {"offset": -1}, {"positions": torch.tensor([0, 20])}):
+        with pytest.raises(errors.ArgumentError, match=r"outside the context|longer than the context|at least 0"):
+            direct.rotate(q, k, **options)
+    for places in (torch.tensor([-1, 0]), torch.tensor([0.0, 1.0]), torch.tensor([0])):
+        with pytest.raises(errors.ArgumentError, match=r"outside the context|can't be used"):
+            direct.rotate(q, k, places)
+
+
+def test_rows_before_that_of_position_0_are_no_positions():
+    scheme = LearnedPositions(4, 2, start=2)
+    assert scheme.weight.shape == (6, 2)
+    assert torch.equal(scheme(), scheme.weight[2:])
+    assert torch.equal(scheme(torch.tensor([0, 3])), scheme.weight[[2, 5]])
+    for bad in (-1, -2, 4):
+        with pytest.raises(errors.ArgumentError, match=f"position {bad} is outside"):
+            scheme(torch.tensor([bad]))
+    with pytest.raises(errors.ArgumentError, match="longer than the context"):
+        scheme(length=5)
+
+
 def test_layers_that_turn_in_different_ways():
     near, far = RotaryPositions(9, 8), RotaryPositions(9, 4, base=1e6)
     layers = RotaryByLayer({"near": near, "far": far}, ["near", None, "far"])

@@ -6,8 +6,10 @@
 >>> layer(torch.tensor([[40, 367, 2885, 1464]])).shape
 torch.Size([1, 4, 256])
 
-Files in reading order: ``layer`` (the module), ``positions`` (five schemes), ``learning`` (parameter groups, an
-optimizer by rows), ``checkpoint`` (safetensors in and out), ``knowledge`` (a start from word vectors).
+Files in reading order: ``layer`` (the module), ``positions`` and ``rotary`` (the schemes; ``scaling``: past the context
+of training), ``learning`` (parameter groups, an optimizer by rows), ``checkpoint`` (models' files in, by what
+``architectures`` knows of them; ``tensors``, ``rotary_config``) and ``saving`` (out), ``knowledge`` (a start from word
+vectors).
 
 Not for: making ids (``foreword.tokens``) or batches of them (``foreword.windows``). Costs: importing it imports torch.
 """

@@ -15,7 +15,7 @@ from torch.compiler import is_compiling, is_exporting
 from foreword.embeddings._checks import INTEGERS, positive, within
 from foreword.errors import ArgumentError
 
-__all__ = ["Computed", "angles", "rows", "traced"]
+__all__ = ["Computed", "angles", "outside", "rows", "traced", "usable"]
 
 
 class Computed(nn.Module):
@@ -78,8 +78,13 @@ def traced(value: object) -> bool:
     return isinstance(value, fx.Proxy)
 
 
-def rows(table: Tensor, positions: Tensor | None, offset: int, length: int | None, *, start: int = 0) -> Tensor:
-    """Rows of a table of positions, whose row ``start`` is position 0: a view for a range, a copy for a tensor."""
+def rows(
+    table: Tensor, positions: Tensor | None, offset: int, length: int | None, *, start: int = 0, least: int = 0
+) -> Tensor:
+    """Rows of a table of positions, whose row ``start`` is position 0: a view for a range, a copy for a tensor.
+
+    Positions in a tensor may be ``least``, 0 or −1, and up.
+    """
     size = table.shape[0] - start
     if positions is None:
         length = size - offset if length is None else length
@@ -91,8 +96,19 @@ def rows(table: Tensor, positions: Tensor | None, offset: int, length: int | Non
         if offset < 0 or offset + length > size:
             within(size, offset=offset, length=length)
         return table[first : first + length]
-    if traced(positions):
-        return torch.embedding(table, positions + start if start else positions)
+    if start + least:
+        table = table[start + least :]  # so that a position that is too small is found by the lookup
+    if not traced(positions):
+        usable(positions, offset, length)
+    try:
+        return torch.embedding(table, positions - least if least else positions)
+    except IndexError:
+        outside(positions, size, least=least)
+        raise
+
+
+def usable(positions: Tensor, offset: int, length: int | None) -> None:
+    """Nothing, if ``positions`` are integers, for as many tokens as there are, and stand alone."""
     if offset:
         raise ArgumentError("give positions or offset, not both", got=f"offset={offset}")
     if positions.dtype not in INTEGERS or (length is not None and positions.shape[-1:] != (length,)):
@@ -101,10 +117,11 @@ def rows(table: Tensor, positions: Tensor | None, offset: int, length: int | Non
             got=f"{positions.dtype}, shape {list(positions.shape)}",
             expected="torch.int64 or torch.int32, shape [T] or [B, T]" + (f" with T = {length}" if length else ""),
         )
-    try:
-        return torch.embedding(table, positions + start if start else positions)
-    except IndexError:
-        bad = positions[(positions < 0) | (positions >= size)][0].item()
+
+
+def outside(positions: Tensor, size: int, *, least: int = 0) -> None:
+    """Raise ArgumentError if a position is below ``least`` or at or above ``size``."""
+    for bad in positions[(positions < least) | (positions >= size)][:1].tolist():
         raise ArgumentError(
             f"the position {bad} is outside the context", expected=f"0 … {size - 1} (context_length {size})"
         ) from None

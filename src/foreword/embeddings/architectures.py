@@ -35,6 +35,7 @@ class Rotary:
         layers: which layers turn, and by which parameters.
         thetas: with layers "by type", the bases by type, where config.json doesn't say; {} where it must.
         pattern: every so manieth layer is of full attention, where config.json has no layer_types; 0, it must have.
+        reverse: turned the other way round.
         partial_key: an older key that says how many dimensions turn.
         kinds: the kinds of scaling that the model knows; None, all of transformers'.
         explicit: whether config.json must say the parameters: without them the model has some of its own.
@@ -48,6 +49,7 @@ class Rotary:
     layers: Layers = "all"
     thetas: Mapping[str, float] = dataclasses.field(default_factory=dict)
     pattern: int = 0
+    reverse: bool = False
     partial_key: str = ""
     kinds: tuple[str, ...] | None = None
     explicit: bool = False
@@ -62,27 +64,33 @@ class Architecture:
         positions: what tells positions apart.
         tokens: names of the token table, without what whole models put before them.
         scale: what token embeddings are multiplied by: a number; a key of config.json and the number where it doesn't
-            say; "root" for √D in the table's dtype, "root, bfloat16" in that; ("root", a key, what it is by default)
-            for √D where the key is true.
-        position_table: name of the table of learned positions.
+            say; "root" for √D in the table's dtype, "root, bfloat16" in that, "root, exact" as it is;
+            ("root", a key, what it is by default) for √D where the key is true.
+        position_table: name of the table of learned positions; of sinusoids, where a file holds them.
         start: its row of position 0.
+        past_padding: positions count tokens that are no padding; position 0 is at the row behind that of pad_token_id.
         type_table: name of the table of token types.
-        norm: name of the norm, a LayerNorm.
+        norm: name of the norm.
+        norm_kind: what it is; "rms, bare" has no weights.
         norm_eps: key of config.json for its ε, and the number where it doesn't say.
+        extra_rows: rows of the table beyond vocab_size.
         elsewhere: tensors that are named like a first layer's and are none.
         known: keys of config.json, beside the usual ones, that are read or don't change the first layer.
         needs: keys with the values that they must have, where they are there; else the first layer is another.
     """
 
     rotary: Rotary | None = None
-    positions: Literal["rotary", "learned", "alibi", "none"] = "rotary"
+    positions: Literal["rotary", "learned", "sinusoidal", "alibi", "none"] = "rotary"
     tokens: tuple[str, ...] = ("embed_tokens.weight",)
     scale: float | str | tuple[Any, ...] = 1.0
     position_table: str = ""
     start: int = 0
+    past_padding: bool = False
     type_table: str = ""
     norm: str = ""
+    norm_kind: Literal["layer", "rms, bare"] = "layer"
     norm_eps: tuple[str, float] = ("", 1e-5)
+    extra_rows: int = 0
     elsewhere: tuple[str, ...] = ()
     known: frozenset[str] = frozenset()
     needs: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
@@ -196,6 +204,20 @@ _turn(
 )
 _GEMMA3 = {"sliding_attention": 1e4, "full_attention": 1e6}
 _turn("gemma3_text", "rope_local_base_freq", scale="root", head_dim=256, layers="by type", thetas=_GEMMA3, pattern=6)
+_add("mllama_text_model", rotary=Rotary(theta=5e5), extra_rows=8)
+_add(
+    "nanochat",
+    rotary=Rotary(reverse=True),
+    norm_kind="rms, bare",
+    norm_eps=("rms_norm_eps", 1e-6),
+)
+_add(
+    "modernbert-decoder",
+    rotary=Rotary(layers="by type"),
+    tokens=("embeddings.tok_embeddings.weight",),
+    norm="embeddings.norm",
+    norm_eps=("norm_eps", 1e-5),
+)
 _turn("olmo3", layers="by type", thetas={"sliding_attention": 5e5, "full_attention": 5e5}, pattern=4)
 _turn("beam", head_dim=128, layers="by type")
 _turn("mellum", head_dim=128, layers="by type")
@@ -211,6 +233,12 @@ _add(
     positions="alibi",
     norm="word_embeddings_layernorm",
     norm_eps=("layer_norm_epsilon", 1e-5),
+)
+_add(
+    "mpt",
+    "learned_pos_emb embedding_fraction attn_config",
+    tokens=("wte.weight",),
+    positions="alibi",
 )
 _add("jamba", positions="none")
 _add("nemotron_h", "rope_theta partial_rotary_factor", positions="none", tokens=("embeddings.weight",))
@@ -248,6 +276,8 @@ _BART: dict[str, Any] = {
 }
 _SCALED = _BART | {"scale": ("root", "scale_embedding", True)}
 _add("blenderbot", "scale_embedding", **_BART)
+_add("marian pegasus", "scale_embedding", **_BART | {"positions": "sinusoidal"})
+_add("ctrl", positions="sinusoidal", tokens=("w.weight",), scale="root, exact")
 _add("bart mbart mvp", "scale_embedding", norm="decoder.layernorm_embedding", start=2, **_BART)
 _add("plbart", "scale_embedding", norm="decoder.layernorm_embedding", start=2, **_SCALED)
 _add("bigbird_pegasus", "scale_embedding", elsewhere=("decoder.layernorm_embedding.weight",), **_SCALED)
@@ -277,7 +307,12 @@ _add("bert-generation", _TYPED, _ABSOLUTE, **_BERT | {"type_table": ""})
 _add("ernie", f"{_TYPED} use_task_id task_type_vocab_size", _ABSOLUTE | {"use_task_id": (False,)}, **_BERT)
 _add("electra", f"{_TYPED} embedding_size", _ABSOLUTE | {"embedding_size": ("hidden_size",)}, **_BERT)
 
-WRAPPERS = frozenset({"emu3", "fuyu", "gemma3", "got_ocr2", "llama4", "qwen3_5", "qwen3_5_moe"})
+_add("big_bird", f"{_TYPED} rescale_embeddings", _ABSOLUTE | {"rescale_embeddings": (False,)}, **_BERT)
+_ROBERTA = _BERT | {"past_padding": True}
+_add("camembert data2vec-text roberta roberta-prelayernorm xlm-roberta xmod", _TYPED, _ABSOLUTE, **_ROBERTA)
+_add("xlm-roberta-xl", _TYPED, _ABSOLUTE, **_ROBERTA | {"norm": ""})
+
+WRAPPERS = frozenset({"emu3", "fuyu", "gemma3", "got_ocr2", "llama4", "mllama", "qwen3_5", "qwen3_5_moe"})
 """Models of pictures and sound around one of these: text alone goes through the first layer of that."""
 
 
@@ -288,16 +323,10 @@ def _because(reason: str, types: str) -> dict[str, str]:
 REFUSED: dict[str, str] = (
     _because("its indexer turns in another way than its attention", "axk2 deepseek_v32 dots3_note dots3_note_text")
     | _because("its first block takes several streams, not one vector a token", "deepseek_v4 hy_v4")
-    | _because(
-        "its positions count the tokens that are no padding",
-        "camembert data2vec-text roberta roberta-prelayernorm xlm-roberta xlm-roberta-xl xmod",
-    )
-    | _because(
-        "its sinusoids are laid out in a way of its own", "marian pegasus xglm ctrl xlm musicgen musicgen_melody"
-    )
+    | _because("its sinusoids are laid out in a way of its own", "xglm xlm musicgen musicgen_melody")
     | _because(
         "it normalises embeddings in a way of its own",
-        "inkling_text inkling2_text inkling2_loop_text nanochat modernbert-decoder blenderbot-small",
+        "inkling_text inkling2_text inkling2_loop_text blenderbot-small",
     )
     | _because(
         "it has embeddings for each layer",
@@ -305,14 +334,13 @@ REFUSED: dict[str, str] = (
     )
     | _because("it reads along with another model", "gemma4_assistant gemma4_unified_assistant")
     | _because("its layers run in loops", "dory hrm_text")
-    | _because("its table has rows beyond the vocabulary", "mllama_text_model moshi")
+    | _because("it reads sound along with text", "moshi")
     | _because("its first block changes what it takes", "zaya mamba mamba2 falcon_mamba rwkv")
     | _because("it takes bytes and makes patches of them", "blt")
     | _because("its attention turns by a rule of its own", "cohere2_moe minimax_m3_vl_text roformer")
-    | _because("its ALiBi slopes are in an order of their own", "mpt")
     | _because(
         "its first layer is of a kind of its own",
-        "cpmant xlnet reformer prophetnet rembert roc_bert big_bird git zamba zamba2",
+        "cpmant xlnet reformer prophetnet rembert roc_bert git zamba zamba2",
     )
 )
 """Why a model type of transformers isn't here, where there is a reason to tell."""
@@ -382,7 +410,7 @@ _ROPE = _words(
 )
 _HARMLESS = _words(
     """
-    max_position_embeddings n_positions n_embd qk_nope_head_dim tie_word_embeddings embd_pdrop embed_dropout
+    max_position_embeddings n_positions n_embd qk_nope_head_dim tie_word_embeddings embd_pdrop emb_pdrop embed_dropout
     embedding_dropout embeddings_dropout embedding_initializer_range share_encoder_decoder_embeddings
     attention_multiplier attention_in_multiplier attention_out_multiplier key_multiplier lm_head_multiplier
     residual_multiplier ssm_in_multiplier ssm_out_multiplier ssm_multipliers mlp_multipliers block_ffn_dim_multiplier

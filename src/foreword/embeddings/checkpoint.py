@@ -1,4 +1,4 @@
-"""Checkpoints: the input layer out of a model's files, and back, bit for bit.
+"""Checkpoints: the input layer out of a model's files, bit for bit.
 
 What a model's first layer does is told by its config.json, read by what ``architectures`` knows of the model's type.
 What isn't known is refused. ``docs/embeddings.md`` has the list.
@@ -7,14 +7,12 @@ A folder as Hugging Face lays it out (config.json beside model.safetensors, or s
 or the folder of its cache), one file (.safetensors; .pt, .pth, .bin or .ckpt, read with weights_only=True), or a
 state_dict in memory. Only the tensors of the input layer are read.
 
-Not for: the rest of the model; code (a pickle that would run some is refused); names on a hub (nothing is downloaded).
-Costs: the layer's bytes, once more while reading.
+Not for: writing (``saving``); the rest of the model; code (a pickle that would run some is refused); names on a hub
+(nothing is downloaded). Costs: the layer's bytes, once more while reading.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import os
 import re
@@ -24,8 +22,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from foreword._base.files import atomic_folder
-from foreword.embeddings._checks import is_plain, looked_up
 from foreword.embeddings.architectures import ARCHITECTURES, Architecture, architecture, text_config
 from foreword.embeddings.positions import (
     AlibiBias,
@@ -37,18 +33,17 @@ from foreword.embeddings.positions import (
 )
 from foreword.embeddings.rotary import RotaryByLayer, RotaryPositions
 from foreword.embeddings.rotary_config import rotary_from
+from foreword.embeddings.saving import NORM, POSITION, TOKEN, TYPE
 from foreword.embeddings.scaling import RotaryScaling
 from foreword.embeddings.tensors import Tensors, open_tensors
-from foreword.errors import ArgumentError, FileError, FormatError
+from foreword.errors import ArgumentError, FormatError
 
 if TYPE_CHECKING:
     from foreword.embeddings.layer import InputEmbedding
 
-__all__ = ["load", "save"]
+__all__ = ["load"]
 
-_TOKEN, _TYPE, _POSITION = "token_embedding.weight", "type_embedding.weight", "position_embedding.weight"
-_NORM = "foreword.norm."
-_FILE, _CONFIG = "model.safetensors", "config.json"
+_CONFIG = "config.json"
 # Tensors that speak of embeddings or positions, and those of them that are no part of the first layer.
 _ADDED = re.compile(r"(embed\w*|embd\w*|wpe|wte|position\w*)(\.\w+)*\.weight$")
 _ELSEWHERE = re.compile(
@@ -91,12 +86,12 @@ def load(
     whole = tensors.config
     found = _ours(tensors) if "foreword" in whole else _of_model(tensors, position, table_only, token_tensor)
     read = {part: tensors.read(name) for part, name in found.names.items()}
-    token = read[_TOKEN]
+    token = read[TOKEN]
     _check_shapes(tensors, found, read)
     V, D = token.shape
 
     dtype = options.get("dtype") or token.dtype
-    known = {"dtype": dtype, **found.options, "scale": found.scale(D, dtype), **options}
+    known = {"dtype": dtype, "norm": found.norm(D, dtype), **found.options, "scale": found.scale(D, dtype), **options}
     factory: dict[str, Any] = {"device": known.pop("device", None) or "cpu", "dtype": dtype}
     T = known.pop("context_length", None) or found.context_length(read)
     heads = known.pop("num_heads", None) or found.num_heads
@@ -119,6 +114,8 @@ def load(
         raise FormatError(
             "the checkpoint holds no weights for the norm", got=f"norm={known['norm']!r}", where=tensors.where
         )
+    if found.known is not None and found.known.positions == "sinusoidal":
+        layer.freeze("position")
     layer._tensor_names = {part: found.names[part] for part in read}
     return layer
 
@@ -145,6 +142,8 @@ class _Found:
         match self.known.scale:
             case "root":
                 return float(torch.tensor(math.sqrt(D), dtype=dtype))
+            case "root, exact":
+                return math.sqrt(D)
             case "root, bfloat16":
                 return float(torch.tensor(math.sqrt(D), dtype=torch.bfloat16))
             case ("root", str(key), default):
@@ -155,26 +154,50 @@ class _Found:
                 return float(number)  # type: ignore[arg-type]
 
     def context_length(self, read: Mapping[str, Tensor]) -> int | None:
-        if _POSITION in read:
-            return read[_POSITION].shape[0] - self.start
+        if POSITION in read:
+            return read[POSITION].shape[0] - self.start
         T = _first(self.config, "context_length", "max_position_embeddings", "n_positions", "max_seq_len")
         return None if self.known is not None and self.known.positions in ("alibi", "none") else T
 
     @property
     def start(self) -> int:
-        return 0 if self.known is None else self.known.start
+        """The row of position 0."""
+        if self.known is None:
+            return 0
+        return self.padding_id + 1 if self.padding_id is not None else self.known.start
+
+    @property
+    def padding_id(self) -> int | None:
+        """The id of tokens that have no position, if there are such."""
+        if self.known is None or not self.known.past_padding:
+            return None
+        return int(self.config.get("pad_token_id") or 0)
+
+    def norm(self, D: int, dtype: torch.dtype) -> nn.Module | None:
+        """The norm, on the meta device."""
+        known = self.known
+        if known is None or not (known.norm or known.norm_kind != "layer"):
+            return None
+        key, eps = known.norm_eps
+        eps = self.config.get(key, eps)
+        if known.norm_kind == "rms, bare":
+            return nn.RMSNorm(D, eps, elementwise_affine=False)
+        return nn.LayerNorm(D, eps, bias="norm.bias" in self.names, device="meta", dtype=dtype)
 
     def position(self, T: int | None, D: int, factory: dict[str, Any]) -> PositionModule | None:
         """The position module that the model has; its weights come later."""
         assert self.known is not None
         try:
-            match self.known.positions:
+            match "learned" if POSITION in self.names else self.known.positions:
                 case "learned":
-                    return LearnedPositions(T or 0, D, start=self.start, **factory)
+                    return LearnedPositions(T or 0, D, start=self.start, padding_id=self.padding_id, **factory)
                 case "alibi":
+                    self._check_alibi()
                     return AlibiBias(self.num_heads or 0, device=factory["device"])
                 case "none":
                     return None
+                case "sinusoidal" if T is not None:
+                    return SinusoidalPositions(T, D, layout="concatenated", **factory)
             if T is None:
                 raise ArgumentError(
                     "config.json doesn't say how long a sequence can be",
@@ -189,6 +212,17 @@ class _Found:
                 raise
             raise _undescribed(self.tensors, cause) from cause
 
+    def _check_alibi(self) -> None:
+        """MPT's attention may have other slopes, or none."""
+        said = self.config.get("attn_config") or {}
+        if not said.get("alibi", True) or said.get("alibi_bias_max", 8) != 8:
+            raise ArgumentError(
+                "not supported: another bias than ALiBi's own",
+                got=f"alibi = {said.get('alibi')!r}, alibi_bias_max = {said.get('alibi_bias_max')!r}",
+                where=self.tensors.where,
+                fix='pass position="none"',
+            )
+
 
 class _Ours(_Found):
     """What a checkpoint of ``save_pretrained`` says: every option, under "foreword"."""
@@ -198,12 +232,25 @@ class _Ours(_Found):
         super().__init__(tensors, tensors.config | {"context_length": self.ours.get("context_length")}, None)
         stored = dict(self.ours.get("position", {}))
         self.scheme, self.stored = stored.pop("scheme", None), stored
-        names = ("scale", "norm", "norm_eps", "num_types", "dropout", "padding_id", "sparse")
+        names = ("scale", "num_types", "dropout", "padding_id", "sparse")
         self.options = {name: self.ours[name] for name in names if name in self.ours}
 
     @property
     def start(self) -> int:
+        """The row of position 0."""
         return int(self.stored.get("start", 0))
+
+    def norm(self, D: int, dtype: torch.dtype) -> nn.Module | None:
+        """The norm, on the meta device."""
+        given = {"eps": self.ours["norm_eps"]} if "norm_eps" in self.ours else {}
+        options: dict[str, Any] = {**given, "elementwise_affine": self.ours.get("norm_weight", True), "device": "meta"}
+        match self.ours.get("norm"):
+            case None:
+                return None
+            case "layer":
+                return nn.LayerNorm(D, **options, bias=self.ours.get("norm_bias", True), dtype=dtype)
+            case _:
+                return nn.RMSNorm(D, **options, dtype=dtype)
 
     def position(self, T: int | None, D: int, factory: dict[str, Any]) -> PositionModule | None:
         try:
@@ -252,17 +299,17 @@ def _ours(tensors: Tensors) -> _Found:
     """What a checkpoint that ``save_pretrained`` wrote says."""
     found = _Ours(tensors)
     tokens = ["wte.weight", "embed_tokens.weight", *(name for known in ARCHITECTURES.values() for name in known.tokens)]
-    found.names[_TOKEN] = token = _token_name(tensors, tokens, found.ours.get("tensors", {}).get(_TOKEN))
+    found.names[TOKEN] = token = _token_name(tensors, tokens, found.ours.get("tensors", {}).get(TOKEN))
     names = dict(found.ours.get("tensors", {}))
     if found.scheme == "learned":
         before = token.removesuffix("wte.weight")
-        found.names[_POSITION] = names.get(_POSITION, f"{before}wpe.weight" if before != token else "wpe.weight")
-        _there(tensors, found.names[_POSITION], token)
+        found.names[POSITION] = names.get(POSITION, f"{before}wpe.weight" if before != token else "wpe.weight")
+        _there(tensors, found.names[POSITION], token)
     if found.options.get("num_types"):
-        found.names[_TYPE] = names.get(_TYPE, "token_type_embeddings.weight")
-        _there(tensors, found.names[_TYPE], token)
+        found.names[TYPE] = names.get(TYPE, "token_type_embeddings.weight")
+        _there(tensors, found.names[TYPE], token)
     for part in ("norm.weight", "norm.bias"):
-        name = names.get(part, _NORM + part.removeprefix("norm."))
+        name = names.get(part, NORM + part.removeprefix("norm."))
         if name in tensors.names:
             found.names[part] = name
     return found
@@ -273,21 +320,22 @@ def _of_model(tensors: Tensors, position: object, table_only: bool, token_tensor
     if table_only:
         names = [name for known in ARCHITECTURES.values() for name in known.tokens]
         found = _Found(tensors, {}, Architecture(positions="none"))
-        found.names[_TOKEN] = _token_name(tensors, names, token_tensor)
+        found.names[TOKEN] = _token_name(tensors, names, token_tensor)
         return found
     config = text_config(tensors.config)
     known = architecture(config, tensors.where) if "model_type" in config else _by_names(tensors)
     found = _Found(tensors, config, known)
-    found.names[_TOKEN] = token = _token_name(tensors, known.tokens, token_tensor)
+    found.names[TOKEN] = token = _token_name(tensors, known.tokens, token_tensor)
     before = next((token.removesuffix(name) for name in known.tokens if token.endswith(name)), "")
-    if known.positions == "learned" and position is None:
-        found.names[_POSITION] = before + known.position_table
+    table = before + known.position_table
+    if position is None and (known.positions == "learned" or (known.position_table and table in tensors.names)):
+        found.names[POSITION] = table
     if known.type_table:
-        found.names[_TYPE] = before + known.type_table
+        found.names[TYPE] = before + known.type_table
     if known.norm:
-        found.names |= {f"norm.{part}": f"{before}{known.norm}.{part}" for part in ("weight", "bias")}
-        key, eps = known.norm_eps
-        found.options |= {"norm": "layer", "norm_eps": config.get(key, eps)}
+        parts = {f"norm.{part}": f"{before}{known.norm}.{part}" for part in ("weight", "bias")}
+        bare = config.get("norm_bias") is False  # ModernBERT's
+        found.names |= {part: name for part, name in parts.items() if part == "norm.weight" or not bare}
     for name in found.names.values():
         _there(tensors, name, token)
     if position is None:
@@ -295,7 +343,7 @@ def _of_model(tensors: Tensors, position: object, table_only: bool, token_tensor
             tensors, before, set(found.names.values()) | {before + name for name in (*known.tokens, *known.elsewhere)}
         )
     if known.type_table:
-        found.options["num_types"] = tensors.read(found.names[_TYPE]).shape[0]
+        found.options["num_types"] = tensors.read(found.names[TYPE]).shape[0]
     return found
 
 
@@ -365,19 +413,19 @@ def _nothing_else(tensors: Tensors, before: str, used: set[str]) -> None:
 
 
 def _check_shapes(tensors: Tensors, found: _Found, read: Mapping[str, Tensor]) -> None:
-    token = read[_TOKEN]
+    token = read[TOKEN]
     if token.dim() != 2 or 0 in token.shape:
-        raise _misshapen(tensors, found.names[_TOKEN], token, "[V, D]")
+        raise _misshapen(tensors, found.names[TOKEN], token, "[V, D]")
     V, D = token.shape
     said = found.config.get("vocab_size", V)
-    if said != V:
-        raise _misshapen(tensors, found.names[_TOKEN], token, f"[{said}, D] (vocab_size in {_CONFIG})")
+    if said + (found.known.extra_rows if found.known is not None else 0) != V and "vocab_size" in found.config:
+        raise _misshapen(tensors, found.names[TOKEN], token, f"[{said}, D] (vocab_size in {_CONFIG})")
     for part, tensor in read.items():
-        rows = part in (_TYPE, _POSITION)
-        if part != _TOKEN and (tensor.shape[-1:] != (D,) or tensor.dim() != 1 + rows):
+        rows = part in (TYPE, POSITION)
+        if part != TOKEN and (tensor.shape[-1:] != (D,) or tensor.dim() != 1 + rows):
             raise _misshapen(tensors, found.names[part], tensor, f"[T, {D}]" if rows else f"[{D}]")
-    if _POSITION in read and read[_POSITION].shape[0] <= found.start:
-        raise _misshapen(tensors, found.names[_POSITION], read[_POSITION], f"more than {found.start} rows")
+    if POSITION in read and read[POSITION].shape[0] <= found.start:
+        raise _misshapen(tensors, found.names[POSITION], read[POSITION], f"more than {found.start} rows")
 
 
 def _misshapen(tensors: Tensors, name: str, tensor: Tensor, expected: str) -> FormatError:
@@ -387,104 +435,3 @@ def _misshapen(tensors: Tensors, name: str, tensor: Tensor, expected: str) -> Fo
         expected=expected,
         where=tensors.place(name),
     )
-
-
-def save(layer: InputEmbedding, folder: str | os.PathLike[str]) -> None:
-    """Write the layer to ``folder``: model.safetensors and config.json, whole or not at all.
-
-    Tensors keep the names they were read by; those of a new layer are GPT-2's with learned positions, else Llama's.
-    Tables that an adapter, a parametrization or sharding hangs on are written as looking up gives them.
-
-    Raises:
-        FileError: the folder exists and is not empty (so that no whole model is overwritten by its input layer), or
-            can't be written.
-        ArgumentError: weights that are nowhere (on the meta device).
-    """
-    import safetensors
-    import safetensors.torch
-
-    names = _default_names(layer) | layer._tensor_names
-    with torch.no_grad():
-        parts = _parts(layer)
-        if any(tensor.is_meta for tensor in parts.values()):
-            raise ArgumentError("the layer holds no weights to save", got="tensors on the meta device")
-        # Copies, for safetensors refuses tensors that share memory, such as tied ones.
-        tensors = {names[part]: tensor.detach().cpu().contiguous() for part, tensor in parts.items()}
-    with atomic_folder(folder) as partial:
-        try:
-            safetensors.torch.save_file(tensors, partial / _FILE, metadata={"format": "pt"})
-        except safetensors.SafetensorError as cause:
-            raise FileError(f"can't write the tensors: {cause}", where=os.fspath(folder)) from cause
-        config = json.dumps(_config_of(layer, {part: names[part] for part in parts}), indent=2)
-        (partial / _CONFIG).write_text(config + "\n", encoding="utf-8")
-
-
-def _parts(layer: InputEmbedding) -> dict[str, Tensor]:
-    """The tensors of the layer, by the names of a layer that nothing hangs on."""
-    parts = {_TOKEN: layer.table()}
-    if layer.type_embedding is not None:
-        parts[_TYPE] = looked_up(layer.type_embedding, layer.type_embedding.num_embeddings)
-    module = layer.position_embedding
-    if isinstance(module, LearnedPositions) and is_plain(module, LearnedPositions):
-        parts[_POSITION] = module.weight  # with the rows before that of position 0
-    elif layer._adds and not isinstance(module, SinusoidalPositions):
-        table = looked_up(module, layer.context_length or 0)  # type: ignore[arg-type]
-        parts[_POSITION] = torch.cat([table.new_zeros(getattr(module, "start", 0), table.shape[1]), table])
-    if layer.norm is not None:
-        parts |= {f"norm.{name}": tensor for name, tensor in layer.norm.state_dict().items()}
-    return parts
-
-
-def _default_names(layer: InputEmbedding) -> dict[str, str]:
-    learned = layer._adds and not isinstance(layer.position_embedding, SinusoidalPositions)
-    names = {
-        _TOKEN: "wte.weight" if learned else "model.embed_tokens.weight",
-        _POSITION: "wpe.weight",
-        _TYPE: "token_type_embeddings.weight",
-    }
-    return names | {f"norm.{part}": f"{_NORM}{part}" for part in ("weight", "bias")}
-
-
-def _config_of(layer: InputEmbedding, names: dict[str, str]) -> dict[str, Any]:
-    """config.json: what Hugging Face calls the sizes, and all of our options."""
-    position = layer.position_embedding
-    V, D, T = layer.vocab_size, layer.embedding_dim, layer.context_length
-    theirs: dict[str, Any] = {"model_type": "foreword", "vocab_size": V, "hidden_size": D}
-    match position:
-        case SinusoidalPositions():
-            options: dict[str, Any] = {"scheme": "sinusoidal", "base": position.base, "layout": position.layout}
-        case RotaryPositions():
-            options = {"scheme": "rotary", **_rotary_options(position)}
-        case RotaryByLayer():
-            kinds = {name: _rotary_options(kind) for name, kind in position.kinds.items()}  # type: ignore[arg-type]
-            options = {"scheme": "rotary", "kinds": kinds, "layers": list(position.layers)}
-        case AlibiBias():
-            options = {"scheme": "alibi", "num_heads": position.num_heads}
-        case _ if layer._adds:
-            options = {"scheme": "learned", "start": getattr(position, "start", 0)}
-            theirs = {"model_type": "gpt2", "vocab_size": V, "n_embd": D, "n_positions": T}
-            # GPT-2's heads have 64 dimensions; transformers wants a number that divides D.
-            heads = layer.num_heads if layer.num_heads and D % layer.num_heads == 0 else None
-            theirs["n_head"] = heads or (D // 64 if D % 64 == 0 else 1)
-        case _:
-            options = {"scheme": "none"}
-    if layer.num_heads and "n_head" not in theirs:
-        theirs["num_attention_heads"] = layer.num_heads
-    norm = {nn.LayerNorm: "layer", nn.RMSNorm: "rms"}.get(type(layer.norm))
-    ours = {"position": options, "context_length": T, "norm": norm}
-    if layer.norm is not None:
-        ours["norm_eps"] = layer.norm.eps
-    if layer.type_embedding is not None:
-        ours["num_types"] = layer.type_embedding.num_embeddings
-    ours |= {name: getattr(layer, name) for name in ("scale", "dropout", "padding_id", "sparse")}
-    ours["tensors"] = names
-    dtype = next(layer.token_embedding.parameters()).dtype
-    return theirs | {"torch_dtype": str(dtype).removeprefix("torch."), "foreword": ours}
-
-
-def _rotary_options(rotary: RotaryPositions) -> dict[str, Any]:
-    options = {name: getattr(rotary, name) for name in ("head_dim", "base", "layout", "reverse")}
-    if rotary.rotary_dim < rotary.head_dim:
-        options["rotary_dim"] = rotary.rotary_dim
-    options["scaling"] = None if rotary.options is None else dataclasses.asdict(rotary.options)
-    return options

@@ -59,7 +59,7 @@ class InputEmbedding(nn.Module):
             keys (``layer.position_embedding.rotate``), and ALiBi biases scores (``layer.position_embedding(T)``).
         num_heads: attention heads, for "rotary" (head_dim = D / num_heads) and "alibi"; ``save_pretrained`` writes it.
         scale: the token embeddings are multiplied by it before positions are added (√D in Vaswani et al. 2017).
-        norm: "layer" (BERT) or "rms" normalises the sum.
+        norm: "layer" (BERT) or "rms" normalises the sum; or a module that does.
         norm_eps: of the norm; by default torch's (1e-5 for "layer").
         num_types: rows of a table of token types (BERT's segments), which is added too; None without one.
         dropout: probability of zeroing an element of the result, in training.
@@ -93,7 +93,7 @@ class InputEmbedding(nn.Module):
 
     type_embedding: nn.Embedding | None
     position_embedding: PositionModule | None
-    norm: nn.LayerNorm | nn.RMSNorm | None
+    norm: nn.Module | None
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class InputEmbedding(nn.Module):
         position: Scheme | PositionModule = "learned",
         num_heads: int | None = None,
         scale: float = 1.0,
-        norm: Norm | None = None,
+        norm: Norm | nn.Module | None = None,
         norm_eps: float | None = None,
         num_types: int | None = None,
         dropout: float = 0.0,
@@ -148,6 +148,7 @@ class InputEmbedding(nn.Module):
                     if table is not None:
                         table.weight.mul_(std)  # type: ignore[operator]
         self.norm = _make_norm(norm, norm_eps, embedding_dim, factory)
+        self._padding: int | None = getattr(self.position_embedding, "padding_id", None)
         # Two of the schemes are added here; the others are for the attention layers.
         self._adds = isinstance(self.position_embedding, _ADDED)
 
@@ -216,7 +217,7 @@ class InputEmbedding(nn.Module):
             raise ArgumentError("the layer has no token types", got="types=…", fix="make it with num_types=…")
         if self._adds:
             places = self.position_embedding
-            if positions is None and isinstance(places, _ADDED) and isinstance(ids, Tensor):
+            if positions is None and self._padding is None and isinstance(places, _ADDED) and isinstance(ids, Tensor):
                 x_BTD = x_BTD + places(offset=offset, length=ids.shape[-1])
             else:
                 x_BTD = x_BTD + self._places(ids, positions, offset)
@@ -366,10 +367,10 @@ class InputEmbedding(nn.Module):
         return checkpoint.load(cls, path, **options)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write the layer to a new folder, for ``from_pretrained``: see ``foreword.embeddings.checkpoint.save``."""
-        from foreword.embeddings import checkpoint
+        """Write the layer to a new folder, for ``from_pretrained``: see ``foreword.embeddings.saving.save``."""
+        from foreword.embeddings import saving
 
-        checkpoint.save(self, folder)
+        saving.save(self, folder)
 
     @classmethod
     def from_word_vectors(
@@ -438,6 +439,10 @@ class InputEmbedding(nn.Module):
     def _places(self, ids: Tensor, positions: Tensor | None, offset: int) -> Tensor:
         """What is added for positions that are given, or by a module that wraps a table: [T, D] or [B, T, D]."""
         module, T = self.position_embedding, ids.shape[-1]
+        if positions is None and self._padding is not None:
+            real = ids.ne(self._padding)
+            positions = ((real.cumsum(-1) + offset) * real) - 1
+            offset = 0
         if traced(ids):  # in a graph that fx draws no length is known: positions are counted
             counted = torch.ones_like(ids).cumsum(-1) - 1 + offset
             drawn: Tensor = module(counted if positions is None else positions)  # type: ignore[misc]
@@ -478,15 +483,17 @@ class InputEmbedding(nn.Module):
         return sizes + scale + (f", dropout={self.dropout:g}" if self.dropout else "")
 
 
-def _make_norm(
-    norm: Norm | None, eps: float | None, dim: int, factory: dict[str, Any]
-) -> nn.LayerNorm | nn.RMSNorm | None:
+def _make_norm(norm: Norm | nn.Module | None, eps: float | None, dim: int, factory: dict[str, Any]) -> nn.Module | None:
     given: dict[str, Any] = {} if eps is None else {"eps": eps}
     match norm:
         case None:
             return None
+        case nn.Module() if eps is None:
+            return norm
+        case nn.Module():
+            raise ArgumentError("give norm_eps in the norm's module", got=f"norm_eps={eps!r}")
         case "layer":
             return nn.LayerNorm(dim, **given, **factory)
         case "rms":
             return nn.RMSNorm(dim, **given, **factory)
-    raise ArgumentError("unknown norm", got=repr(norm), expected='"layer", "rms" or None')
+    raise ArgumentError("unknown norm", got=repr(norm), expected='"layer", "rms", None, or a module')

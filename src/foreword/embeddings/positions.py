@@ -46,6 +46,8 @@ class LearnedPositions(nn.Embedding):
         context_length: T, positions.
         embedding_dim: D.
         start: rows of the table before that of position 0 (2 in OPT and BART): it has ``start`` more of them.
+        padding_id: tokens of this id are not counted, and all stand at −1, whose row is the one before that of position
+            0 (RoBERTa): a layer that is given no positions counts them so. None, every token counts.
         factory: device and dtype, as in torch.
 
     >>> layer = LearnedPositions(4, 256)
@@ -53,8 +55,17 @@ class LearnedPositions(nn.Embedding):
     (torch.Size([4, 256]), torch.Size([2, 256]))
     """
 
-    def __init__(self, context_length: int, embedding_dim: int, *, start: int = 0, **factory: Any) -> None:
-        self.start = integer("start", start, at_least=0)
+    def __init__(
+        self,
+        context_length: int,
+        embedding_dim: int,
+        *,
+        start: int = 0,
+        padding_id: int | None = None,
+        **factory: Any,
+    ) -> None:
+        self.start = integer("start", start, at_least=0 if padding_id is None else 1)
+        self.padding_id = None if padding_id is None else integer("padding_id", padding_id, at_least=0)
         super().__init__(
             positive("context_length", context_length) + self.start,
             positive("embedding_dim", embedding_dim),
@@ -69,14 +80,18 @@ class LearnedPositions(nn.Embedding):
     def forward(self, positions: Tensor | None = None, *, offset: int = 0, length: int | None = None) -> Tensor:
         """The rows of ``positions`` (any shape, integers), else of offset … offset + length − 1 (by default all)."""
         if positions is not None:
-            return rows(self.weight, positions, offset, length, start=self.start)
+            least = 0 if self.padding_id is None else -1
+            return rows(self.weight, positions, offset, length, start=self.start, least=least)
         # A view would outlive the call, and the table with it: FSDP frees or moves the weights behind it.
         if not is_compiling() and length == self.num_embeddings and not offset and not self.start:
             return self.weight.clone()
         return rows(self.weight, None, offset, length, start=self.start).clone()
 
     def extra_repr(self) -> str:  # noqa: D102
-        return f"{self.context_length}, {self.embedding_dim}" + (f", start={self.start}" if self.start else "")
+        start = f", start={self.start}" if self.start else ""
+        return f"{self.context_length}, {self.embedding_dim}{start}" + (
+            "" if self.padding_id is None else f", padding_id={self.padding_id}"
+        )
 
 
 class SinusoidalPositions(Computed):

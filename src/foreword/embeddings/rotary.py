@@ -3,7 +3,8 @@
     RotaryPositions     one way of turning, for every layer of a model
     RotaryByLayer       several, and which layer turns by which; or not at all
 
-Not for: attention itself. Costs: cosines and sines of context_length positions; with "longrope" twice.
+Not for: attention itself. Costs: cosines and sines of context_length positions, with "longrope" twice; beyond
+LONGEST_TABLE of them none, and some time at each call.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from torch import Tensor, nn
 
 from foreword._base.checks import integer
 from foreword.embeddings._checks import even, positive, within
-from foreword.embeddings._computed import Computed, angles, rows, traced
+from foreword.embeddings._computed import Computed, angles, outside, rows, traced, usable
 from foreword.embeddings.scaling import Kind, RotaryScaling, frequencies
 from foreword.errors import ArgumentError
 
 __all__ = ["Layout", "RotaryByLayer", "RotaryPositions"]
 
 Layout = Literal["half", "interleaved", "regrouped"]
+
+LONGEST_TABLE = 1 << 18
+"""Positions up to which cosines and sines are kept; for longer contexts they are computed at each call."""
 
 
 class RotaryPositions(Computed):
@@ -105,6 +109,8 @@ class RotaryPositions(Computed):
         T, original = self.context_length, self.original_context_length or 0
         if self.scaling == "dynamic":
             T = min(T, original)  # beyond, each length has angles of its own
+        if T > LONGEST_TABLE:
+            T = 0
         tables = dict(zip(("cos", "sin"), self._tables(T), strict=True))
         if self.scaling == "longrope":
             beyond = self._tables(0 if original >= T else T, length=original + 1)
@@ -126,40 +132,38 @@ class RotaryPositions(Computed):
         return cos.clone(), sin.clone()
 
     def _rows(self, positions: Tensor | None, offset: int, length: int | None) -> tuple[Tensor, Tensor]:
-        if self.options is not None and self.options.by_length:
+        if (self.options is not None and self.options.by_length) or self.context_length > LONGEST_TABLE:
             return self._rows_by_length(positions, offset, length)
         return rows(self.cos, positions, offset, length), rows(self.sin, positions, offset, length)
 
     def _rows_by_length(self, positions: Tensor | None, offset: int, length: int | None) -> tuple[Tensor, Tensor]:
-        """The rows as the length of the sequence says, for the kinds of scaling that go by it."""
+        """The rows as the length of the sequence says, for kinds of scaling that go by it; or without a table."""
         T, original = self.context_length, self.original_context_length or 0
-        short, long = (self.cos, self.sin), (self.long_cos, self.long_sin) if self.scaling == "longrope" else None
+        has_long = self.scaling == "longrope" and original < T
         if positions is None:
             length = T - offset if length is None else length
             within(T, offset=offset, length=length)
             end = offset + length
-        elif original >= T or positions.numel() == 0:
-            end = 0
-        elif long is not None:  # chosen by a tensor, so that a compiled graph needn't be left
-            is_long = positions.max() >= original
-            cos, sin = (
-                torch.where(is_long, rows(far, positions, 0, length), rows(near, positions, 0, length))
-                for far, near in zip(long, short, strict=True)
-            )
-            return cos, sin
         else:
-            end = int(positions.max()) + 1
-            if end > T:
-                raise ArgumentError(
-                    f"the position {end - 1} is outside the context", expected=f"0 … {T - 1} (context_length {T})"
+            usable(positions, offset, length)
+            if has_long and len(self.cos) and positions.numel():  # chosen by a tensor: a compiled graph goes on
+                is_long = positions.max() >= original
+                pairs = ((self.long_cos, self.cos), (self.long_sin, self.sin))
+                cos, sin = (
+                    torch.where(is_long, rows(far, positions, 0, None), rows(near, positions, 0, None))
+                    for far, near in pairs
                 )
-        if end > original and long is None:
-            if positions is None:
-                positions = torch.arange(offset, end, device=self.cos.device)
-            cos, sin = self._tables(positions, length=end)
-            return cos.to(self.cos.dtype), sin.to(self.sin.dtype)
-        cos, sin = long if end > original and long is not None else short
-        return rows(cos, positions, offset, length), rows(sin, positions, offset, length)
+                return cos, sin
+            outside(positions, T)
+            end = int(positions.max()) + 1 if positions.numel() else 0
+        if end <= len(self.cos) and (end <= original or not has_long):
+            return rows(self.cos, positions, offset, length), rows(self.sin, positions, offset, length)
+        if has_long and end <= len(self.long_cos):
+            return rows(self.long_cos, positions, offset, length), rows(self.long_sin, positions, offset, length)
+        if positions is None:
+            positions = torch.arange(offset, end, device=self.cos.device)
+        cos, sin = self._tables(positions, length=end)
+        return cos.to(self.cos.dtype), sin.to(self.sin.dtype)
 
     def rotate(
         self,

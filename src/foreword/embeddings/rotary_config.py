@@ -148,6 +148,7 @@ class _Reader:
             self.head_dim,
             base=found["rope_theta"],
             layout=self.layout(),
+            reverse=self.rotary.reverse,
             rotary_dim=rotary_dim if rotary_dim < self.head_dim else None,
             scaling=self.scaling(kind, found),
             device=self.device,
