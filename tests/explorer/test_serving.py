@@ -1,0 +1,73 @@
+"""foreword explore and foreword serve: what their options allow, and that they listen before they say so."""
+
+import dataclasses
+
+import pytest
+from typer.testing import CliRunner
+
+from foreword.cli import app
+from foreword.errors import ArgumentError, MissingFileError
+from foreword.explorer import Settings, server
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Runs a command that serves nothing: its settings, the address, whether a browser opens, and what it printed."""
+    monkeypatch.delenv("FOREWORD_TOKEN", raising=False)
+    calls = []
+
+    def serve(settings, listener, *, open_browser):
+        with listener:
+            calls.append((settings, listener.getsockname(), open_browser))
+
+    monkeypatch.setattr(server, "serve", serve)
+
+    def running(*arguments):
+        result = CliRunner().invoke(app, [*map(str, arguments), "--port", "0"])
+        if result.exception:
+            raise result.exception
+        (call,) = calls
+        return *call, result.output
+
+    return running
+
+
+@pytest.mark.parametrize("command", ["explore", "serve"])
+def test_what_is_allowed_by_default(run, command):
+    settings, (host, port), browser, output = run(command)
+    assert dataclasses.replace(settings, page=True) == Settings()
+    assert settings.page == browser == (command == "explore")
+    assert host == "127.0.0.1"
+    assert output == f"Foreword is at http://localhost:{port}/  (Ctrl-C ends it)\n"
+
+
+@pytest.mark.parametrize("command", ["explore", "serve"])
+def test_every_option_arrives(run, command, tmp_path):
+    options = ["--vectors", "a.txt", "--vectors", "b.txt", "--tokenizer", "cl100k_base", "--store", tmp_path]
+    settings, _, _, output = run(command, *options, "--allow-host", "Notebook.Local", "--token", "s&cret")
+    assert settings.vectors == ("a.txt", "b.txt")
+    assert settings.tokenizers == ("cl100k_base",)
+    assert settings.stores == (tmp_path,)
+    assert settings.hosts == Settings().hosts | {"notebook.local"}
+    assert settings.token == "s&cret"
+    assert "?token=s%26cret" in output
+
+
+def test_no_browser_is_opened_where_none_is_wanted(run):
+    assert run("explore", "--no-browser")[2] is False
+
+
+def test_beyond_this_machine_a_token_is_needed(run):
+    settings, (host, _), _, output = run("serve", "--host", "0.0.0.0")
+    assert host == "0.0.0.0"
+    assert len(settings.token) >= 32
+    assert settings.token in output
+    assert {"0.0.0.0", "localhost"} < settings.hosts
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"), [(["--host", ""], ArgumentError), (["--store", "no/such/folder"], MissingFileError)]
+)
+def test_what_can_not_be_served_is_refused(run, options, kind):
+    with pytest.raises(kind):
+        run("serve", *options)
