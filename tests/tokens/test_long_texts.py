@@ -214,9 +214,11 @@ def test_long_texts_are_cut_by_themselves(tmp_path: Path, monkeypatch) -> None:
     tokenizer, gpt2 = get_tokenizer(gpt2_json(tmp_path)), get_tokenizer("gpt2")
     text = real_text()[:700_000]
     seen = []
-    given_ = HuggingFaceTokenizer._given
+    given_ = HuggingFaceTokenizer._batch_ids
     monkeypatch.setattr(
-        HuggingFaceTokenizer, "_given", staticmethod(lambda lib, part: seen.extend(map(len, part)) or given_(lib, part))
+        HuggingFaceTokenizer,
+        "_batch_ids",
+        staticmethod(lambda lib, part: seen.extend(map(len, part)) or given_(lib, part)),
     )
     expected = gpt2.encode_ordinary(text)
     assert np.array_equal(tokenizer.encode(text), expected)
@@ -234,7 +236,7 @@ def test_long_texts_are_cut_by_themselves(tmp_path: Path, monkeypatch) -> None:
 def test_a_text_that_cannot_be_cut_is_refused_beforehand(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(library, "LONGEST", 200_000)
     monkeypatch.setattr(
-        HuggingFaceTokenizer, "_given", staticmethod(lambda *_: pytest.fail("the library was given it"))
+        HuggingFaceTokenizer, "_batch_ids", staticmethod(lambda *_: pytest.fail("the library was given it"))
     )
     tokenizer = get_tokenizer(gpt2_json(tmp_path))
     text = "one two " * 30_000 + "a" * 250_000 + " three four" * 3

@@ -77,7 +77,7 @@ class HuggingFaceTokenizer(LibraryTokenizer):
         forms = {text: self._normalize(text) for text in normalized} if self._ordinary.normalizer is not None else {}
         self._normal_forms = {text: form for text, form in forms.items() if form}
         self._finding: dict[frozenset[str], Any] = {}
-        self._spoken = _spoken(spec["model"], self.special_tokens)
+        self._known_to_model = _known_to_model(spec["model"], self.special_tokens)
         self._decoding = [step.get("type", "") for step in _steps(spec.get("decoder"))]
         self._cuts: Cuts | None = self._checked(find_cuts(spec, self._token_of.values(), self._normalize))
         self.cuttable = self._cuts is not None and self._cuts.everywhere
@@ -109,7 +109,7 @@ class HuggingFaceTokenizer(LibraryTokenizer):
         library.no_padding()
         return library
 
-    def _finds(self, allowed: frozenset[str]) -> Any:
+    def _library_of(self, allowed: frozenset[str]) -> Any:
         """A library to which special tokens that are not ``allowed`` are no tokens, and their text ordinary text."""
         import tokenizers
 
@@ -129,12 +129,12 @@ class HuggingFaceTokenizer(LibraryTokenizer):
 
     def _library(self, text: str, allowed: frozenset[str]) -> Any:
         """The library that gives the ids of ``text`` where the special tokens ``allowed`` may be found."""
-        if not allowed and not self._spoken:
+        if not allowed and not self._known_to_model:
             return self._ordinary
         present = self._present(text)
         if not present & allowed:
-            return self._finds(frozenset()) if present & self._spoken else self._ordinary
-        return self._finds(allowed) if present - allowed else self._special
+            return self._library_of(frozenset()) if present & self._known_to_model else self._ordinary
+        return self._library_of(allowed) if present - allowed else self._special
 
     def _present(self, text: str) -> frozenset[str]:
         """The special tokens whose text stands in ``text``, as it is or normalized."""
@@ -179,17 +179,17 @@ class HuggingFaceTokenizer(LibraryTokenizer):
                 piece = text if stop - start == len(text) else text[start:stop]
                 wanted = self._library(piece, frozenset() if allowed is None else allowed[number])
                 if batch and (wanted is not library or size + len(piece) > _BATCH):
-                    yield from zip(owners, self._given(library, batch), strict=True)
+                    yield from zip(owners, self._batch_ids(library, batch), strict=True)
                     batch, owners, size = [], [], 0
                 library = wanted
                 batch.append(piece)
                 owners.append(number)
                 size += len(piece) + 64
         if batch:
-            yield from zip(owners, self._given(library, batch), strict=True)
+            yield from zip(owners, self._batch_ids(library, batch), strict=True)
 
     @staticmethod
-    def _given(library: Any, texts: list[str]) -> Iterator[list[int]]:
+    def _batch_ids(library: Any, texts: list[str]) -> Iterator[list[int]]:
         return (e.ids for e in library.encode_batch_fast(texts, add_special_tokens=False))
 
     def _encode_valid(self, text: str) -> NDArray[np.uint32]:
@@ -320,7 +320,7 @@ def _merged(model: dict[str, Any], special: Iterable[str]) -> frozenset[str]:
     )
 
 
-def _spoken(model: dict[str, Any], special: Iterable[str]) -> frozenset[str]:
+def _known_to_model(model: dict[str, Any], special: Iterable[str]) -> frozenset[str]:
     """The special tokens that the model gives wherever it finds their text, because its vocabulary has it."""
     if model.get("type", "BPE") == "BPE" and not model.get("ignore_merges"):
         return frozenset()

@@ -79,10 +79,10 @@ class SentencePieceTokenizer(LibraryTokenizer):
         mapping = self._library.encode(text, out_type="offset_mapping")
         ids = np.array(mapping["ids"], np.uint32)
         offsets = np.array(mapping["offsets"], np.int64).reshape(-1, 2)
-        self._spread(text, ids.tolist(), offsets)
+        self._fill_offsets(text, ids.tolist(), offsets)
         return ids, offsets
 
-    def _spread(self, text: str, ids: list[int], offsets: NDArray[np.int64]) -> None:
+    def _fill_offsets(self, text: str, ids: list[int], offsets: NDArray[np.int64]) -> None:
         """Give tokens that the library leaves without a character the one that they are a part of, in place.
 
         Of the bytes of an unknown piece, and of several pieces that one character was normalized to, the library says
