@@ -246,8 +246,11 @@ def test_append_adds_what_is_new(tmp_path: Path) -> None:
         prepare(["x"], tmp_path / "nothing", append=True)
     assert not (tmp_path / "nothing").exists()
     (tmp_path / "corpus" / "0005-new.txt").write_text("another one")
-    with pytest.raises(StoreError, match="has changed since"):
-        prepare(tmp_path / "corpus", tmp_path / "s", shard_tokens=20_000, append=True)
+    store = prepare(tmp_path / "corpus", tmp_path / "s", shard_tokens=20_000, append=True)
+    assert GPT2.decode(store.document(-1)) == "another one" + SPECIAL, (
+        "other contents are new, whatever they are called"
+    )
+    assert store.documents == len(documents) + 2
 
 
 @pytest.mark.parametrize(
