@@ -258,24 +258,29 @@ class _Listing:
 
     def take(self, name: str, path: str) -> FileSource | None:
         """The source that a file is; none where it is passed over."""
-        suffix, known = suffix_of(name), self._format or format_of(name)
-        if not known and suffix:
+        known = self._format or format_of(name)
+        if known is None and (suffix := suffix_of(name)):
             self._pass_over(name, f"{suffix} is no known format")
             return None
-        if not os.path.isfile(path):  # noqa: PTH113
-            if os.path.islink(path):  # noqa: PTH114
-                raise MissingFileError(
-                    "a link in the corpus leads nowhere", where=path, fix="fetch what it leads to, or remove it"
-                )
+        try:
+            found = os.stat(path)  # noqa: PTH116
+        except FileNotFoundError as cause:
+            raise MissingFileError(
+                "a link in the corpus leads nowhere",
+                where=path,
+                fix="fetch what it leads to, or remove it",
+                cause=cause,
+            ) from None
+        if not stat.S_ISREG(found.st_mode):
             self._pass_over(name, "no regular file")
             return None
-        source = _stat(path, name, self._format, listed=True)
-        if known:
+        source = _source(path, name, found, known, given=self._format is not None, listed=True)
+        if known is not None:
             return source
-        kind, told = _by_content(source)
-        if told is None:
+        kind, source_by_content = _by_content(source)
+        if source_by_content is None:
             self._pass_over(name, kind)
-        return told
+        return source_by_content
 
     def _pass_over(self, name: str, reason: str) -> None:
         self.passed_over.append(f"{name} ({reason})")
@@ -323,24 +328,6 @@ def _same(path: str | os.PathLike[str], folder: Path, *, inside: bool = False) -
 
 def _file(path: str, name: str, format: str | None) -> FileSource:  # noqa: A002
     """The source of a file that the caller named, one by one or by a pattern."""
-    source = _stat(path, name, format, listed=False)
-    return source if format or format_of(name) else _named(source)
-
-
-def _named(source: FileSource) -> FileSource:
-    kind, told = _by_content(source)
-    if told is None:
-        raise FormatError(
-            "what the file holds can't be told, or is no text",
-            got=kind,
-            where=source.path,
-            fix="leave it out of the list or pattern, or say what it is: --format "
-            + ", ".join(sorted({*FORMATS.values()})),
-        )
-    return told
-
-
-def _stat(path: str, name: str, format: str | None, *, listed: bool) -> FileSource:  # noqa: A002
     with explained("read the corpus", path):
         found = os.stat(path)  # noqa: PTH116
         if stat.S_ISDIR(found.st_mode):
@@ -352,16 +339,40 @@ def _stat(path: str, name: str, format: str | None, *, listed: bool) -> FileSour
             where=path,
             fix="write it to a file first, or pass its texts as an iterable",
         )
+    known = format or format_of(name)
+    source = _source(path, name, found, known, given=format is not None, listed=False)
+    return _named(source) if known is None else source
+
+
+def _source(path: str, name: str, found: os.stat_result, known: str | None, *, given: bool, listed: bool) -> FileSource:
     return FileSource(
         name,
         path,
         found.st_size,
-        format or format_of(name) or "text",
+        known or "text",
         compression.by_name(name),
-        given=format is not None,
+        given=given,
         listed=listed,
         stamp=f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}",
     )
+
+
+def _named(source: FileSource) -> FileSource:
+    """The source of a named file as what its first bytes say.
+
+    Raises:
+        FormatError: they are no text's.
+    """
+    kind, source_by_content = _by_content(source)
+    if source_by_content is None:
+        raise FormatError(
+            "what the file holds can't be told, or is no text",
+            got=kind,
+            where=source.path,
+            fix="leave it out of the list or pattern, or say what it is: --format "
+            + ", ".join(sorted({*FORMATS.values()})),
+        )
+    return source_by_content
 
 
 def _by_content(source: FileSource) -> tuple[str, FileSource | None]:
@@ -412,15 +423,14 @@ def _remote(url: str, format: str | None) -> Corpus:  # noqa: A002
                     continue
                 source = _remote_file(files, path, name, found[path], format, listed=folder)
                 known, suffix = format or format_of(_plain(path)), suffix_of(_plain(path))
-                kind = f"{suffix} is no known format"
-                if not known and not folder:
+                if known is None and not folder:
                     source = _named(source)
-                elif not known:
-                    kind, told = (kind, None) if suffix else _by_content(source)
-                    if told is None:
+                elif known is None:
+                    kind, found_kind = (f"{suffix} is no known format", None) if suffix else _by_content(source)
+                    if found_kind is None:
                         passed_over.append(f"{name} ({kind})")
                         continue
-                    source = told
+                    source = found_kind
                 sources.append(source)
             if not sources:
                 raise MissingFileError(

@@ -44,27 +44,28 @@ HEAD = 4096
 # An object with a key, an array of such objects, or an array of strings.
 _JSON = re.compile(rb'\s*(?:(?:\[\s*)?\{\s*(?:"(?:[^"\\]|\\.)*"\s*:|\})|\[\s*["\]])')
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(?::|//)\S+")
-# (place, first bytes, what it is), besides compressions; "parquet" is read, the others are not.
-_SIGNATURES = [
-    (0, rb"[\x50-\x5f]\x2a\x4d\x18", "zstandard"),  # a frame to be skipped, which pzstd writes
-    (0, rb"PAR[1E][^\n]*[\x00-\x08\x0e-\x1f]", "parquet"),
-    (0, rb"PK(?:\x03\x04|\x05\x06|\x07\x08)", "a zip archive"),
-    (257, rb"ustar[\x00 ]", "a tar archive"),
-    (0, rb"7z\xbc\xaf'\x1c", "a 7z archive"),
-    (0, rb"Rar!\x1a\x07", "a rar archive"),
-    (0, rb"\x04\x22\x4d\x18", "lz4"),
-    (0, rb"%PDF-\d", "a PDF"),
-    (0, rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office document"),
-    (0, rb"ARROW1\x00\x00", "an Arrow file"),
-    (0, rb"\xff\xff\xff\xff.{3}\x00", "an Arrow stream"),
-    (0, rb"(?:ORC|Obj\x01)[^\n]*[\x00-\x08\x0e-\x1f]", "an ORC or Avro file"),
-    (0, rb"SQLite format 3\x00", "an SQLite database"),
-    (0, rb"\x93NUMPY", "a NumPy array"),
-    (0, rb"\x89HDF\r\n\x1a\n", "an HDF5 file"),
-    (0, rb"(?:\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a)", "a picture"),
-    (0, rb"\x7fELF", "a program"),
-]
-_COMPILED = [(place, re.compile(pattern, re.DOTALL), kind) for place, pattern, kind in _SIGNATURES]
+# First bytes, besides those of compressions, and what they are; "parquet" is read, the others are not.
+_SIGNATURES = {
+    rb"[\x50-\x5f]\x2a\x4d\x18": "zstandard",  # a frame to be skipped, which pzstd writes
+    rb"PAR[1E][^\n]*[\x00-\x08\x0e-\x1f]": "parquet",
+    rb"PK(?:\x03\x04|\x05\x06|\x07\x08)": "a zip archive",
+    rb".{257}ustar[\x00 ]": "a tar archive",
+    rb"7z\xbc\xaf'\x1c": "a 7z archive",
+    rb"Rar!\x1a\x07": "a rar archive",
+    rb"\x04\x22\x4d\x18": "lz4",
+    rb"%PDF-\d": "a PDF",
+    rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old Office document",
+    rb"ARROW1\x00\x00": "an Arrow file",
+    rb"\xff\xff\xff\xff.{3}\x00": "an Arrow stream",
+    rb"(?:ORC|Obj\x01)[^\n]*[\x00-\x08\x0e-\x1f]": "an ORC or Avro file",
+    rb"SQLite format 3\x00": "an SQLite database",
+    rb"\x93NUMPY": "a NumPy array",
+    rb"\x89HDF\r\n\x1a\n": "an HDF5 file",
+    rb"(?:\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a)": "a picture",
+    rb"\x7fELF": "a program",
+}
+_SIGNATURE = re.compile(b"|".join(b"(%b)" % pattern for pattern in _SIGNATURES), re.DOTALL)
+_KINDS = list(_SIGNATURES.values())
 
 
 def suffix_of(name: str) -> str:
@@ -92,7 +93,10 @@ def signature(head: bytes) -> str | None:
     ('gzip', 'a zip archive', None)
     """
     packed = compression.by_content(head)
-    return packed or next((kind for place, pattern, kind in _COMPILED if pattern.match(head, place)), None)
+    if packed is not None:
+        return packed
+    found = _SIGNATURE.match(head)
+    return None if found is None else _KINDS[(found.lastindex or 1) - 1]
 
 
 def wide_encoding(head: bytes) -> str | None:

@@ -186,7 +186,7 @@ class FileStream(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], raw: HashedReader, advance: Callable[[int], object]) -> None:
         self._stream, self._raw, self._advance, self._last = stream, raw, advance, 0
-        self._ahead = b""
+        self._ahead, self._ended = b"", False
 
     def readable(self) -> bool:
         return True
@@ -198,12 +198,14 @@ class FileStream(io.RawIOBase):
             parts.append(self._ahead[:missing])
             self._ahead = self._ahead[missing:]
             missing -= len(parts[0])
-        while missing and (data := self._stream.read(min(missing, 4 * CHUNK))):
+        while missing and not self._ended:
+            data = self._stream.read(min(missing, 4 * CHUNK))
+            self._ended = not data
             parts.append(data)
             missing -= len(data)
         self._advance(self._raw.bytes - self._last)
         self._last = self._raw.bytes
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return parts[0] if len(parts) == 1 or (len(parts) == 2 and not parts[1]) else b"".join(parts)
 
     def readinto(self, buffer: Any) -> int:
         data = self.read(len(buffer))
