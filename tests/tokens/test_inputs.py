@@ -37,6 +37,7 @@ from foreword.tokens.preparing.corpus import open_corpus
 
 from .test_documents import read, read_account
 
+posix = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders, nor links without a right to them")
 LINES = b'{"text": "one"}\n{"text": "two"}\n'
 ARRAY = json.dumps([{"text": "one"}, {"text": "two"}], indent=1).encode()
 
@@ -233,6 +234,7 @@ def test_utf_16_without_a_mark_is_not_guessed(tmp_path: Path) -> None:
     assert read(tmp_path / "a.txt", encoding="utf-16") == []
 
 
+@posix
 def test_a_folder_names_what_it_passes_over(tmp_path: Path) -> None:
     corpus = tmp_path / "c"
     files = {
@@ -265,6 +267,7 @@ def test_a_folder_names_what_it_passes_over(tmp_path: Path) -> None:
         prepare(corpus, tmp_path / "t")
 
 
+@posix
 def test_links(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     (tmp_path / "real.txt").write_text("real")
@@ -275,6 +278,7 @@ def test_links(tmp_path: Path) -> None:
         open_corpus(tmp_path / "c")
 
 
+@posix
 def test_what_has_no_end_is_no_corpus(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
     for path in (tmp_path / "pipe.txt", "/dev/zero", [tmp_path / "pipe.txt"], str(tmp_path / "p*.txt")):

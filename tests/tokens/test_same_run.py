@@ -20,6 +20,7 @@ from foreword.tokens.store.writer import StoreWriter
 
 from .test_prepare import Killed, content
 
+posix = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders, no names that are not text")
 GPT2 = get_tokenizer("gpt2")
 TEXTS = [f"text {i} " + "word " * (i % 7) for i in range(60)]
 
@@ -294,6 +295,7 @@ def test_a_part_of_a_split_without_a_document_is_warned_of(tmp_path: Path) -> No
     prepare(["one more"], tmp_path / "d", split={"val": 0.3}, documents="line", append=True)
 
 
+@posix
 @pytest.mark.parametrize("options", [{}, {"split": {"val": 0.5}, "deduplicate": True}])
 def test_names_that_are_not_utf_8(tmp_path: Path, monkeypatch, options) -> None:
     folder, out = tmp_path / os.fsdecode(b"c\xff"), tmp_path / os.fsdecode(b"s\xfe")
@@ -347,6 +349,7 @@ def test_a_manifest_names_files_of_its_store_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["manifest.json", "sources.0.jsonl", "digests", "00000.sums", "00000.tokens", "00000.offsets"]
 )
+@posix
 @pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
 def test_a_device_in_a_stores_place_is_not_read(tmp_path: Path, name: str, kind: str) -> None:
     """It would be read for ever; a test that hangs has failed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ import typer
 
 from foreword.cli import windows as window_options
 from foreword.cli._plot import Plot
+from foreword.cli._reading import takes_reading
 
 if TYPE_CHECKING:
     from foreword.tokens import Tokenizer, TokenStore
@@ -35,20 +35,6 @@ Corpus = Annotated[
         help="A file, folder, pattern or URL of txt, md, jsonl, json, parquet, csv, tsv.", show_default=False
     ),
 ]
-Documents = Annotated[str, typer.Option(help="In text files, a document is a: file, line or blank-line (paragraph).")]
-Separator = Annotated[
-    str | None,
-    typer.Option(help=r"The text between two documents; \n, \t, \r, \xNN, \uNNNN and \\ in it.", show_default=False),
-]
-Field = Annotated[str, typer.Option(help="The field or column that holds a record's text.")]
-Encoding = Annotated[str, typer.Option(help="Of text, jsonl and csv files.")]
-BadRecords = Annotated[str, typer.Option(help="error, or skip and count.")]
-Format = Annotated[
-    str | None,
-    typer.Option(
-        "--format", help="text, jsonl, json, parquet, csv or tsv, whatever its name says.", show_default=False
-    ),
-]
 Store = Annotated[Path, typer.Argument(help="A store, or a token file of another library.", show_default=False)]
 Given = Annotated[
     str | None, typer.Option("--tokenizer", help="What made the ids, where the store does not say.", show_default=False)
@@ -63,6 +49,7 @@ app = typer.Typer(
 )
 
 
+@takes_reading
 def prepare(
     corpus: Corpus,
     out: Annotated[str, typer.Argument(help="The folder of the store.", show_default=False)],
@@ -75,12 +62,8 @@ def prepare(
     beginning: Annotated[
         str | None, typer.Option(help="A special token to put before each document.", show_default=False)
     ] = None,
-    documents: Documents = "file",
-    separator: Separator = None,
-    field: Field = "text",
-    encoding: Encoding = "utf-8",
-    bad_records: BadRecords = "error",
-    format_: Format = None,
+    reading: Any = None,
+    format: Any = None,  # noqa: A002 - the option's name
     split: Annotated[
         list[str] | None,
         typer.Option(help="A part and its share of documents, such as val=0.01; may be repeated.", show_default=False),
@@ -101,7 +84,6 @@ def prepare(
 
     Example: foreword prepare books/ store/ --split val=0.01
     """
-    from foreword.tokens import Reading
     from foreword.tokens.preparing.prepare import SHARD_TOKENS, prepared
 
     done = prepared(
@@ -110,14 +92,8 @@ def prepare(
         tokenizer=_tokenizer(tokenizer, pattern),
         append_end_of_text=(end_of_text and end_of_text_token) or end_of_text,
         beginning=beginning,
-        reading=Reading(
-            documents=documents,
-            separator=unescaped(separator),
-            field=field,
-            encoding=encoding,
-            bad_records=bad_records,
-        ),
-        format=format_,
+        reading=reading,
+        format=format,
         split=_shares(split),
         deduplicate=deduplicate,
         append=append,
@@ -157,31 +133,6 @@ def _tokenizer(name: str, pattern: str | None) -> Tokenizer:
 
 
 _WORDS = {"skipped": "bad records", "empty": "empty documents", "duplicates": "duplicates"}
-
-
-_ESCAPES = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.?))", re.DOTALL)
-
-
-def unescaped(text: str | None) -> str | None:
-    r"""The text that an option says: a shell gives ``\n`` as two characters.
-
-    >>> unescaped(r"\n\n"), unescaped(r"a\\n"), unescaped(None)
-    ('\n\n', 'a\\n', None)
-    """
-    from foreword.errors import ArgumentError
-
-    def character(found: re.Match[str]) -> str:
-        code, plain = found[1] or found[2], {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\"}
-        if not code and found[3] not in plain:
-            raise ArgumentError(
-                "no such escape in a separator",
-                got=repr(found[0]),
-                expected=r"\n, \t, \r, \0, \xNN, \uNNNN or \\",
-                fix=r"write \\ for a backslash",
-            )
-        return chr(int(code, 16)) if code else plain[found[3]]
-
-    return None if text is None else _ESCAPES.sub(character, text)
 
 
 def _shares(split: list[str] | None) -> dict[str, float] | None:
@@ -352,6 +303,7 @@ def show(
 
 
 @app.command()
+@takes_reading
 def train(
     corpus: Corpus,
     out: Annotated[Path, typer.Argument(help="The tokenizer.json to write.", show_default=False)],
@@ -364,26 +316,15 @@ def train(
         typer.Option(help="May be repeated; they get the first ids.", show_default="<|endoftext|>"),
     ] = None,
     min_frequency: Annotated[int, typer.Option(min=1, help="A pair that comes less often is not merged.")] = 2,
-    documents: Documents = "file",
-    separator: Separator = None,
-    field: Field = "text",
-    encoding: Encoding = "utf-8",
-    bad_records: BadRecords = "error",
-    format_: Format = None,
+    reading: Any = None,
+    format: Any = None,  # noqa: A002 - the option's name
 ) -> None:
     """Train a byte-pair vocabulary on a corpus, and write it as tokenizer.json and as merge ranks.
 
     Example: foreword tokens train books/ tokenizer.json --vocab-size 8192
     """
-    from foreword.tokens import Reading, train_tokenizer
+    from foreword.tokens import train_tokenizer
 
-    reading = Reading(
-        documents=documents,
-        separator=unescaped(separator),
-        field=field,
-        encoding=encoding,
-        bad_records=bad_records,
-    )
     trained = train_tokenizer(
         corpus,
         out,
@@ -392,7 +333,7 @@ def train(
         special_tokens=special_token or ("<|endoftext|>",),
         min_frequency=min_frequency,
         reading=reading,
-        format=format_,
+        format=format,
     )
     print(f"{out}: vocab_size {trained.vocab_size:,}; use it: foreword prepare CORPUS STORE --tokenizer {out}")
     if out.with_suffix(".tiktoken").exists():

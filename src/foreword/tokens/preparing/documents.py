@@ -176,7 +176,7 @@ class Reader:
         """Fragments of any size put together, and cut, into pieces that memory holds; empty documents dropped."""
         held: list[str] = []
         size = 0
-        begun = False  # a piece of this document has been given
+        started = False  # a piece of this document has been given
         due = PIECE  # characters held, at which a cut is looked for
         for fragment, ends in fragments:
             held.append(fragment)
@@ -188,7 +188,7 @@ class Reader:
             while self._cuttable and len(text) - start > PIECE and (cut := _last_cut(text, start, start + PIECE)):
                 self._characters += cut - start
                 yield text[start:cut], False
-                start, begun = cut, True
+                start, started = cut, True
             text = text[start:]
             if len(text) > LIMIT:
                 raise FormatError(
@@ -202,13 +202,13 @@ class Reader:
                     "split and de-duplication, by a tokenizer that tiktoken knows",
                 )
             if ends:
-                if text or begun:
+                if text or started:
                     self._documents += 1
                     self._characters += len(text)
                     yield text, True
                 else:
                     self._empty += 1
-                held, size, begun, due = [], 0, False, PIECE
+                held, size, started, due = [], 0, False, PIECE
             else:
                 held, size, due = [text], len(text), min(max(PIECE, 2 * len(text)), LIMIT + 1)
 

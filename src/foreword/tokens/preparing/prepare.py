@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from foreword._base import system
+from foreword._base import threads
 from foreword._base.files import explained, output_path
 from foreword._base.progress import progress
 from foreword.errors import ArgumentError, StoreError
@@ -136,7 +136,7 @@ def prepare(
         append: add to the store ``out`` what it does not hold yet. Files, and iterables as a whole, are told apart by
             their contents, whatever they are called.
         restart: throw away what an interrupted run has left.
-        workers: threads that encode; as many as there are processors where it is None.
+        workers: threads that encode; where it is None, FOREWORD_THREADS, else as many as there are processors.
         shard_tokens: a shard ends with the document that brings it to so many tokens.
         engine: "local", threads of this process; or "ray", processes of a Ray cluster.
         address: of the Ray cluster; one is started on this machine where it is None.
@@ -294,7 +294,7 @@ def _prepared(
 
 
 def _workers(engine: str, count: int | None, address: str | None, task: Task) -> Workers:
-    count = count or system.processors()
+    count = count or threads.count()
     if engine == "local":
         return Threads(task, count)
     from foreword.tokens.preparing.ray_engine import RayWorkers
@@ -326,7 +326,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
     import filelock
 
     with explained("write the store", folder):
-        made = not folder.exists()
+        created = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / ".lock")
         try:
@@ -338,7 +338,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            empty = made and all(path.name == ".lock" for path in folder.iterdir())
+            empty = created and all(path.name == ".lock" for path in folder.iterdir())
             gone = empty and _take_away(folder)
             lock.release()
             if empty and not gone:  # Windows removes no file that is open: if it does now, nobody else has the lock
