@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from foreword._base import files as _files
-from foreword.errors import FileError, MissingFileError, TextDecodeError
+from foreword.errors import ArgumentError, FileError, MissingFileError, TextDecodeError
 
 pytestmark = pytest.mark.portable
 
@@ -179,3 +179,32 @@ def test_a_missing_file_is_a_file_not_found_error(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")  # the example of FIPS 180-2
     assert _files.sha256(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+URLS = [
+    "s3://bucket/out",
+    "gs://bucket/out",
+    "file:///out",
+    "memory://out",
+    "simplecache::s3://bucket/out",
+    "HTTPS://host/out",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_is_no_place_to_write(tmp_path, monkeypatch, url):
+    """It became a local folder of such a name, also where Path had made one slash of the two."""
+    monkeypatch.chdir(tmp_path)
+    for out in (url, Path(url)):
+        with pytest.raises(ArgumentError, match="not to a URL"), _files.atomic_write(out):
+            pass
+        with pytest.raises(ArgumentError, match="not to a URL"), _files.atomic_folder(out):
+            pass
+    monkeypatch.setenv("FOREWORD_HOME", url)
+    with pytest.raises(ArgumentError, match="not to a URL"):
+        _files.cache_folder("vectors")
+    assert not list(tmp_path.iterdir())
+    for name in ("C:/out", "C:\\out", "./s3:/bucket", "a:b", "out", "/s3://x", "s3:"):
+        assert _files.output_path(name) == Path(name)
+    with pytest.raises(ArgumentError, match="needs a path"):
+        _files.output_path("")

@@ -60,6 +60,69 @@ def test_prepare_inspect_export(corpus: Path, tmp_path: Path) -> None:
         run("inspect", out, "--verify")
 
 
+def test_no_command_writes_to_a_url(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("prepare", corpus, tmp_path / "store", "--bad-records", "skip")
+    text, vectors = tmp_path / "a.txt", tmp_path / "v.txt"
+    text.write_text("every effort moves you")
+    vectors.write_text("every 0.5 1\neffort 1 2\n")
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FOREWORD_HOME", str(tmp_path.parent / "cache"))
+    for command in (
+        ["prepare", corpus, "s3://bucket/store"],
+        ["prepare", corpus, "s3://bucket/store", "--append"],
+        ["export", "store", "s3://bucket/out"],
+        ["tokens", "train", text, "s3://bucket/tokenizer.json", "--vocab-size", 300],
+        ["tokens", "show", "you", "--plot", "s3://bucket/a.png"],
+        ["inspect", "store", "--plot", "s3://bucket/a.png"],
+        ["embed", text, "s3://bucket/out", "--vectors", vectors],
+        ["embed", text, "s3://bucket/out.safetensors", "--vectors", vectors],
+        ["vectors", "convert", vectors, "s3://bucket/store"],
+        ["vectors", "export", vectors, "s3://bucket/out.txt"],
+    ):
+        with pytest.raises(ArgumentError, match="not to a URL") as error:
+            run(*command)
+        assert "s3://bucket/" in str(error.value)
+    assert sorted(tmp_path.iterdir()) == before
+    with pytest.raises(ArgumentError, match="not to a URL"):
+        prepare(["x"], "s3://bucket/store")
+    with pytest.raises(ArgumentError, match="not to a URL"):
+        prepare(["x"], Path("s3://bucket/store"))
+
+
+def test_prepare_names_what_it_passes_over(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    folder.mkdir()
+    (folder / "a.txt").write_text("one")
+    (folder / "photo.png").write_bytes(b"\x89PNG")
+    said = run("prepare", folder, tmp_path / "s")
+    assert "1 passed over: photo.png (.png is no known format)" in said
+    assert "photo.png" in run("inspect", tmp_path / "s")
+    (folder / "b.txt").write_text("two")
+    (folder / "c.txt").write_text("one")
+    said = run("prepare", folder, tmp_path / "s", "--append")
+    assert "2 documents" in said
+    assert "in the store already: 2 sources" in said
+    (folder / "b.txt").write_text("three")
+    assert "added: 1 sources of a name that the store has" in run("prepare", folder, tmp_path / "s", "--append")
+    told = json.loads(run("prepare", folder, tmp_path / "s", "--append", "--json"))
+    assert (told["already"], told["passed_over"]) == (3, ["photo.png (.png is no known format)"])
+
+
+def test_a_separator_is_taken_with_its_escapes(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"one\n\ntwo\tand\\n\n\nthree")
+    cases = [(r"\n\n", 3), (r"\t", 2), (r"\x09", 2), (r"\u0074", 3), (r"\\", 2), ("and", 2)]
+    for number, (separator, count) in enumerate(cases):
+        out = tmp_path / f"s{number}"
+        told = json.loads(run("prepare", tmp_path / "a.txt", out, "--separator", separator, "--json"))
+        assert told["stores"][0]["documents"] == count, separator
+    assert TokenStore.open(tmp_path / "s0").manifest["policies"]["separator"] == "\n\n"
+    with pytest.raises(ArgumentError, match="no such escape"):
+        run("prepare", tmp_path / "a.txt", tmp_path / "s", "--separator", r"\q")
+    with pytest.raises(ArgumentError, match="no such escape"):
+        run("prepare", tmp_path / "a.txt", tmp_path / "s", "--separator", "\\")
+
+
 def test_prepare_with_a_split(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("\n".join(f"line {i}" for i in range(200)))
     options = ["--documents", "line", "--split", "val=0.2", "--json"]

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 from foreword.errors import ArgumentError, FileError, FormatError, MissingFileError, TextDecodeError
 from foreword.tokens import get_tokenizer
-from foreword.tokens.preparing import corpus as corpora
 from foreword.tokens.preparing import documents as documents_module
 from foreword.tokens.preparing.corpus import open_corpus
 from foreword.tokens.preparing.documents import Reader, Reading, _last_cut
@@ -323,7 +322,6 @@ def test_the_account_has_the_hash_of_the_stored_bytes(tmp_path: Path) -> None:
         assert account["sha256"] == hashlib.sha256(data).hexdigest()
         assert account["bytes"] == len(data)
     assert account["empty"] == 1
-    assert corpora._format("x.CSV.GZ") == "csv"
 
 
 def test_s3_through_a_loopback_server(tmp_path: Path, monkeypatch) -> None:

@@ -246,8 +246,11 @@ def test_append_adds_what_is_new(tmp_path: Path) -> None:
         prepare(["x"], tmp_path / "nothing", append=True)
     assert not (tmp_path / "nothing").exists()
     (tmp_path / "corpus" / "0005-new.txt").write_text("another one")
-    with pytest.raises(StoreError, match="has changed since"):
-        prepare(tmp_path / "corpus", tmp_path / "s", shard_tokens=20_000, append=True)
+    store = prepare(tmp_path / "corpus", tmp_path / "s", shard_tokens=20_000, append=True)
+    assert GPT2.decode(store.document(-1)) == "another one" + SPECIAL, (
+        "other contents are new, whatever they are called"
+    )
+    assert store.documents == len(documents) + 2
 
 
 @pytest.mark.parametrize(
@@ -515,3 +518,18 @@ def test_a_small_disk_that_fills(tmp_path: Path) -> None:
         prepare(["it still works"], disk / "t").verify()
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_the_number_of_workers_is_that_of_all_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+    plain = blocks_module.Threads.__init__
+
+    def spy(self: blocks_module.Threads, task: blocks_module.Task, count: int) -> None:
+        counts.append(count)
+        plain(self, task, count)
+
+    monkeypatch.setattr(blocks_module.Threads, "__init__", spy)
+    monkeypatch.setenv("FOREWORD_THREADS", "3")
+    prepare(["x"], tmp_path / "a")
+    prepare(["x"], tmp_path / "b", workers=2)
+    assert counts == [3, 2]

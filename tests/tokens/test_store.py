@@ -271,6 +271,25 @@ def test_exports_of_a_large_vocabulary(tmp_path: Path) -> None:
         TokenStore.open(tmp_path / "plain.bin", dtype="float16")
 
 
+def test_export_writes_over_no_other_format(tmp_path: Path) -> None:
+    """nanoGPT's .bin over Megatron's left the .idx, and the two were taken for one."""
+    store = prepare(["a", "b"], tmp_path / "s")
+    for old in FORMATS:
+        for new in FORMATS:
+            stem = tmp_path / f"{old} {new}" / "x"
+            before = {path: path.read_bytes() for path in export(store, stem, format=old)}
+            if old != new and "datatrove" not in (old, new):
+                with pytest.raises(ArgumentError, match=rf"of another format by that name\n.*x\.bin \({old}\)"):
+                    export(store, stem, format=new)
+            else:
+                export(store, stem, format=new)
+            assert {path: path.read_bytes() for path in before} == before
+            assert TokenStore.open(next(iter(before)))[:].tolist() == store[:].tolist()
+    (tmp_path / "y.idx").write_bytes(b"left alone")
+    with pytest.raises(ArgumentError, match=r"y\.idx \(megatron\)"):
+        export(store, tmp_path / "y", format="nanogpt")
+
+
 def test_megatrons_own_reader_and_writer(made: Path, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

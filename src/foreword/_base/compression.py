@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any, cast
 
-from foreword.errors import FormatError
+from foreword.errors import ForewordError, FormatError
 
 __all__ = ["SUFFIXES", "Unpacked", "by_content", "by_name", "packing", "stem", "unpack"]
 
@@ -104,6 +104,8 @@ class Unpacked(io.RawIOBase):
         """Turn what the libraries raise on damaged data into a FormatError."""
         try:
             yield
+        except ForewordError:  # of the stream that is packed, which says itself what is wrong
+            raise
         except (EOFError, ValueError, zlib.error, lzma.LZMAError) as cause:
             raise self._damaged(cause) from cause
         except OSError as cause:

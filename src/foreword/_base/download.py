@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from foreword._base.files import atomic_write, explained, lock
+from foreword._base.files import atomic_write, explained, lock, output_path
 from foreword._base.progress import progress
 from foreword._base.system import sync_file
 from foreword._base.urls import checked, mirrored, offline, opener, shown
@@ -92,7 +92,7 @@ def fetch(
         DownloadError: it can't be had, or is not what it must be; tells why, and what to do.
         FileError: it can't be written. What has come so far stays, and the next call goes on from there.
     """
-    target = Path(path)
+    target = output_path(path)
     url = checked(url)
     if target.is_file():
         return target

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from foreword._base import compression, system
-from foreword.errors import FileError, MissingFileError, TextDecodeError
+from foreword.errors import ArgumentError, FileError, MissingFileError, TextDecodeError
 
 __all__ = [
     "atomic_folder",
@@ -29,11 +30,15 @@ __all__ = [
     "cache_folder",
     "explained",
     "lock",
+    "output_path",
     "read_bytes",
     "read_regular",
     "read_text",
     "sha256",
 ]
+
+# A drive of Windows is one letter; fsspec joins protocols by "::".
+_URL = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]+):/+")
 
 _ADVICE = {
     errno.EACCES: "change the permissions, or choose another place",
@@ -94,11 +99,37 @@ def cache_folder(*parts: str) -> Path:
         import platformdirs
 
         home = platformdirs.user_cache_dir("foreword", appauthor=False)
-    folder = Path(home)
-    folder = folder.joinpath(*parts)
+    folder = output_path(home).joinpath(*parts)
     with explained("make the cache folder", folder, fix="set FOREWORD_HOME to a folder that you can write to"):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def output_path(path: str | os.PathLike[str]) -> Path:
+    """``path`` as a place on this machine to write to.
+
+    A URL is refused, also one that ``Path`` has made one slash of: it would become a local folder of such a name.
+
+    Raises:
+        ArgumentError: it is a URL, or empty.
+
+    >>> output_path("s3://bucket/store")
+    Traceback (most recent call last):
+        ...
+    foreword.errors.ArgumentError: output goes to a path on this machine, not to a URL
+      got:      s3://bucket/store
+      fix:      write to a local path, and copy it from there; for a folder of that name, begin with ./
+    """
+    text = os.fspath(path)
+    if _URL.match(text):
+        raise ArgumentError(
+            "output goes to a path on this machine, not to a URL",
+            got=_URL.sub(r"\1://", text),
+            fix="write to a local path, and copy it from there; for a folder of that name, begin with ./",
+        )
+    if not text or "\0" in text:
+        raise ArgumentError("output needs a path", got=repr(text))
+    return Path(path)
 
 
 @contextlib.contextmanager
@@ -107,7 +138,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
     A name that starts with a dot and ends in ``.partial`` marks what a killed process left behind.
     """
-    target = Path(path)
+    target = output_path(path)
     with explained("write the file", target):
         partial = _partial_name(target)
         try:
@@ -129,7 +160,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         FileError: ``path`` exists already (an empty folder there is replaced), or can't be written.
     """
-    target = Path(path)
+    target = output_path(path)
     with explained("write the folder", target):
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = _partial_name(target)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foreword._base.files import atomic_write
+from foreword._base.files import atomic_write, output_path
 from foreword.errors import ArgumentError, FileError, MissingFileError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ def check_picture(path: str | os.PathLike[str]) -> None:
     """Raise what ``save`` would, before the work is done.
 
     Raises:
-        ArgumentError: a picture can't be of that kind.
+        ArgumentError: a picture can't be of that kind, or ``path`` is a URL.
         MissingPackageError: matplotlib isn't installed.
         FileError: there is no such folder, or it can't be written to.
     """
-    path = Path(path)
+    path = output_path(path)
     if path.suffix.lower() not in FORMATS:
         raise ArgumentError("unknown kind of picture", got=os.fspath(path), expected=", ".join(FORMATS))
     if importlib.util.find_spec("matplotlib") is None:

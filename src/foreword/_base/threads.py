@@ -28,7 +28,7 @@ _waiting: queue.SimpleQueue[Callable[[], None]] | None = None
 
 
 def count() -> int:
-    """How many threads a search uses: ``FOREWORD_THREADS``, else the processors this process may run on."""
+    """How many threads work uses: ``FOREWORD_THREADS``, else the processors this process may run on."""
     wish = os.environ.get("FOREWORD_THREADS", "")
     if wish.isdecimal() and int(wish) > 0:
         return int(wish)

@@ -12,6 +12,7 @@ import typer
 
 from foreword.cli import windows as window_options
 from foreword.cli._plot import Plot
+from foreword.cli._reading import takes_reading
 
 if TYPE_CHECKING:
     from foreword.tokens import Tokenizer, TokenStore
@@ -29,16 +30,10 @@ Pattern = Annotated[
     ),
 ]
 Corpus = Annotated[
-    str, typer.Argument(help="A file, folder, pattern or URL of txt, md, jsonl, parquet, csv.", show_default=False)
-]
-Documents = Annotated[str, typer.Option(help="In text files, a document is a: file, line or blank-line (paragraph).")]
-Separator = Annotated[str | None, typer.Option(help="The text between two documents.", show_default=False)]
-Field = Annotated[str, typer.Option(help="The field or column that holds a record's text.")]
-Encoding = Annotated[str, typer.Option(help="Of text, jsonl and csv files.")]
-BadRecords = Annotated[str, typer.Option(help="error, or skip and count.")]
-Format = Annotated[
-    str | None,
-    typer.Option("--format", help="text, jsonl, parquet or csv, whatever the files are called.", show_default=False),
+    str,
+    typer.Argument(
+        help="A file, folder, pattern or URL of txt, md, jsonl, json, parquet, csv, tsv.", show_default=False
+    ),
 ]
 Store = Annotated[Path, typer.Argument(help="A store, or a token file of another library.", show_default=False)]
 Given = Annotated[
@@ -54,9 +49,10 @@ app = typer.Typer(
 )
 
 
+@takes_reading
 def prepare(
     corpus: Corpus,
-    out: Annotated[Path, typer.Argument(help="The folder of the store.", show_default=False)],
+    out: Annotated[str, typer.Argument(help="The folder of the store.", show_default=False)],
     tokenizer: TokenizerName = "gpt2",
     pattern: Pattern = None,
     end_of_text: Annotated[bool, typer.Option(help="Put the end-of-text token after each document.")] = True,
@@ -66,18 +62,14 @@ def prepare(
     beginning: Annotated[
         str | None, typer.Option(help="A special token to put before each document.", show_default=False)
     ] = None,
-    documents: Documents = "file",
-    separator: Separator = None,
-    field: Field = "text",
-    encoding: Encoding = "utf-8",
-    bad_records: BadRecords = "error",
-    format_: Format = None,
+    reading: Any = None,
+    format: Any = None,  # noqa: A002 - the option's name
     split: Annotated[
         list[str] | None,
         typer.Option(help="A part and its share of documents, such as val=0.01; may be repeated.", show_default=False),
     ] = None,
     deduplicate: Annotated[bool, typer.Option("--deduplicate", help="Drop documents that came before.")] = False,
-    append: Annotated[bool, typer.Option("--append", help="Add new documents to a store that is there.")] = False,
+    append: Annotated[bool, typer.Option("--append", help="Add what a store that is there does not hold.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Throw away what an interrupted run has left.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that encode.", show_default="all")] = None,
     engine: Annotated[str, typer.Option(help="local: threads; ray: processes of a Ray cluster.")] = "local",
@@ -92,46 +84,46 @@ def prepare(
 
     Example: foreword prepare books/ store/ --split val=0.01
     """
-    from foreword.tokens import prepare as make
+    from foreword.tokens.preparing.prepare import SHARD_TOKENS, prepared
 
-    there = (out / "manifest.json").exists() or (out / "train" / "manifest.json").exists()
-    store = make(
+    done = prepared(
         corpus,
         out,
         tokenizer=_tokenizer(tokenizer, pattern),
         append_end_of_text=(end_of_text and end_of_text_token) or end_of_text,
         beginning=beginning,
-        documents=documents,
-        separator=separator,
-        field=field,
-        encoding=encoding,
-        bad_records=bad_records,
-        format=format_,
+        reading=reading,
+        format=format,
         split=_shares(split),
         deduplicate=deduplicate,
         append=append,
         restart=restart,
         workers=workers,
+        shard_tokens=SHARD_TOKENS,
         engine=engine,
         address=address,
     )
-    from foreword.tokens import TokenStore
-
-    parts = [store, *(TokenStore.open(out / name) for name in _shares(split) or {})]
-    accounts = [
+    stores = [
         {"path": str(part.path), "tokens": len(part), "documents": part.documents, **part.manifest["account"]}
-        for part in parts
+        for part in done.stores.values()
     ]
     if as_json:
-        print(json.dumps({"complete_before": there and not append, "stores": accounts}, indent=1))
+        about = {"complete_before": done.complete, "passed_over": list(done.passed_over), "already": done.already}
+        print(json.dumps({**about, "stores": stores}, indent=1))
         return
-    if there and not append:
+    if done.complete:
         print("The store is complete already: the same corpus, the same options.")
-    for part in accounts:
+    for part in stores:
         print(f"{part['path']}: {part['tokens']:,} tokens, {part['documents']:,} documents")
-    dropped = {key: accounts[0][key] for key in ("skipped", "empty", "duplicates") if accounts[0][key]}
+    dropped = {key: stores[0][key] for key in ("skipped", "empty", "duplicates") if stores[0][key]}
     if dropped:
         print("dropped: " + ", ".join(f"{count:,} {_WORDS[key]}" for key, count in dropped.items()))
+    if done.already:
+        print(f"in the store already: {done.already:,} sources, by their contents")
+    if done.renewed:
+        print(f"added: {done.renewed:,} sources of a name that the store has, with other contents")
+    for note in done.notes:
+        print(note)
 
 
 def _tokenizer(name: str, pattern: str | None) -> Tokenizer:
@@ -218,8 +210,11 @@ def _print_inspection(store: TokenStore, found: Inspection, *, verified: bool) -
     from rich.console import Console
     from rich.table import Table
 
+    from foreword.tokens.preparing.corpus import passed_over_text
+
     console = Console(highlight=False)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    passed = found.account.get("passed_over", {})
     rows = {
         "store": store.path,
         "tokens": f"{found.tokens:,} of {found.dtype}, {found.bytes / 1e6:,.1f} MB in {found.shards} shards",
@@ -229,6 +224,7 @@ def _print_inspection(store: TokenStore, found: Inspection, *, verified: bool) -
         "dropped": ", ".join(
             f"{found.account[key]:,} {word}" for key, word in _WORDS.items() if found.account.get(key)
         ),
+        "passed over": passed_over_text(passed.get("first", ()), count=passed.get("count")),
         "policies": ", ".join(
             f"{key}={value!r}" for key, value in found.policies.items() if value not in (None, False)
         ),
@@ -307,6 +303,7 @@ def show(
 
 
 @app.command()
+@takes_reading
 def train(
     corpus: Corpus,
     out: Annotated[Path, typer.Argument(help="The tokenizer.json to write.", show_default=False)],
@@ -319,20 +316,15 @@ def train(
         typer.Option(help="May be repeated; they get the first ids.", show_default="<|endoftext|>"),
     ] = None,
     min_frequency: Annotated[int, typer.Option(min=1, help="A pair that comes less often is not merged.")] = 2,
-    documents: Documents = "file",
-    separator: Separator = None,
-    field: Field = "text",
-    encoding: Encoding = "utf-8",
-    bad_records: BadRecords = "error",
-    format_: Format = None,
+    reading: Any = None,
+    format: Any = None,  # noqa: A002 - the option's name
 ) -> None:
     """Train a byte-pair vocabulary on a corpus, and write it as tokenizer.json and as merge ranks.
 
     Example: foreword tokens train books/ tokenizer.json --vocab-size 8192
     """
-    from foreword.tokens import Reading, train_tokenizer
+    from foreword.tokens import train_tokenizer
 
-    reading = Reading(documents=documents, separator=separator, field=field, encoding=encoding, bad_records=bad_records)
     trained = train_tokenizer(
         corpus,
         out,
@@ -341,7 +333,7 @@ def train(
         special_tokens=special_token or ("<|endoftext|>",),
         min_frequency=min_frequency,
         reading=reading,
-        format=format_,
+        format=format,
     )
     print(f"{out}: vocab_size {trained.vocab_size:,}; use it: foreword prepare CORPUS STORE --tokenizer {out}")
     if out.with_suffix(".tiktoken").exists():

@@ -238,10 +238,11 @@ class _Pieces:
                 bar.advance(1)
 
     def _of_text(self, source: str | os.PathLike[str]) -> Iterator[tuple[NDArray[np.int64], bool]]:
-        from foreword.tokens.preparing.corpus import open_corpus
+        from foreword.tokens.preparing.corpus import open_corpus, warn_passed_over
         from foreword.tokens.preparing.documents import Reader, Reading
 
         sources = open_corpus(source)
+        warn_passed_over(sources, "embed")
         reading = Reading(documents=self._documents, field=self._field)
         sizes = [getattr(each, "size", None) for each in sources]
         total = None if None in sizes else float(sum(size or 0 for size in sizes))

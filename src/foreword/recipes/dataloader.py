@@ -9,14 +9,16 @@ import functools
 import inspect
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import read_text
-from foreword.errors import ArgumentTypeError
+from foreword.errors import ArgumentError, ArgumentTypeError
 from foreword.tokens import Tokenizer, TokenStore, get_tokenizer
+from foreword.tokens.preparing.kinds import format_of, looks_like_a_path
 from foreword.tokens.tokenizers.tokenizer import Special
 from foreword.windows import WindowDataset, WindowLoader
 
@@ -102,6 +104,8 @@ def create_dataloader(
         ArgumentTypeError: an argument of another name, such as the book's ``max_length``; says what to write.
         TooShortError: the text has fewer tokens than one window needs.
         SpecialTokenError: the text holds a special token that is not allowed.
+        ArgumentError: a str that can only be meant as a path or a URL; a folder, or a file that holds records.
+        ArgumentTypeError: neither a text, nor a Path, nor a store.
 
     >>> text = "In the heart of the city stood the old library, a relic from a bygone era."
     >>> loader = create_dataloader(text, batch_size=2, context_length=4, stride=4, shuffle=False)
@@ -113,7 +117,37 @@ def create_dataloader(
     if isinstance(text, TokenStore):
         source = text
     else:
-        words = text if isinstance(text, str) else read_text(text)
-        source = get_tokenizer(tokenizer).encode(words, allowed_special=allowed_special)
+        source = get_tokenizer(tokenizer).encode(_words(text), allowed_special=allowed_special)
     data = WindowDataset(source, context_length=context_length, stride=stride)
     return WindowLoader(data, batch_size=batch_size, shuffle=shuffle, drop_last=drop_last, seed=seed)
+
+
+def _words(text: str | os.PathLike[str]) -> str:
+    """The text that is meant, or that the file holds."""
+    if isinstance(text, str):
+        if looks_like_a_path(text):
+            raise ArgumentError(
+                "the text is the name of a file, not what is in it",
+                got=repr(text),
+                fix="pass a file as a Path, Path(name); a corpus or a URL as a store, prepare(name, out)",
+            )
+        return text
+    if not isinstance(text, os.PathLike):
+        raise ArgumentTypeError(
+            "neither a text, nor the path of one, nor a store",
+            got=type(text).__name__,
+            expected="str, Path or TokenStore",
+            fix="of several texts, make a store: prepare(texts, out)",
+        )
+    path = Path(text)
+    if path.is_dir():
+        fix = f"TokenStore.open({os.fspath(path)!r})" if (path / "manifest.json").exists() else "prepare(path, out)"
+        raise ArgumentError("a folder is no text file", where=path, fix=f"pass a store: {fix}")
+    if format_of(path.name) not in (None, "text"):
+        raise ArgumentError(
+            "the file holds no plain text, by its name",
+            got=path.name,
+            where=path,
+            fix="pass a store that is made of it: prepare(path, out)",
+        )
+    return read_text(path)

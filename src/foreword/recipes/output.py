@@ -19,7 +19,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._base.files import atomic_folder, atomic_write, explained
+from foreword._base.files import atomic_folder, atomic_write, explained, output_path
 
 __all__ = ["Output", "open_output"]
 
@@ -113,7 +113,7 @@ def _npy_header(growing: _Growing) -> bytes:
 def _safetensors(
     path: Path, arrays: Mapping[str, tuple[str, tuple[int, ...]]], about: dict[str, Any]
 ) -> Iterator[Output]:
-    with explained("write the file", path):
+    with explained("write the file", output_path(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file, contextlib.ExitStack() as files:
         file.write(bytes(_SAFETENSORS_ROOM))

@@ -1,6 +1,7 @@
 """Preparing: a corpus of any size to a token store.
 
-Read in this order: ``corpus`` (files), ``documents`` (files to documents), ``blocks`` (documents to token ids, on
-threads), ``digests`` (duplicates, splits), ``journal`` (how far a run has come), ``run`` (the loop), ``prepare`` (the
-call). ``ray_engine`` does the work of ``blocks`` on a cluster.
+Read in this order: ``kinds`` (what a file is), ``corpus`` (which files), ``streams`` (their bytes), ``records`` and
+``documents`` (their documents), ``blocks`` (documents to token ids, on threads), ``digests`` (duplicates, splits),
+``journal`` (how far a run has come), ``run`` (the loop), ``prepare`` (the call). ``ray_engine`` does the work of
+``blocks`` on a cluster.
 """

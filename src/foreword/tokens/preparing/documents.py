@@ -13,20 +13,20 @@ import codecs
 import contextlib
 import dataclasses
 import hashlib
-import io
-import json
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import IO, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-from foreword._base.files import explained
-from foreword.errors import ArgumentError, FormatError, TextDecodeError
-from foreword.tokens.preparing.corpus import (
+from foreword.errors import ArgumentError, FileError, FormatError
+from foreword.tokens.preparing.corpus import Source, TextsSource
+from foreword.tokens.preparing.records import Records
+from foreword.tokens.preparing.streams import (
     CHUNK,
     FileSource,
+    FileStream,
     HashedReader,
-    Source,
-    TextsSource,
+    decoded,
+    refuse_other_kind,
     sha256_of,
     unpacked,
 )
@@ -41,7 +41,7 @@ LIMIT = 1 << 26
 _CUT = re.compile(r"[ 。，、；：！？](?<=[^\W\d_].)(?=[^\W\d_])")
 # In place of True at the end of a fragment: the source ends, and with it a document if there is text left.
 _SOURCE_ENDS: Any = 1
-_BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
+_BLANK_LINES = re.compile(r"\r?\n(?:[^\S\n]*\n)+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Reader:
 
     Attributes:
         account: of the sources read to their end: name, stored bytes, SHA-256 of them, documents, bad records skipped,
-            documents dropped because they were empty.
+            documents dropped because they were empty; ``passed_over`` of one that turned out to be no corpus file.
     """
 
     def __init__(
@@ -101,8 +101,18 @@ class Reader:
     ) -> None:
         self._reading, self._cuttable, self._advance, self._keep_empty = reading, cuttable, advance, keep_empty
         self.account: list[dict[str, Any]] = []
-        self._documents = self._empty = self._skipped = 0
+        self._documents = self._empty = self._characters = 0
         self._where = ""
+        self._so_far: Callable[[], tuple[int | None, str]] = lambda: (None, "")
+
+    def consumed(self) -> dict[str, Any]:
+        """What has been read of the source that is being read: enough to know it again.
+
+        ``bytes`` and ``sha256`` of its stored bytes, of all of them where it is parquet; of an iterable, the SHA-256
+        of its texts, and None. ``characters`` and ``documents``: what the pieces given so far hold.
+        """
+        size, digest = self._so_far()
+        return {"bytes": size, "sha256": digest, "characters": self._characters, "documents": self._documents}
 
     def read(self, source: Source) -> Iterator[tuple[str, bool]]:
         """The pieces of a source's documents, in order; its account is appended when it has been read to the end.
@@ -110,36 +120,78 @@ class Reader:
         Raises (while iterating):
             FileError, FormatError, TextDecodeError: says the file, and the line or the byte.
         """
-        self._documents = self._empty = self._skipped = 0
+        self._documents = self._empty = self._characters = 0
         self._where = source.name if isinstance(source, TextsSource) else source.path
+        reading = self._reading
+        records = Records(
+            field=reading.field, encoding=reading.encoding, bad=reading.bad_records, where=self._where, limit=LIMIT
+        )
         if isinstance(source, TextsSource):
-            digest = yield from self._texts(source)
-            size = None
+            yield from self._bounded((text, True) for text in self._hashed(records.texts(source.texts)))
         elif source.format == "parquet":
-            yield from self._bounded((text, True) for text in self._parquet(source))
-            digest, size = sha256_of(source), source.size
+            yield from self._parquet(source, records)
         else:
             with contextlib.closing(HashedReader(source.open_raw())) as raw, unpacked(source, raw) as stream:
-                told = _Told(stream, raw, self._advance)
-                fragments = {"text": self._text, "jsonl": self._jsonl, "csv": self._csv}[source.format](told)
-                yield from self._bounded(fragments)
-                digest, size = raw.digest(), raw.bytes
-        self.account.append(
-            {
-                "name": source.name,
-                "bytes": size,
-                "sha256": digest,
-                "documents": self._documents,
-                "skipped": self._skipped,
-                "empty": self._empty,
-            }
-        )
+                self._so_far = lambda: (raw.bytes, raw.so_far())
+                counted = FileStream(stream, raw, self._advance)
+                refuse_other_kind(counted.head(), source, reading.encoding)
+                yield from self._bounded(self._fragments(source, counted, records))
+                raw.digest()
+                if source.remote is not None and source.size is not None and raw.bytes < source.size:
+                    raise FileError(
+                        "the corpus ends before its end: its server broke off",
+                        got=f"{raw.bytes:,} bytes",
+                        expected=f"{source.size:,}",
+                        where=source.path,
+                        fix="run the same command again; it resumes",
+                    )
+        size, digest = self._so_far()
+        account = {
+            "name": source.name,
+            "bytes": size,
+            "sha256": digest,
+            "documents": self._documents,
+            "skipped": records.skipped,
+            "empty": self._empty,
+        }
+        self.account.append(account | ({"passed_over": True} if records.passed_over else {}))
+
+    def _fragments(self, source: FileSource, stream: FileStream, records: Records) -> Iterator[tuple[str, bool]]:
+        if source.format == "text":
+            return self._text(stream)
+        texts = {
+            "jsonl": lambda: records.jsonl(stream),
+            "json": lambda: records.json(stream, listed=source.listed),
+            "csv": lambda: records.csv(stream),
+            "tsv": lambda: records.csv(stream, delimiter="\t"),
+        }[source.format]()
+        return ((text, True) for text in texts)
+
+    def _parquet(self, source: FileSource, records: Records) -> Iterator[tuple[str, bool]]:
+        if source.compression is not None:
+            raise FormatError(
+                "a parquet file that was compressed whole", got=source.compression, where=source.path, fix="unpack it"
+            )
+        # Its end is read first: what has been read is known by the digest of the whole.
+        digest = sha256_of(source)
+        self._so_far = lambda: (source.size, digest)
+        yield from self._bounded((text, True) for text in records.parquet(source, self._advance))
+
+    def _hashed(self, texts: Iterable[str]) -> Iterator[str]:
+        """The texts of an iterable, hashed as they come."""
+        digest = hashlib.sha256()
+        self._so_far = lambda: (None, digest.copy().hexdigest())
+        for text in texts:
+            data = text.encode("utf-8", "surrogatepass")
+            digest.update(b"%d\n" % len(data) + data)
+            self._advance(len(data))
+            yield text
 
     def _bounded(self, fragments: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
         """Fragments of any size put together, and cut, into pieces that memory holds; empty documents dropped."""
         held: list[str] = []
         size = 0
-        begun = False  # a piece of this document has been given
+        started = False  # a piece of this document has been given
         due = PIECE  # characters held, at which a cut is looked for
         for fragment, ends in fragments:
             held.append(fragment)
@@ -149,8 +201,9 @@ class Reader:
             text = "".join(held)
             start = 0
             while self._cuttable and len(text) - start > PIECE and (cut := _last_cut(text, start, start + PIECE)):
+                self._characters += cut - start
                 yield text[start:cut], False
-                start, begun = cut, True
+                start, started = cut, True
             text = text[start:]
             if len(text) > LIMIT:
                 raise FormatError(
@@ -164,17 +217,18 @@ class Reader:
                     "split and de-duplication, by a tokenizer that tiktoken knows",
                 )
             if ends:
-                if text or begun or (self._keep_empty and ends is True):
+                if text or started or (self._keep_empty and ends is True):
                     self._documents += 1
+                    self._characters += len(text)
                     yield text, True
                 else:
                     self._empty += 1
-                held, size, begun, due = [], 0, False, PIECE
+                held, size, started, due = [], 0, False, PIECE
             else:
                 held, size, due = [text], len(text), min(max(PIECE, 2 * len(text)), LIMIT + 1)
 
-    def _text(self, stream: _Told) -> Iterator[tuple[str, bool]]:
-        chunks = self._decoded(stream)
+    def _text(self, stream: FileStream) -> Iterator[tuple[str, bool]]:
+        chunks = decoded(stream, self._reading.encoding, self._where, chunk=CHUNK)
         separator = self._reading.separator
         if separator is None and self._reading.documents == "file":
             yield from ((chunk, False) for chunk in chunks)
@@ -200,214 +254,6 @@ class Reader:
         # Behind the last line end or separator there is no document, but for a whole file, which may be empty.
         yield "", True if separator is None and self._reading.documents == "file" else _SOURCE_ENDS
 
-    def _decoded(self, stream: _Told) -> Iterator[str]:
-        encoding = "utf-8-sig" if codecs.lookup(self._reading.encoding).name == "utf-8" else self._reading.encoding
-        decoder = codecs.getincrementaldecoder(encoding)()
-        offset = 0
-        while True:
-            data = stream.read(CHUNK)
-            pending = decoder.getstate()[0]
-            try:
-                text = decoder.decode(data, final=not data)
-            except UnicodeDecodeError as cause:
-                raise self._undecodable(cause, f"byte {offset - len(pending) + cause.start:,}") from cause
-            if text:
-                yield text
-            if not data:
-                return
-            offset += len(data)
-
-    def _jsonl(self, stream: _Told) -> Iterator[tuple[str, bool]]:
-        for number, line in enumerate(_lines(stream, self._where), start=1):
-            where = f"{self._where}, line {number:,}"
-            try:
-                text = line.decode(self._reading.encoding)
-                if number == 1:
-                    text = text.removeprefix("\ufeff")
-                if not text.strip():
-                    continue
-                record = json.loads(text)
-            except UnicodeDecodeError as cause:
-                if self._reading.bad_records == "error":
-                    raise self._undecodable(cause, f"line {number:,}, byte {cause.start:,} of it") from cause
-                self._skipped += 1
-            except (ValueError, RecursionError) as cause:
-                self._bad("a line that is not JSON", got=str(cause), where=where)
-            else:
-                yield from self._record(record, where)
-
-    def _record(self, record: Any, where: str) -> Iterator[tuple[str, bool]]:
-        """The text of a record, if it has one."""
-        field = self._reading.field
-        if not isinstance(record, Mapping):
-            self._bad("a record that has no fields", got=type(record).__name__, where=where)
-        elif field not in record:
-            fix = f"name the field that holds the text: --field {next(iter(record), 'NAME')}"
-            self._bad(f"a record without the field {field!r}", got=f"fields {list(record)[:20]}", where=where, fix=fix)
-        elif not isinstance(record[field], str):
-            self._bad(f"the field {field!r} is no text", got=type(record[field]).__name__, where=where)
-        else:
-            yield record[field], True
-
-    def _csv(self, stream: _Told) -> Iterator[tuple[str, bool]]:
-        import pyarrow as pa
-        from pyarrow import csv
-
-        def count(_: object) -> str:
-            self._skipped += 1
-            return "skip"
-
-        field = self._reading.field
-        block = 4 * CHUNK
-        handler = count if self._reading.bad_records == "skip" else None
-        try:
-            rows = csv.open_csv(
-                stream,
-                csv.ReadOptions(use_threads=False, block_size=block, encoding=self._reading.encoding),
-                csv.ParseOptions(newlines_in_values=True, invalid_row_handler=handler),
-                csv.ConvertOptions(column_types={field: pa.string()}, include_columns=[field]),
-            )
-            for batch in rows:
-                yield from ((text, True) for text in batch.column(0).to_pylist())
-        except pa.ArrowKeyError as cause:
-            raise FormatError(
-                f"a csv without the column {field!r}",
-                got=str(cause),
-                where=self._where,
-                fix="name the column: --field NAME",
-            ) from cause
-        except pa.ArrowInvalid as cause:
-            if "Empty CSV" in str(cause):
-                return
-            if "straddling" in str(cause):
-                raise FormatError(
-                    "a row of csv is longer than one may be", expected=f"at most {block:,} bytes", where=self._where
-                ) from cause
-            raise FormatError("the csv can't be read", got=str(cause).splitlines()[0], where=self._where) from cause
-
-    def _parquet(self, source: FileSource) -> Iterator[str]:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        field = self._reading.field
-        row = 0
-        with contextlib.closing(source.open_raw()) as raw, explained("read the corpus", source.path):
-            try:
-                file = parquet.ParquetFile(raw, pre_buffer=False)
-                if field not in file.schema_arrow.names:
-                    raise FormatError(
-                        f"a parquet file without the column {field!r}",
-                        got=f"columns {file.schema_arrow.names[:20]}",
-                        where=source.path,
-                        fix="name the column that holds the text: --field NAME",
-                    )
-                groups = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
-                told = _shares(source.size, groups)
-                for group, share in enumerate(told):
-                    for batch in file.iter_batches(256, [group], [field], use_threads=False):
-                        for text in batch.column(0).to_pylist():
-                            row += 1
-                            if isinstance(text, bytes):
-                                text = self._bytes_text(text, f"row {row:,}")  # noqa: PLW2901
-                            if isinstance(text, str):
-                                yield text
-                            elif text is not None or self._reading.bad_records == "error":
-                                got = "null" if text is None else type(text).__name__
-                                self._bad(
-                                    f"the column {field!r} is no text", got=got, where=f"{self._where}, row {row:,}"
-                                )
-                            else:
-                                self._skipped += 1
-                    self._advance(share)
-            except (pa.ArrowException, UnicodeDecodeError) as cause:
-                if isinstance(cause, TextDecodeError):
-                    raise
-                raise FormatError(
-                    "the parquet file can't be read", got=str(cause).splitlines()[0][:200], where=source.path
-                ) from cause
-            except OSError as cause:
-                if cause.errno is None and not isinstance(cause, FormatError):
-                    raise FormatError(
-                        "the parquet file is damaged", got=str(cause).splitlines()[0][:200], where=source.path
-                    ) from cause
-                raise
-
-    def _bytes_text(self, data: bytes, where: str) -> str | None:
-        try:
-            return data.decode(self._reading.encoding)
-        except UnicodeDecodeError as cause:
-            if self._reading.bad_records == "error":
-                raise self._undecodable(cause, f"{where}, byte {cause.start:,} of it") from cause
-            return None
-
-    def _texts(self, source: TextsSource) -> Generator[tuple[str, bool], None, str]:
-        """The texts of an iterable; returns the SHA-256 of them all."""
-        digest = hashlib.sha256()
-
-        def fragments() -> Iterator[tuple[str, bool]]:
-            for number, item in enumerate(source.texts):
-                for text, ends in [(item, True)] if isinstance(item, str) else self._record(item, f"text {number:,}"):
-                    data = text.encode("utf-8", "surrogatepass")
-                    digest.update(b"%d\n" % len(data) + data)
-                    self._advance(len(data))
-                    yield text, ends
-
-        yield from self._bounded(fragments())
-        return digest.hexdigest()
-
-    def _bad(self, problem: str, **facts: object) -> None:
-        """Refuse a bad record, or skip and count it."""
-        if self._reading.bad_records == "error":
-            facts.setdefault("fix", "repair it, or skip and count such records: --bad-records skip")
-            raise FormatError(problem, **facts)
-        self._skipped += 1
-
-    def _undecodable(self, cause: UnicodeDecodeError, where: str) -> TextDecodeError:
-        return TextDecodeError(
-            f"not {self._reading.encoding} text",
-            cause=cause,
-            got=f"the byte 0x{cause.object[cause.start]:02x} ({cause.reason})",
-            where=f"{self._where}, {where}",
-            fix="convert the file to UTF-8, or name its encoding: --encoding latin-1",
-        )
-
-
-class _Told(io.RawIOBase):
-    """A stream that gives full reads, and tells of the stored bytes that were read for them."""
-
-    def __init__(self, stream: IO[bytes], raw: HashedReader, advance: Callable[[int], object]) -> None:
-        self._stream, self._raw, self._advance, self._last = stream, raw, advance, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:  # type: ignore[override, unused-ignore]
-        parts: list[bytes] = []
-        missing = size if size >= 0 else 1 << 62
-        while missing and (data := self._stream.read(min(missing, 4 * CHUNK))):
-            parts.append(data)
-            missing -= len(data)
-        self._advance(self._raw.bytes - self._last)
-        self._last = self._raw.bytes
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def _lines(stream: _Told, where: str) -> Iterator[bytes]:
-    buffered = io.BufferedReader(stream, CHUNK)
-    while line := buffered.readline(LIMIT + 1):
-        if len(line) > LIMIT:
-            raise FormatError(
-                "a line is longer than a record may be",
-                expected=f"at most {LIMIT:,} bytes ({LIMIT >> 20} MiB)",
-                where=where,
-            )
-        yield line
-
 
 def _last_cut(text: str, start: int, stop: int) -> int:
     """The last place from ``start`` to ``stop`` where ``text`` may be cut, else the first after ``stop``, else 0."""
@@ -424,9 +270,3 @@ def _last_cut(text: str, start: int, stop: int) -> int:
         return last
     after = _CUT.search(text, stop)
     return after.start() if after else 0
-
-
-def _shares(size: int, parts: list[int]) -> list[int]:
-    """``size`` dealt out in proportion to ``parts``."""
-    total = sum(parts) or 1
-    return [size * part // total for part in parts]

@@ -1,7 +1,8 @@
 """The journal of a prepare that is under way: how far it has come, replaced whole every few seconds.
 
-    OUT/.journal   {"plan": what it does, "position": [source, pieces of it], "outputs": state of each StoreWriter, …}
+    OUT/.journal   what it does, where it is, and what proves that it is the same run that goes on
     OUT/.sources   accounts of the sources read so far, a line each; becomes sources.N.jsonl
+    OUT/.stamps    the stamp of each of them, a line each: what has not been touched since needs no reading again
     OUT/.digests   16 bytes a document, where documents are de-duplicated; becomes digests
 
 Not for: complete stores, which have none. Costs: a few fsyncs each time.
@@ -9,52 +10,130 @@ Not for: complete stores, which have none. Costs: a few fsyncs each time.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import json
-import shutil
-from collections.abc import Iterable, Mapping
+import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from foreword._base.files import atomic_write, explained, read_regular
 from foreword.errors import StoreError
+from foreword.tokens.store.checks import read_checked
+from foreword.tokens.store.manifest import as_json
 from foreword.tokens.store.store import TokenStore
 
-__all__ = ["DIGESTS", "SOURCES", "discard", "is_published", "load", "read_sources", "remove", "save"]
+__all__ = [
+    "DIGESTS",
+    "SOURCES",
+    "STAMPS",
+    "Journal",
+    "cut_back",
+    "discard",
+    "is_published",
+    "is_shard_file",
+    "load",
+    "read_sources",
+    "remove",
+    "save",
+]
 
-NAME, SOURCES, DIGESTS = ".journal", ".sources", ".digests"
+NAME, SOURCES, STAMPS, DIGESTS = ".journal", ".sources", ".stamps", ".digests"
+_SHARD_FILE = re.compile(r"(\d{5,})\.(?:tokens|offsets|sums)")
+_OWN_FILE = re.compile(rf"{_SHARD_FILE.pattern}|sources\.\d+\.jsonl|digests|\..+\.[0-9a-f]{{8}}\.partial")
 
 
-def load(folder: Path) -> dict[str, Any] | None:
+@dataclasses.dataclass(frozen=True)
+class Journal:
+    """How far a run has come.
+
+    Attributes:
+        plan: what it does: its tokenizer and options.
+        base: the fingerprint of the store that it appends to.
+        position: the number of the source that is being read, and how many pieces of it are written.
+        outputs: the state of each ``StoreWriter``.
+        reading: that source: name, bytes, and what of it was consumed (``Reader.consumed``).
+        duplicates: documents dropped because their text came before.
+        appends: lists of sources that the store has already.
+        sources_bytes: length of the file of accounts.
+        stamps_bytes: length of the file of stamps; None in the journal of an earlier version, which has none.
+        digests: how many digests of documents there are.
+        checksums: the SHA-256 of each of these files, by name; none in the journal of an earlier version.
+    """
+
+    plan: dict[str, Any]
+    base: str | None
+    position: list[int]
+    outputs: list[dict[str, Any]]
+    reading: dict[str, Any] | None = None
+    duplicates: int = 0
+    appends: int = 0
+    sources_bytes: int = 0
+    stamps_bytes: int | None = 0
+    digests: int = 0
+    checksums: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def load(folder: Path) -> Journal | None:
     """The journal in ``folder``, if there is one."""
     path = folder / NAME
     if not path.exists():
         return None
-    with explained("read the journal", path):
-        text = path.read_bytes()
+    text = read_regular(path, "read the journal")
     try:
-        saved: dict[str, Any] = json.loads(text)
-        _ = saved["plan"], saved["position"], saved["outputs"]
-    except (ValueError, KeyError, TypeError):
+        saved = json.loads(text)
+        names = {field.name for field in dataclasses.fields(Journal)}
+        return Journal(**{"stamps_bytes": None, **{name: saved[name] for name in saved.keys() & names}})
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise StoreError(
             "the journal of an interrupted prepare can't be read",
             where=path,
             fix="start over: restart=True (--restart)",
         ) from None
-    return saved
 
 
-def save(folder: Path, state: Mapping[str, Any]) -> None:
+def save(folder: Path, journal: Journal) -> None:
     """Replace the journal, whole or not at all."""
     with atomic_write(folder / NAME) as file:
-        file.write(json.dumps(state, ensure_ascii=False).encode())
+        file.write(as_json(dataclasses.asdict(journal)))
+
+
+def cut_back(path: Path, size: int, checksum: str | None) -> bytes:
+    """The first ``size`` bytes of a file of the journal; what was written after them is cut off.
+
+    Raises:
+        StoreError: the file is shorter, or they are others.
+    """
+    with open(path, "a+b") as file:
+        found = os.fstat(file.fileno()).st_size
+        if found < size:
+            raise StoreError(
+                "a file of an interrupted prepare is shorter than its journal says",
+                got=f"{found:,} bytes",
+                expected=f"{size:,}",
+                where=path,
+                fix="start over: restart=True (--restart)",
+            )
+        file.truncate(size)
+        file.seek(0)
+        data = file.read()
+    if checksum is not None and hashlib.sha256(data).hexdigest() != checksum:
+        raise StoreError(
+            "a file of an interrupted prepare is not as it was left",
+            where=path,
+            fix="start over: restart=True (--restart)",
+        )
+    return data
 
 
 def remove(folder: Path) -> None:
     """Take the journal and its side files away: the work is done."""
     for partial in folder.glob(".*.partial"):
         partial.unlink()
-    for name in (SOURCES, DIGESTS, NAME):  # the journal last
+    for name in (SOURCES, STAMPS, DIGESTS, NAME):  # the journal last
         (folder / name).unlink(missing_ok=True)
 
 
@@ -63,30 +142,40 @@ def discard(folder: Path, names: Iterable[str]) -> None:
     with explained("start over", folder):
         for name in names:
             part = folder / name
-            if (part / "manifest.json").exists():
+            if (part / "manifest.json").exists() or not part.is_dir():
                 continue
-            for pattern in ("[0-9]*.tokens", "[0-9]*.offsets", "[0-9]*.sums", "sources.*.jsonl", ".*.partial"):
-                for path in part.glob(pattern):
+            for path in list(part.iterdir()):
+                if _OWN_FILE.fullmatch(path.name):
                     path.unlink()
             if name:
-                shutil.rmtree(part, ignore_errors=True)
+                with contextlib.suppress(OSError):  # it holds something that is not ours
+                    part.rmdir()
         remove(folder)
 
 
-def is_published(saved: Mapping[str, Any], folder: Path) -> bool:
+def is_shard_file(name: str, *, beyond: int) -> bool:
+    """Whether a file's name is that of a shard numbered ``beyond`` or later.
+
+    >>> is_shard_file("00002.tokens", beyond=2), is_shard_file("2025-notes.txt", beyond=2)
+    (True, False)
+    """
+    found = _SHARD_FILE.fullmatch(name)
+    return found is not None and int(found[1]) >= beyond
+
+
+def is_published(journal: Journal, folder: Path) -> bool:
     """Whether the run of a journal came to its end, and was killed before it took the journal away.
 
     ``folder`` is the first output's, whose manifest is written last.
     """
-    return bool(hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest() != saved["base"])
+    return bool(
+        hashlib.sha256(read_regular(folder / "manifest.json", "open the token store")).hexdigest() != journal.base
+    )
 
 
-def read_sources(store: TokenStore) -> dict[str, dict[str, Any]]:
-    """The accounts of the sources that made a store, by name."""
-    known = {}
-    for told in store.manifest["sources"]:
-        path = store.path / told["file"]
-        for line in read_regular(path, "read the store").splitlines():
-            account = json.loads(line)
-            known[account["name"]] = account
-    return known
+def read_sources(store: TokenStore) -> list[dict[str, Any]]:
+    """The accounts of the sources that made a store, in the order in which they were read."""
+    accounts = []
+    for entry in store.manifest["sources"]:
+        accounts += [json.loads(line) for line in read_checked(store.path, entry).splitlines()]
+    return accounts

@@ -12,30 +12,76 @@ Not for: tokenizing a text in memory (``Tokenizer.encode``). Costs: 1 GB/s of re
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from foreword._base import system
-from foreword._base.files import explained
+from foreword._base import threads
+from foreword._base.files import explained, output_path
 from foreword._base.progress import progress
 from foreword.errors import ArgumentError, StoreError
 from foreword.tokens.preparing import journal
 from foreword.tokens.preparing.blocks import Framing, Task, Threads, Workers
-from foreword.tokens.preparing.corpus import FileSource, Source, TextsSource, open_corpus, sha256_of
+from foreword.tokens.preparing.corpus import (
+    Corpus,
+    FileSource,
+    Source,
+    TextsSource,
+    open_corpus,
+    passed_over_text,
+    sha256_of,
+)
 from foreword.tokens.preparing.documents import Reader, Reading
 from foreword.tokens.preparing.run import Plan, Run
 from foreword.tokens.store.store import TokenStore, token_dtype
 from foreword.tokens.tokenizers.opening import get_tokenizer
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["prepare"]
+__all__ = ["Prepared", "prepare", "prepared"]
 
 SHARD_TOKENS = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """What came of a call of ``prepare``.
+
+    Attributes:
+        stores: by the name of their part; one, named "", where there is no split.
+        complete: whether they were complete before.
+        passed_over: what was found in the corpus and is not read, each with the reason.
+        already: sources that an append passed over, because the store has their contents.
+        renewed: sources that it added although the store has one of their name, with other contents.
+    """
+
+    stores: dict[str, TokenStore]
+    complete: bool
+    passed_over: Sequence[str] = ()
+    already: int = 0
+    renewed: int = 0
+
+    @property
+    def first(self) -> TokenStore:
+        """The store, or that of ``out/train``."""
+        return next(iter(self.stores.values()))
+
+    @property
+    def notes(self) -> list[str]:
+        """What the caller should know: a part of the split without a document, and what was passed over."""
+        counts = ", ".join(f"{name}: {store.documents:,}" for name, store in self.stores.items())
+        empty = [name for name, store in self.stores.items() if not store.documents]
+        notes = [
+            f"the split leaves no document for {name} ({counts}): which part it is in follows from a hash of its text; "
+            f'take smaller documents, documents="line" (--documents line), or a larger share'
+            for name in empty
+        ]
+        return notes + ([passed_over_text(self.passed_over)] if self.passed_over else [])
 
 
 def prepare(
@@ -66,9 +112,11 @@ def prepare(
     same corpus with the same options it reads the corpus's checksums, and returns the store.
 
     Args:
-        corpus: a file, a folder, a pattern (glob) or a URL of .txt, .md, .jsonl, .parquet or .csv files, each also as
-            .gz, .bz2, .xz or .zst; a list of ``Path``; or an iterable of texts or of records (a Hugging Face dataset).
-        out: the folder to make; a store only when it is complete.
+        corpus: a file, a folder, a pattern (glob) or a URL of .txt, .md, .jsonl, .json, .parquet, .csv or .tsv files,
+            each also as .gz, .bz2, .xz or .zst; a list of ``Path``; or an iterable of texts or of records (a Hugging
+            Face dataset). A file without a known suffix is what its first bytes say. What a folder holds besides is
+            passed over: a warning names it, and the manifest.
+        out: the folder to make, on this machine; a store only when it is complete.
         tokenizer: a name, a tokenizer's file, or a ``Tokenizer``.
         append_end_of_text: put the tokenizer's end-of-text id after each document; a text names the token that ends
             one, such as "<|im_end|>".
@@ -80,13 +128,15 @@ def prepare(
         encoding: of text, jsonl and csv files.
         bad_records: "error", or "skip" and count: lines that are not JSON, records without the field, null texts, rows
             of csv with too few or too many cells.
-        format: "text", "jsonl", "parquet" or "csv", whatever the files are called.
+        format: "text", "jsonl", "json", "parquet", "csv" or "tsv", whatever the files are called.
         split: shares of documents by name, {"val": 0.01}: they go to ``out/val``, the rest to ``out/train``. Which
-            they are follows from a hash of each text, and stays when documents are added.
+            they are follows from a hash of each text, and stays when documents are added. A warning names a part that
+            gets none.
         deduplicate: drop documents whose text came before.
-        append: add documents to the store ``out``: of files, those that are not in it yet.
+        append: add to the store ``out`` what it does not hold yet. Files, and iterables as a whole, are told apart by
+            their contents, whatever they are called.
         restart: throw away what an interrupted run has left.
-        workers: threads that encode; as many as there are processors where it is None.
+        workers: threads that encode; where it is None, FOREWORD_THREADS, else as many as there are processors.
         shard_tokens: a shard ends with the document that brings it to so many tokens.
         engine: "local", threads of this process; or "ray", processes of a Ray cluster.
         address: of the Ray cluster; one is started on this machine where it is None.
@@ -95,9 +145,10 @@ def prepare(
         The store; with ``split`` the one of ``out/train`` (open the others: ``TokenStore.open(out / "val")``).
 
     Raises:
-        StoreError: ``out`` was made of another corpus or with other options (names the difference), or is being
-            prepared by another process.
-        ArgumentError: an option that can't be used, or no document in the corpus.
+        StoreError: ``out`` was made of another corpus or with other options (names the difference), is being prepared
+            by another process, or holds an interrupted run of which files, or what it had read, are not as they were.
+        ArgumentError: an option that can't be used; no document in the corpus; an ``out`` that is a URL.
+        ArgumentTypeError: an object that can't be meant as a corpus; says what to write.
         MissingFileError, FileError, FormatError, TextDecodeError: the corpus can't be read (says where), or ``out``
             can't be written.
 
@@ -108,8 +159,50 @@ def prepare(
     >>> store[:]
     array([ 6109,  3626, 50256,    76,  5241,   345, 50256], dtype=uint16)
     """
+    done = prepared(
+        corpus,
+        out,
+        tokenizer=tokenizer,
+        append_end_of_text=append_end_of_text,
+        beginning=beginning,
+        reading=Reading(
+            documents=documents, separator=separator, field=field, encoding=encoding, bad_records=bad_records
+        ),
+        format=format,
+        split=split,
+        deduplicate=deduplicate,
+        append=append,
+        restart=restart,
+        workers=workers,
+        shard_tokens=shard_tokens,
+        engine=engine,
+        address=address,
+    )
+    for note in done.notes:
+        warnings.warn(f"prepare: {note}", stacklevel=2)
+    return done.first
+
+
+def prepared(
+    corpus: object,
+    out: str | os.PathLike[str],
+    *,
+    tokenizer: str | os.PathLike[str] | Tokenizer,
+    append_end_of_text: bool | str,
+    beginning: str | None,
+    reading: Reading,
+    format: str | None,  # noqa: A002 - the option's name
+    split: Mapping[str, float] | None,
+    deduplicate: bool,
+    append: bool,
+    restart: bool,
+    workers: int | None,
+    shard_tokens: int,
+    engine: str,
+    address: str | None,
+) -> Prepared:
+    """As ``prepare``, which see; tells what came of it."""
     tokenizer = get_tokenizer(tokenizer)
-    reading = Reading(documents=documents, separator=separator, field=field, encoding=encoding, bad_records=bad_records)
     for name, value in (("workers", workers), ("shard_tokens", shard_tokens)):
         if value is not None and value < 1:
             raise ArgumentError(f"{name} must be at least 1", got=value)
@@ -138,35 +231,70 @@ def prepare(
             "shard_tokens": shard_tokens,
         },
     )
-    sources = open_corpus(corpus, format=format)
-    folder = Path(out)
+    folder = output_path(out)
+    found = open_corpus(corpus, format=format, out=folder)
+    make_workers = functools.partial(_workers, engine, workers, address)
     with _exclusive(folder):
-        complete = all((folder / name / "manifest.json").exists() for name in plan.names)
-        saved = journal.load(folder)
-        if saved is not None and (restart or (complete and journal.is_published(saved, folder / plan.names[0]))):
-            journal.discard(folder, plan.names)
-            saved = None
-        stores = None
-        if complete:
-            stores = {name: TokenStore.open(folder / name, tokenizer=plan.tokenizer) for name in plan.names}
-            first = stores[plan.names[0]]
-            _refuse_difference(first.manifest, plan, folder)
-            if not append:
-                _refuse_other_corpus(sources, journal.read_sources(first), reading, folder)
-                return first
-            sources = _new_sources(sources, journal.read_sources(first), folder)
-            if not sources:
-                return first
-        elif append:
-            raise StoreError("there is no complete store to append to", where=folder, fix="prepare it first")
-        elif saved is None:
-            _refuse_foreign(folder, plan)
-        Run(plan, folder, sources, stores, saved, functools.partial(_workers, engine, workers, address)).work()
-        return TokenStore.open(folder / plan.names[0], tokenizer=plan.tokenizer)
+        return _prepared(plan, folder, found, make_workers, append=append, restart=restart)
+
+
+def _prepared(
+    plan: Plan,
+    folder: Path,
+    found: Corpus,
+    make_workers: Callable[[Task], Workers],
+    *,
+    append: bool,
+    restart: bool,
+) -> Prepared:
+    """Do what is left to do for the store in ``folder``, which is locked."""
+    complete = all((folder / name / "manifest.json").exists() for name in plan.names)
+    saved = journal.load(folder)
+    if saved is not None and (restart or (complete and journal.is_published(saved, folder / plan.names[0]))):
+        journal.discard(folder, plan.names)
+        saved = None
+    sources: Sequence[Source] = found.sources
+    stores = None
+    accounts: list[dict[str, Any]] = []
+    if complete:
+        stores = {name: TokenStore.open(folder / name, tokenizer=plan.tokenizer) for name in plan.names}
+        first = stores[plan.names[0]]
+        accounts = journal.read_sources(first)
+        _refuse_difference(first.manifest, plan, folder)
+        if not append:
+            _refuse_other_corpus(sources, accounts, first.manifest, plan.reading, folder)
+            return Prepared(stores, complete=True, passed_over=found.passed_over)
+        sources = _new_sources(sources, accounts)
+        if not sources:
+            return Prepared(stores, complete=False, passed_over=found.passed_over, already=len(found))
+    elif append:
+        raise StoreError("there is no complete store to append to", where=folder, fix="prepare it first")
+    elif saved is None:
+        _refuse_foreign(folder, plan)
+    already = len(found) - len(sources)
+    new = Run(
+        plan,
+        folder,
+        sources,
+        base=stores,
+        known=frozenset(account["sha256"] for account in accounts),
+        saved=saved,
+        passed_over=found.passed_over,
+        make_workers=make_workers,
+    ).work()
+    stores = {name: TokenStore.open(folder / name, tokenizer=plan.tokenizer) for name in plan.names}
+    names = {account["name"] for account in accounts}
+    return Prepared(
+        stores,
+        complete=False,
+        passed_over=found.passed_over,
+        already=already if new else already + len(sources),
+        renewed=sum(source.name in names for source in sources),
+    )
 
 
 def _workers(engine: str, count: int | None, address: str | None, task: Task) -> Workers:
-    count = count or system.processors()
+    count = count or threads.count()
     if engine == "local":
         return Threads(task, count)
     from foreword.tokens.preparing.ray_engine import RayWorkers
@@ -198,7 +326,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
     import filelock
 
     with explained("write the store", folder):
-        made = not folder.exists()
+        created = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / ".lock")
         try:
@@ -210,7 +338,7 @@ def _exclusive(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            empty = made and all(path.name == ".lock" for path in folder.iterdir())
+            empty = created and all(path.name == ".lock" for path in folder.iterdir())
             gone = empty and _take_away(folder)
             lock.release()
             if empty and not gone:  # Windows removes no file that is open: if it does now, nobody else has the lock
@@ -262,54 +390,76 @@ def _refuse_difference(manifest: dict[str, Any], plan: Plan, where: Path) -> Non
 
 
 def _refuse_other_corpus(
-    sources: list[Source], known: dict[str, dict[str, Any]], reading: Reading, where: Path
+    sources: Sequence[Source],
+    accounts: list[dict[str, Any]],
+    manifest: dict[str, Any],
+    reading: Reading,
+    where: Path,
 ) -> None:
-    """Refuse a corpus that is not, byte for byte, the one the store was made of."""
+    """Refuse a corpus that does not hold, byte for byte, what the store was made of; names of files are labels."""
 
     def differs(what: str) -> StoreError:
         return StoreError(
             "the store is there already, prepared from another corpus",
             got=what,
             where=where,
-            fix="add new files with append=True (--append), or name another folder",
+            fix="add what is new with append=True (--append), or name another folder",
         )
 
-    names = {source.name for source in sources}
-    if missing := sorted(known.keys() - names):
-        raise differs(f"{len(missing):,} sources are gone, the first {missing[0]}")
-    if added := sorted(names - known.keys()):
-        raise differs(f"{len(added):,} sources are new, the first {added[0]}")
+    names, known = {source.name for source in sources}, {account["name"]: account for account in accounts}
+    missing, added = sorted(known.keys() - names), sorted(names - known.keys())
+
+    def difference(source: Source) -> StoreError:
+        if missing:
+            return differs(f"{len(missing):,} sources are gone, the first {missing[0]}")
+        if added:
+            return differs(f"{len(added):,} sources are new, the first {added[0]}")
+        size = known[source.name]["bytes"]
+        if source.size != size:
+            return differs(f"{source.name} has {source.size or 0:,} bytes, had {size or 0:,}")
+        return differs(f"{source.name} has changed")
+
+    sizes = {account["bytes"] for account in accounts}
     for source in sources:
-        if isinstance(source, FileSource) and source.size != known[source.name]["bytes"]:
-            raise differs(f"{source.name} has {source.size:,} bytes, had {known[source.name]['bytes']:,}")
+        if source.size not in sizes:
+            raise difference(source)
+    appended = len(manifest["sources"]) > 1
+    left = collections.Counter(account["sha256"] for account in accounts)
+    ever, digests = set(left), []
     with progress("comparing the corpus", sum(source.size or 0 for source in sources)) as bar:
         for source in sources:
-            if isinstance(source, FileSource):
-                digest = sha256_of(source)
-                bar.advance(source.size)
-            else:
-                reader = Reader(reading, cuttable=True)
-                for _ in reader.read(source):
-                    pass
-                digest = reader.account[-1]["sha256"]
-            if digest != known[source.name]["sha256"]:
-                raise differs(f"{source.name} has changed")
+            digests.append(_digest(source, reading))
+            bar.advance(source.size or 0)
+            # An append passes over what is there, so a copy of it may have come since.
+            if digests[-1] not in ever or (not left[digests[-1]] and not appended):
+                raise difference(source)
+            left[digests[-1]] -= 1
+    gone = [account["name"] for account in accounts if left[account["sha256"]] > 0]
+    if gone:
+        raise differs(f"{len(gone):,} sources are gone, the first {gone[0]}")
+    if not appended and digests != [account["sha256"] for account in accounts]:
+        raise differs("the same contents in another order")
 
 
-def _new_sources(sources: list[Source], known: dict[str, dict[str, Any]], where: Path) -> list[Source]:
-    """The sources that are not in the store; those that are must not have changed."""
+def _digest(source: Source, reading: Reading) -> str:
+    """The SHA-256 of a source, as its account has it."""
+    if isinstance(source, FileSource):
+        return sha256_of(source)
+    reader = Reader(reading, cuttable=True)
+    for _ in reader.read(source):
+        pass
+    return str(reader.account[-1]["sha256"])
+
+
+def _new_sources(sources: Sequence[Source], accounts: list[dict[str, Any]]) -> list[Source]:
+    """The sources whose contents are not in the store; of texts that is known when they have been read."""
+    known = {account["sha256"] for account in accounts}
+    sizes = {account["bytes"] for account in accounts}
     new: list[Source] = []
     for source in sources:
         if isinstance(source, TextsSource):
-            number = sum(name.startswith("texts") for name in known) + 1
+            number = sum(account["name"].startswith("texts") for account in accounts) + 1
             new.append(TextsSource(f"texts {number}" if number > 1 else "texts", source.texts))
-        elif source.name not in known:
+        elif (source.size is not None and source.size not in sizes) or sha256_of(source) not in known:
             new.append(source)
-        elif source.size != known[source.name]["bytes"] or sha256_of(source) != known[source.name]["sha256"]:
-            raise StoreError(
-                "a file that is in the store has changed since",
-                got=source.name,
-                where=where,
-                fix="give only new files, or prepare the corpus anew into another folder",
-            )
     return new

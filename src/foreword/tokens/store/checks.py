@@ -6,6 +6,8 @@ Not for: opening (which checks the manifest and the sizes). Costs: reads the who
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from foreword._base.system import open_without_waiting
 from foreword.errors import StoreError
 from foreword.tokens.store.manifest import BLOCK
 
-__all__ = ["verify"]
+__all__ = ["read_checked", "verify"]
 
 DIGEST = 32
 
@@ -43,15 +45,26 @@ def verify(path: Path, manifest: Mapping[str, Any]) -> None:
             if next(expected, None) is not None:
                 raise _damaged(path / f"{i:05}.tokens", "the end: it is too short")
     for entry in [*manifest.get("sources", []), *([manifest["digests"]] if manifest.get("digests") else [])]:
-        _checked(path / entry["file"], entry["sha256"])
+        read_checked(path, entry)
 
 
 def _blocks(file: Path) -> Iterator[tuple[int, bytes]]:
     with explained("read the store", file), open(file, "rb", opener=open_without_waiting) as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            raise _damaged(file, "which is no regular file")
         start = 0
         while block := opened.read(BLOCK):
             yield start, block
             start += len(block)
+
+
+def read_checked(path: Path, entry: Mapping[str, Any]) -> bytes:
+    """A small file that the manifest of the store in the folder ``path`` names.
+
+    Raises:
+        StoreError: it is not what was written; FileError: it can't be read.
+    """
+    return _checked(path / entry["file"], entry["sha256"])
 
 
 def _checked(file: Path, expected: str) -> bytes:

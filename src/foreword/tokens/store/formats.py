@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._base.files import atomic_write, explained
+from foreword._base.files import atomic_write, explained, output_path
 from foreword._base.system import open_without_waiting
 from foreword.errors import ArgumentError, MissingFileError, StoreError
 from foreword.tokens.store.mapping import map_file
@@ -115,9 +115,7 @@ def open_foreign(path: Path, *, dtype: str | None = None) -> ForeignTokens:
         return _open_megatron(path.with_suffix(".idx"))
     if path.suffix == ".ds":
         return _open_datatrove(path, dtype)
-    with explained("read the tokens", path), open(path, "rb") as file:
-        head = file.read(4 * LLMC_HEADER)
-    if len(head) == 4 * LLMC_HEADER and int.from_bytes(head[:4], "little") in LLMC_MAGIC:
+    if (head := _llmc_head(path)) is not None:
         return _open_llmc(path, head)
     if path.suffix == ".bin":
         kind = np.dtype("<u4" if dtype == "uint32" else "<u2")
@@ -225,15 +223,47 @@ def export(store: TokenStore, out: str | os.PathLike[str], *, format: str) -> li
         format: a key of ``FORMATS``: "megatron", "nanogpt", "llmc" or "datatrove".
 
     Raises:
-        ArgumentError: no such format, or one that can't hold the ids of the vocabulary.
+        ArgumentError: no such format, or one that can't hold the ids of the vocabulary; files of another format are
+            there by that name; ``out`` is a URL.
         FileError: a file can't be written; none that is incomplete is left.
     """
     if format not in FORMATS:
         raise ArgumentError("no such format of token files", got=repr(format), expected=", ".join(FORMATS))
-    stem = Path(out)
+    stem = output_path(out)
     with explained("write the tokens", stem):
         stem.parent.mkdir(parents=True, exist_ok=True)
+    _refuse_other_format(stem, format)
     return FORMATS[format](store, stem)
+
+
+def _refuse_other_format(stem: Path, format: str) -> None:  # noqa: A002
+    """Refuse to write over, or beside, files of another format that go by the same name.
+
+    They would be lost, or be taken for a part of what is written: a .bin beside an .idx is Megatron's.
+    """
+    there = {suffix: _with(stem, suffix) for suffix in (".bin", ".idx", ".ds", ".ds.index", ".ds.metadata")}
+    there = {suffix: path for suffix, path in there.items() if path.exists()}
+    kinds = {suffix: "datatrove" for suffix in there if suffix.startswith(".ds")}
+    if ".idx" in there:
+        kinds |= {suffix: "megatron" for suffix in there if suffix in (".idx", ".bin")}
+    elif ".bin" in there:
+        kinds[".bin"] = "nanogpt" if _llmc_head(there[".bin"]) is None else "llmc"
+    # Names of datatrove's and of the others can't be taken for each other.
+    others = [s for s, kind in kinds.items() if kind != format and (kind == "datatrove") == (format == "datatrove")]
+    if others:
+        raise ArgumentError(
+            "there is a token file of another format by that name",
+            got=", ".join(f"{there[suffix].name} ({kinds[suffix]})" for suffix in others),
+            where=stem.parent,
+            fix="name another file, or remove them first",
+        )
+
+
+def _llmc_head(path: Path) -> bytes | None:
+    """The header of an llm.c file; None of another."""
+    with explained("read the tokens", path), open(path, "rb") as file:
+        head = file.read(4 * LLMC_HEADER)
+    return head if len(head) == 4 * LLMC_HEADER and int.from_bytes(head[:4], "little") in LLMC_MAGIC else None
 
 
 def _export_megatron(store: TokenStore, stem: Path) -> list[Path]:

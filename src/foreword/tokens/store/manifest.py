@@ -13,12 +13,26 @@ from typing import Any
 
 from foreword.errors import StoreError
 
-__all__ = ["BLOCK", "FORMAT", "VERSION", "parse_manifest", "seal"]
+__all__ = ["BLOCK", "FORMAT", "VERSION", "as_json", "parse_manifest", "seal"]
 
 FORMAT = "foreword token store"
 VERSION = 2
 # Bytes that one checksum of a shard covers.
 BLOCK = 1 << 20
+
+
+# Names of files are kept as Python has them: bytes that are not UTF-8 stand in them as lone surrogates.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def as_json(value: object, *, indent: int | None = None) -> bytes:
+    """``value`` as JSON in UTF-8, from which ``json.loads`` gives the same back, lone surrogates too.
+
+    >>> as_json("café"), as_json("caf\\udce9")
+    (b'"caf\\xc3\\xa9"', b'"caf\\\\udce9"')
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 def seal(manifest: bytes) -> bytes:

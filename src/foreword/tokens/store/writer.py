@@ -9,8 +9,8 @@ Not for: what goes into a store (``prepare``), or reading it (``store``). Costs:
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import atomic_write
-from foreword.tokens.store.manifest import BLOCK, FORMAT, VERSION, seal
+from foreword.errors import StoreError
+from foreword.tokens.store.manifest import BLOCK, FORMAT, VERSION, as_json, seal
 
 __all__ = ["StoreWriter", "write_manifest"]
 
 
 class BlockFile:
-    """A file that only grows, with the SHA-256 of each BLOCK of it; what is beyond ``size`` at first is cut off."""
+    """A file that only grows, with the SHA-256 of each BLOCK of it; what is beyond ``size`` at first is cut off.
 
-    def __init__(self, path: Path, size: int) -> None:
+    Raises:
+        StoreError: it is shorter than ``size``, or ``digest`` is given and not that of its first ``size`` bytes.
+    """
+
+    def __init__(self, path: Path, size: int, digest: str | None = None) -> None:
+        if size:
+            _check_size(path, size, exactly=False)
         self._file = open(path, "r+b" if size else "w+b", buffering=0)  # noqa: SIM115 - closed by close
         self.sums: list[bytes] = []
         self._hash, self._filled = hashlib.sha256(), 0
         self._file.truncate(size)
         while data := self._file.read(BLOCK):
             self._digest(memoryview(data))
+        if digest is not None and digest != self.digest():
+            self._file.close()
+            raise _not_as_written(path, got="other bytes than were written")
 
     def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
@@ -51,6 +61,10 @@ class BlockFile:
             if self._filled == BLOCK:
                 self.sums.append(self._hash.digest())
                 self._hash, self._filled = hashlib.sha256(), 0
+
+    def digest(self) -> str:
+        """A SHA-256 of all that the file holds."""
+        return hashlib.sha256(b"".join([*self.sums, self._hash.digest()])).hexdigest()
 
     def sync(self) -> None:
         os.fsync(self._file.fileno())
@@ -74,6 +88,9 @@ class StoreWriter:
         dtype: of the token ids.
         shard_tokens: a shard is closed at the end of the document that brings it to so many.
         state: what ``state()`` gave when the files were as they shall be; None for a new store.
+
+    Raises:
+        StoreError: the files are not what ``state`` says.
     """
 
     def __init__(
@@ -85,8 +102,19 @@ class StoreWriter:
         self._tokens: int = state["open"][0] if state else 0  # of the shard that is open
         self._documents: int = state["open"][1] if state else 0
         self._token_file: BlockFile | None = None
+        for i, shard in enumerate(self.shards):
+            self._check_shard(folder / f"{i:05}", shard)
         if self._tokens or self._documents:
-            self._open_shard()
+            self._open_shard(*(state.get("digests", ()) if state else ()))
+
+    def _check_shard(self, stem: Path, shard: Mapping[str, Any]) -> None:
+        """Refuse a shard that was closed and is not there as it was."""
+        _check_size(stem.with_suffix(".tokens"), shard["tokens"] * self._dtype.itemsize)
+        _check_size(stem.with_suffix(".offsets"), 8 * (shard["documents"] + 1))
+        sums = stem.with_suffix(".sums")
+        _check_size(sums, None)
+        if hashlib.sha256(sums.read_bytes()).hexdigest() != shard["sums_sha256"]:
+            raise _not_as_written(sums, got="other bytes than were written")
 
     def append(self, ids: NDArray[Any], ends: NDArray[np.int64]) -> None:
         """Add token ids [n]; ``ends`` [documents] says after how many of them each document ends."""
@@ -115,11 +143,18 @@ class StoreWriter:
         self._tokens += len(ids)
         self._documents += len(local_ends)
 
-    def _open_shard(self) -> None:
-        stem = f"{len(self.shards):05}"
-        self._token_file = BlockFile(self._folder / f"{stem}.tokens", self._tokens * self._dtype.itemsize)
+    def _open_shard(self, tokens_digest: str | None = None, offsets_digest: str | None = None) -> None:
+        stem = self._folder / f"{len(self.shards):05}"
+        size = self._tokens * self._dtype.itemsize
         resumed = self._tokens or self._documents
-        self._offset_file = BlockFile(self._folder / f"{stem}.offsets", 8 * (self._documents + 1) if resumed else 0)
+        tokens = BlockFile(stem.with_suffix(".tokens"), size, tokens_digest)
+        try:
+            size = 8 * (self._documents + 1) if resumed else 0
+            self._offset_file = BlockFile(stem.with_suffix(".offsets"), size, offsets_digest)
+        except BaseException:
+            tokens.abandon()
+            raise
+        self._token_file = tokens
         if not resumed:
             self._offset_file.write(bytes(8))  # the first document starts at 0
 
@@ -142,7 +177,10 @@ class StoreWriter:
 
     def state(self) -> dict[str, Any]:
         """What is written so far, as data; call ``sync`` before it is kept."""
-        return {"shards": self.shards, "open": [self._tokens, self._documents]}
+        written: dict[str, Any] = {"shards": self.shards, "open": [self._tokens, self._documents]}
+        if self._token_file is not None:
+            written["digests"] = [self._token_file.digest(), self._offset_file.digest()]
+        return written
 
     def finish(self) -> list[dict[str, Any]]:
         """Close the last shard; gives the account of all."""
@@ -168,4 +206,25 @@ def write_manifest(folder: Path, *, dtype: np.dtype[Any], shards: list[dict[str,
         "shards": shards,
     }
     with atomic_write(folder / "manifest.json") as file:
-        file.write(seal(json.dumps(manifest, indent=1, ensure_ascii=False).encode()))
+        file.write(seal(as_json(manifest, indent=1)))
+
+
+def _check_size(path: Path, size: int | None, *, exactly: bool = True) -> None:
+    """Refuse a file that is missing, or shorter (``exactly``: or longer) than was written."""
+    try:
+        found, mode = path.stat().st_size, path.stat().st_mode
+    except FileNotFoundError:
+        raise _not_as_written(path, got="no such file") from None
+    if not stat.S_ISREG(mode):
+        raise _not_as_written(path, got="no regular file")
+    if size is not None and (found < size or (exactly and found != size)):
+        raise _not_as_written(path, got=f"{found:,} bytes", expected=f"{size:,}, as its journal says")
+
+
+def _not_as_written(path: Path, **facts: object) -> StoreError:
+    return StoreError(
+        "a file of an interrupted prepare is not as it was left",
+        where=path,
+        fix="restore it, or start over: restart=True (--restart)",
+        **facts,
+    )

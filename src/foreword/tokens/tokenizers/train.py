@@ -17,14 +17,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from foreword._base.checks import integer
-from foreword._base.files import atomic_write
+from foreword._base.files import atomic_write, output_path
 from foreword._base.progress import progress
 from foreword.errors import ArgumentError, ForewordError, MissingPackageError
-from foreword.tokens.preparing.corpus import open_corpus
+from foreword.tokens.preparing.corpus import open_corpus, warn_passed_over
 from foreword.tokens.preparing.documents import Reader, Reading
 from foreword.tokens.tokenizers.engines import CL100K_PATTERN, GPT2_PATTERN, PATTERNS, format_ranks
 from foreword.tokens.tokenizers.hugging_face import BYTE_OF_LETTER
@@ -82,7 +81,7 @@ def train_tokenizer(
         raise MissingPackageError(
             "training needs the package tokenizers", fix="pip install 'foreword[tokenizers]'"
         ) from cause
-    path, special = Path(out), _checked_special(special_tokens)
+    path, special = output_path(out), _checked_special(special_tokens)
     options = {
         "vocab_size": _checked_size(vocab_size, special),
         "min_frequency": integer("min_frequency", min_frequency, at_least=0),
@@ -93,6 +92,7 @@ def train_tokenizer(
     if path.suffix != ".json":
         raise ArgumentError("a tokenizer's file ends in .json", got=path.name, fix="tokenizer.json")
     sources = open_corpus(corpus, format=format)
+    warn_passed_over(sources, "train_tokenizer")
     sizes = [source.size for source in sources]
     total = None if None in sizes else sum(size or 0 for size in sizes)
     with _process(options) as send:

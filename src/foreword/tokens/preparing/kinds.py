@@ -1,0 +1,174 @@
+"""What a file is: a suffix that is known says it and the first bytes may not contradict it; else the bytes say it.
+
+    books.txt          text, by its name; refused where it holds gzip, parquet, UTF-16 …
+    part-00000         whatever its first bytes say: text, JSON lines, a JSON array, parquet; each also compressed
+    photo.png          nothing that holds text: passed over in a folder, refused where it is named
+
+Not for: whether the rest of a file is what its beginning says (``documents``). Costs: the first 4 KiB of a file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+
+from foreword._base import compression
+
+__all__ = [
+    "FORMATS",
+    "HEAD",
+    "content_kind",
+    "format_of",
+    "is_url",
+    "looks_like_a_path",
+    "signature",
+    "suffix_of",
+    "wide_encoding",
+]
+
+FORMATS = {
+    ".txt": "text",
+    ".text": "text",
+    ".md": "text",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".tsv": "tsv",
+}
+# Bytes at the beginning of a file that say what it is.
+HEAD = 4096
+
+# An object with a key, an array of such objects, or an array of strings.
+_JSON = re.compile(rb'\s*(?:(?:\[\s*)?\{\s*(?:"(?:[^"\\]|\\.)*"\s*:|\})|\[\s*["\]])')
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(?::|//)\S+")
+# First bytes, besides those of compressions, and what they are; "parquet" is read, the others are not.
+_SIGNATURES = {
+    rb"[\x50-\x5f]\x2a\x4d\x18": "zstandard",  # a frame to be skipped, which pzstd writes
+    rb"PAR[1E][^\n]*[\x00-\x08\x0e-\x1f]": "parquet",
+    rb"PK(?:\x03\x04|\x05\x06|\x07\x08)": "a zip archive",
+    rb".{257}ustar[\x00 ]": "a tar archive",
+    rb"7z\xbc\xaf'\x1c": "a 7z archive",
+    rb"Rar!\x1a\x07": "a rar archive",
+    rb"\x04\x22\x4d\x18": "lz4",
+    rb"%PDF-\d": "a PDF",
+    rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old Office document",
+    rb"ARROW1\x00\x00": "an Arrow file",
+    rb"\xff\xff\xff\xff.{3}\x00": "an Arrow stream",
+    rb"(?:ORC|Obj\x01)[^\n]*[\x00-\x08\x0e-\x1f]": "an ORC or Avro file",
+    rb"SQLite format 3\x00": "an SQLite database",
+    rb"\x93NUMPY": "a NumPy array",
+    rb"\x89HDF\r\n\x1a\n": "an HDF5 file",
+    rb"(?:\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a)": "a picture",
+    rb"\x7fELF": "a program",
+}
+_SIGNATURE = re.compile(b"|".join(b"(%b)" % pattern for pattern in _SIGNATURES), re.DOTALL)
+_KINDS = list(_SIGNATURES.values())
+
+
+def suffix_of(name: str) -> str:
+    """The last suffix of a name that is not a compression's.
+
+    >>> suffix_of("a/b.jsonl.gz"), suffix_of("notes.TXT"), suffix_of("part-00000")
+    ('.jsonl', '.txt', '')
+    """
+    return os.path.splitext(compression.stem(name.lower()))[1]  # noqa: PTH122
+
+
+def format_of(name: str) -> str | None:
+    """The format that a name's suffix says, if it is known; whether the file is packed or not.
+
+    >>> format_of("a/b.jsonl.gz"), format_of("notes.TXT"), format_of("picture.png")
+    ('jsonl', 'text', None)
+    """
+    return FORMATS.get(suffix_of(name))
+
+
+def signature(head: bytes) -> str | None:
+    """What the first bytes of a file are those of, where they are no text: a compression, "parquet", or words for it.
+
+    >>> signature(b"\\x1f\\x8b\\x08\\x00"), signature(b"PK\\x03\\x04"), signature(b"PK is a text")
+    ('gzip', 'a zip archive', None)
+    """
+    packed = compression.by_content(head)
+    if packed is not None:
+        return packed
+    found = _SIGNATURE.match(head)
+    return None if found is None else _KINDS[(found.lastindex or 1) - 1]
+
+
+def wide_encoding(head: bytes) -> str | None:
+    """The encoding of text in units of two or four bytes, by its byte-order mark or by where its zero bytes stand.
+
+    >>> wide_encoding("text".encode("utf-16")), wide_encoding("text".encode("utf-16-le")), wide_encoding(b"text")
+    ('utf-16', 'utf-16-le', None)
+    """
+    for mark, encoding in ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")):
+        if head.startswith(mark):
+            return encoding
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" not in head:
+        return None
+    if len(head) % 2:  # no file in UTF-16, unless there is more of it
+        if len(head) < HEAD:
+            return None
+        head = head[:-1]
+    zeros = [head[i::4].count(0) / max(1, len(head[i::4])) for i in range(4)]
+    even, odd = (zeros[0] + zeros[2]) / 2, (zeros[1] + zeros[3]) / 2
+    # Latin letters have one zero byte of two, or three of four; a text of them alone has no other.
+    guesses = [
+        encoding
+        for encoding, likely in (
+            ("utf-32-le", min(zeros[2:]) > 0.9),
+            ("utf-32-be", min(zeros[:2]) > 0.9),
+            ("utf-16-le", odd > 0.25 and odd > 4 * even),
+            ("utf-16-be", even > 0.25 and even > 4 * odd),
+        )
+        if likely
+    ]
+    for encoding in guesses:
+        try:
+            text = codecs.getincrementaldecoder(encoding)().decode(head)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return encoding
+    return None
+
+
+def content_kind(head: bytes) -> str | None:
+    """The format of a file without a known suffix, by its first bytes (unpacked); None where they are no text.
+
+    >>> content_kind(b'{"text": "a"}\\n{"text": "b"}'), content_kind(b"[1] A title"), content_kind(b"\\x7fELF\\0")
+    ('json', 'text', None)
+    """
+    kind = signature(head)
+    if kind is not None:
+        return kind if kind == "parquet" else None
+    if b"\0" in head and wide_encoding(head) is None:
+        return None
+    return "json" if _JSON.match(head.removeprefix(codecs.BOM_UTF8)) else "text"
+
+
+def is_url(text: str) -> bool:
+    """Whether a text as a whole is a URL of any kind.
+
+    >>> is_url("s3://bucket/corpus"), is_url("see https://example.org"), is_url("C:/corpus")
+    (True, False, False)
+    """
+    return _URL.fullmatch(text) is not None
+
+
+def looks_like_a_path(text: str) -> bool:
+    """Whether a text can't be meant as one: it is a URL, or what is there, or ends as the files of corpora do.
+
+    >>> looks_like_a_path("data/corpus.txt"), looks_like_a_path("I read corpus.txt"), looks_like_a_path("Every effort")
+    (True, False, False)
+    """
+    if not text or len(text) > 4096 or "\n" in text or "\0" in text:
+        return False
+    named = format_of(text) is not None and suffix_of(text) != text.lower() and not re.search(r"\s", text)
+    return named or is_url(text) or os.path.exists(text)  # noqa: PTH110 - a Path would not take every text
