@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.checks import integer
 from foreword.errors import ForewordError, StoreError
-from foreword.tokens.store.store import TokenStore
-from foreword.tokens.tokenizers.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from foreword.tokens.store.store import TokenStore
+    from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["Inspection", "inspect", "length_histogram"]
 
