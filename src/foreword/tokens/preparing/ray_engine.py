@@ -63,7 +63,7 @@ class RayWorkers:
             try:
                 here: dict[str, Any] = {} if address else {"num_cpus": count, "include_dashboard": False}
                 self._ray.init(address=address or "local", configure_logging=False, log_to_driver=False, **here)
-            except (ConnectionError, RuntimeError, ValueError) as cause:
+            except Exception as cause:  # Ray raises its own kinds, and bare ones
                 raise FileError(
                     "can't reach the Ray cluster",
                     got=str(cause).splitlines()[0][:200],
