@@ -22,12 +22,17 @@ FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 ANY_KEY = st.text(st.characters(exclude_categories=()), max_size=6)
 
 
+def plain_ends(word):
+    """Whether text can hold a word: no space around it, and no number in it that could be a column."""
+    return not word.startswith(" ") and not re.search(r" $| [-+.\d]\S*$", word)
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.data(), st.booleans())
 def test_word2vec_comes_back_the_same(tmp_path_factory, data, binary):
     forbidden = " \n" if binary else "\n"
     words = st.text(st.characters(codec="utf-8", exclude_characters=forbidden), max_size=6)
-    keys = data.draw(st.lists(words.filter(lambda w: not w.endswith((" ", "\t"))), min_size=1, max_size=6, unique=True))
+    keys = data.draw(st.lists(words.filter(plain_ends), min_size=1, max_size=6, unique=True))
     dim = data.draw(st.integers(1, 4))
     rows = np.array(
         data.draw(st.lists(st.lists(FLOATS, min_size=dim, max_size=dim), min_size=len(keys), max_size=len(keys)))
