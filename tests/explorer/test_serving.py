@@ -71,3 +71,10 @@ def test_beyond_this_machine_a_token_is_needed(run):
 def test_what_can_not_be_served_is_refused(run, options, kind):
     with pytest.raises(kind):
         run("serve", *options)
+
+
+def test_a_port_has_16_bits():
+    """Not served: to listen on such a port is an OverflowError of the socket's."""
+    refused = CliRunner().invoke(app, ["serve", "--port", "65536"])
+    assert refused.exit_code == 2
+    assert "65535" in refused.output

@@ -124,6 +124,25 @@ def test_folders_globs_and_lists_come_by_name(tmp_path: Path) -> None:
     assert read(tmp_path, format="text")[-1] == '{"text": "g"}'
 
 
+def test_files_of_a_list_are_called_by_what_they_do_not_share(tmp_path: Path, monkeypatch) -> None:
+    for place in ("here/sub", "there"):
+        (tmp_path / place).mkdir(parents=True)
+    for name in ("here/a.txt", "here/sub/b.txt", "there/c.txt"):
+        (tmp_path / name).write_text("x")
+    monkeypatch.chdir(tmp_path / "here" / "sub")
+
+    def called(*names: str) -> list[str]:
+        return [source.name for source in open_corpus([Path(name) for name in names])]
+
+    assert called("b.txt", "../a.txt") == ["sub/b.txt", "sub/../a.txt"]
+    assert called("../../there/c.txt") == ["c.txt"]  # outside of where we are
+    assert called("../../there/c.txt", "b.txt") == ["here/sub/../../there/c.txt", "here/sub/b.txt"]
+    monkeypatch.setattr(
+        os.path, "commonpath", lambda _: (_ for _ in ()).throw(ValueError("Paths don't have the same drive"))
+    )
+    assert called("b.txt", "../a.txt") == [(tmp_path / "here" / name).as_posix() for name in ("sub/b.txt", "a.txt")]
+
+
 def test_no_corpus(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="no such corpus"):
         open_corpus(tmp_path / "nowhere.txt")

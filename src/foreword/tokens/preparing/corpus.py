@@ -118,9 +118,22 @@ def open_corpus(
                 fix="Path(name) for each file",
             )
         names = [os.fspath(item) for item in corpus]
-        common = os.path.commonpath([os.path.dirname(os.path.abspath(name)) for name in names])  # noqa: PTH100, PTH120
-        return Corpus([_file(name, Path(name).absolute().relative_to(common).as_posix(), format) for name in names])
+        return Corpus([_file(name, label, format) for name, label in zip(names, _labels(names), strict=True)])
     return Corpus([TextsSource("texts", corpus)])  # type: ignore[arg-type]
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """What the store calls the files: their paths below the folder that holds all; whole, if they have two drives."""
+    whole = [Path(os.path.abspath(name)) for name in names]  # noqa: PTH100 - without ".."
+    try:
+        common = os.path.commonpath([path.parent for path in whole])
+    except ValueError:  # on Windows
+        return [path.as_posix() for path in whole]
+    written = [Path(name).absolute() for name in names]
+    return [
+        (path if path.is_relative_to(common) else plain).relative_to(common).as_posix()
+        for path, plain in zip(written, whole, strict=True)
+    ]
 
 
 def _refuse_other_types(corpus: object) -> None:
