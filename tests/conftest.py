@@ -21,7 +21,7 @@ if os.environ.get("FOREWORD_TEST_WITHOUT_POSIX") == "1":
 
 TORCH = importlib.util.find_spec("torch") is not None
 # Without torch, what imports it is left out, and what needs it in passing is skipped: all the rest must pass.
-NEEDS_TORCH = re.compile(r"^(from|import) (torch|windows_reference)\b", re.MULTILINE)
+NEEDS_TORCH = re.compile(r"^(from|import) (torch|windows\.reference|windows import reference)\b", re.MULTILINE)
 collect_ignore = [
     os.fspath(path)
     for path in Path(__file__).parent.rglob("*.py")

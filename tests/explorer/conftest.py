@@ -15,7 +15,7 @@ def stores(tmp_path_factory):
     """A folder with two stores, and one outside it that a link inside leads to."""
     folder = tmp_path_factory.mktemp("allowed")
     outside = tmp_path_factory.mktemp("outside")
-    from explorer_client import DOCUMENTS
+    from explorer.client import DOCUMENTS
 
     fw.prepare(DOCUMENTS, folder / "corpus" / "train")
     fw.prepare(["One document."], folder / "corpus" / "val")
@@ -26,8 +26,7 @@ def stores(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def client(stores):
-    from explorer_client import serving
-
+    from explorer.client import serving
     from foreword.explorer import Settings
 
     with serving(Settings(stores=(stores / "corpus",))) as client:

@@ -10,11 +10,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from vectors_formats import fasttext, native
 
 import foreword as fw
 from foreword.errors import ArgumentError, FormatError, MissingFileError, TextDecodeError, UnknownKeyError
 from foreword.vectors.store.store import npy_header
+from vectors.formats import fasttext, native
 
 pytest.importorskip("gensim", reason="gensim isn't installed")
 from gensim.models import Doc2Vec, FastText, KeyedVectors, Word2Vec

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vectors_formats import native
 
 import foreword as fw
 from foreword.errors import ArgumentError, UnknownKeyError
+from vectors.formats import native
 
 EYE = np.eye(3, dtype=np.float32)
 

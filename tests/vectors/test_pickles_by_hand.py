@@ -5,11 +5,11 @@ import struct
 
 import numpy as np
 import pytest
-from vectors_formats import native
 
 import foreword as fw
 from foreword.errors import FormatError
 from foreword.vectors.formats.pickles import is_pickle
+from vectors.formats import native
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ import pytest
 from gensim.models import KeyedVectors as Theirs
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from vectors_formats import read, text, word2vec_binary
 
 import foreword as fw
 from foreword import KeyedVectors
 from foreword.errors import ArgumentError, FormatError, TextDecodeError
+from vectors.formats import read, text, word2vec_binary
 
 # gensim leaves files open where it refuses them.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

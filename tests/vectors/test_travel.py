@@ -12,11 +12,11 @@ import cloudpickle
 import joblib
 import numpy as np
 import pytest
-from vectors_formats import fasttext
 
 import foreword as fw
 from foreword.errors import MissingFileError, StoreError
 from foreword.vectors import word_map
+from vectors.formats import fasttext
 
 N, D = 3000, 16
 WORDS = [f"w{i}" for i in range(N)]

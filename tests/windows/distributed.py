@@ -1,4 +1,4 @@
-"""Four processes under torch.distributed (gloo): each writes down the windows it got. Run by test_windows_distributed.
+"""Four processes under torch.distributed (gloo): each writes down the windows it got. Run by test_distributed.
 
     python distributed.py FOLDER WORLD_SIZE BATCH_SIZE STEPS [VICTIM STEP]
 

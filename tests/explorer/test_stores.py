@@ -13,9 +13,9 @@ import weakref
 
 import numpy as np
 import pytest
-from explorer_client import DOCUMENTS, Client, serving
 
 import foreword as fw
+from explorer.client import DOCUMENTS, Client, serving
 from foreword.explorer import Settings
 from foreword.explorer.api import stores as stores_api
 from foreword.explorer.library import Library

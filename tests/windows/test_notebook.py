@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from windows_reference import notebook_loader, same_batches
 
 import foreword as fw
 from foreword.errors import ArgumentError, TooShortError
+from windows.reference import notebook_loader, same_batches
 
 
 @settings(deadline=None)

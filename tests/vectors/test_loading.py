@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from vectors_formats import text, word2vec_binary
 
 import foreword
 import foreword.downloader as api
@@ -12,6 +11,7 @@ from foreword.errors import ArgumentError, FileError, MissingFileError, StoreErr
 from foreword.vectors import load
 from foreword.vectors.formats import Options
 from foreword.vectors.sources.convert import cached_store
+from vectors.formats import text, word2vec_binary
 
 NAME = "glove-wiki-gigaword-50"
 WORDS = [b"w%d" % i for i in range(9)]

@@ -1,6 +1,6 @@
 """Fuzzing of the readers: damaged files of every format, for a given time; anything but our errors is a finding.
 
-    python tests/vectors/vectors_fuzz.py FORMAT SECONDS [SEED]
+    python tests/vectors/fuzz.py FORMAT SECONDS [SEED]
 
 Each round damages a small right file in a few places (flipped, cut, repeated, inserted bytes; extreme integers), at
 times packs it, and reads all its blocks. The process may not take more than 3 GB of address space beyond
@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from vectors_formats import fasttext, native, read, safetensors, text, word2vec_binary
 
 from foreword.errors import ForewordError
+from vectors.formats import fasttext, native, read, safetensors, text, word2vec_binary
 
 WORDS = [f"w{i}é" if i % 3 == 0 else f"w {i}" if i % 7 == 0 else f"word{i}" for i in range(12)]
 BYTES = [word.encode() for word in WORDS]

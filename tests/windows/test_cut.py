@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pytest
 import torch
-import windows_reference as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ import foreword as fw
 from foreword.errors import ArgumentError, TooShortError
 from foreword.windows.arithmetic import Cut, count_windows
 from foreword.windows.packing import Packing, best_fit
+from windows import reference
 
 TAILS = st.sampled_from(["drop", "pad", "keep"])
 DOCUMENTS = st.lists(st.integers(0, 30), min_size=1, max_size=12)

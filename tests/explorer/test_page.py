@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from explorer_client import DOCUMENTS, VECTORS
 
 import foreword as fw
+from explorer.client import DOCUMENTS, VECTORS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 if importlib.util.find_spec("playwright") is None:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vectors_formats import read, store_of, text
 
 from foreword import KeyedVectors
 from foreword.errors import ArgumentError, FileError
 from foreword.vectors.formats.detect import kind_of
 from foreword.vectors.formats.writers import write_npy, write_safetensors, write_word2vec
 from foreword.vectors.store.keys import encode
+from vectors.formats import read, store_of, text
 
 KEYS = ["the", "naïve", ". . .", "", "2010"]
 ROWS = np.random.default_rng(2).normal(size=(5, 4)).astype(np.float32)

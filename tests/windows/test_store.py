@@ -7,11 +7,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
-import windows_reference as reference
 
 import foreword as fw
 from foreword.errors import ArgumentError, StoreError
 from foreword.windows.source import SAMPLE, Source
+from windows import reference
 
 TEXTS = [f"Document {i}. " + "Every effort moves you closer to your goal. " * (i % 7) for i in range(60)]
 

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vectors_formats import read, store_of, text, word2vec_binary
 
 from foreword.errors import FileError, FormatError, StoreError
 from foreword.vectors.formats import Options
@@ -23,6 +22,7 @@ from foreword.vectors.sources import convert
 from foreword.vectors.sources.convert import cached_store
 from foreword.vectors.store import building
 from foreword.vectors.store.store import VectorStore
+from vectors.formats import read, store_of, text, word2vec_binary
 
 pytestmark = pytest.mark.portable
 

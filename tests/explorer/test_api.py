@@ -6,9 +6,9 @@ import time
 
 import numpy as np
 import pytest
-from explorer_client import DOCUMENTS, VECTORS, serving
 
 import foreword as fw
+from explorer.client import DOCUMENTS, VECTORS, serving
 from foreword.explorer import Limits, Settings
 from foreword.explorer.api import flow
 

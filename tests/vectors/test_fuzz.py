@@ -6,24 +6,24 @@ import sys
 from pathlib import Path
 
 import pytest
-import vectors_fuzz
+
+from vectors import fuzz
 
 
-@pytest.mark.parametrize("format_", vectors_fuzz.SEEDS)
+@pytest.mark.parametrize("format_", fuzz.SEEDS)
 def test_damaged_files_are_read_or_refused(format_, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done, accepted = vectors_fuzz.fuzz(format_, rounds=300)
+    done, accepted = fuzz.fuzz(format_, rounds=300)
     assert done == 300
     assert accepted < done
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format_", vectors_fuzz.SEEDS)
+@pytest.mark.parametrize("format_", fuzz.SEEDS)
 def test_the_long_campaign(format_, tmp_path):
     seconds = os.environ.get("FOREWORD_FUZZ_SECONDS", "600")
-    script = Path(vectors_fuzz.__file__)
-    done = subprocess.run(
-        [sys.executable, script, format_, seconds, "long"], cwd=tmp_path, capture_output=True, text=True
-    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "vectors.fuzz", format_, seconds, "long"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     print(done.stdout)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vectors_formats import fasttext, native, ngrams, read, safetensors, store_of, text, word2vec_binary
 
 import foreword as fw
 from foreword.errors import FileError, FormatError, MissingFileError, TextDecodeError
 from foreword.vectors.formats import word2vec
 from foreword.vectors.store.subwords import fnv1a, subword_rows
+from vectors.formats import fasttext, native, ngrams, read, safetensors, store_of, text, word2vec_binary
 
 RNG = np.random.default_rng(3)
 WORDS = [f"w{i}".encode() if i % 3 else f"wé{i}".encode() for i in range(50)]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vectors_formats import fasttext, ngrams
 
 import foreword as fw
 from foreword.errors import ArgumentError, UnknownKeyError
 from foreword.vectors.oov import POLICIES, infer, spellings, without_accents
 from foreword.vectors.store.subwords import Subwords, fnv1a
+from vectors.formats import fasttext, ngrams
 
 UNSEEN = [
     "qwertyuiop",

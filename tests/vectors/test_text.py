@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from vectors_formats import read, text
 
 from foreword.errors import FormatError, TextDecodeError
 from foreword.vectors.formats import text as module
 from foreword.vectors.formats.text import guess_dim, parse_line
+from vectors.formats import read, text
 
 WORDS = [b"the", "naïve".encode(), b". . .", b"2010", b"a\xc2\xa0b"]
 ROWS = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)

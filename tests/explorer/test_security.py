@@ -12,9 +12,9 @@ import threading
 import time
 
 import pytest
-from explorer_client import VECTORS, log_of_the_server, serving
 
 import foreword as fw
+from explorer.client import VECTORS, log_of_the_server, serving
 from foreword.explorer import Limits, Settings
 from foreword.explorer.security import POLICY, host_name
 

@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from explorer_client import VECTORS
+
+from explorer.client import VECTORS
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("schemathesis") is None, reason="schemathesis is not installed (the extra e2e)"
