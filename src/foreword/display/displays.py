@@ -38,6 +38,7 @@ from rich.table import Table
 from rich.text import Text
 
 from foreword._base import pictures
+from foreword._base.histogram import length_histogram
 from foreword._base.pictures import BLUE, RUST, writable
 from foreword.display import drawings, forms
 from foreword.display.drawings import LINE
@@ -280,8 +281,6 @@ def store(opened: Any) -> Display:
         "tokenizer": f"{opened.manifest['tokenizer'].get('name') or 'unknown'}, vocab_size {opened.vocab_size:,}",
         "path": str(opened.path),
     }
-    from foreword.tokens.store.inspection import length_histogram
-
     bins = [(f"{low:,}", count) for low, _, count in length_histogram(lengths)] or [("0", 0)]
     shown = _facts(facts)
     return dataclasses.replace(

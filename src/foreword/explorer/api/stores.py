@@ -17,6 +17,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
+from foreword._base.histogram import length_histogram
 from foreword.errors import ArgumentError
 from foreword.explorer.api.common import (
     Body,
@@ -31,7 +32,6 @@ from foreword.explorer.api.common import (
     listed,
 )
 from foreword.explorer.library import ServedStore
-from foreword.tokens.store.inspection import length_histogram
 
 __all__ = ["router"]
 

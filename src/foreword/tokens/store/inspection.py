@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.checks import integer
+from foreword._base.histogram import length_histogram
 from foreword.errors import ForewordError, StoreError
 
 if TYPE_CHECKING:
     from foreword.tokens.store.store import TokenStore
     from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["Inspection", "inspect", "length_histogram"]
+__all__ = ["Inspection", "inspect"]
 
 PIECE = 1 << 22
 MOST_IDS = 1 << 24  # an array that counts them all is held up to here
@@ -135,25 +136,6 @@ def _counts(store: TokenStore) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     both = np.zeros(len(ids), np.int64)
     np.add.at(both, places, np.concatenate([rare[1], dense[used]]))
     return ids, both
-
-
-def length_histogram(lengths: NDArray[np.int64]) -> list[tuple[int, int, int]]:
-    """Documents by length, (from, to, documents): [0, 1), [1, 2), [2, 4), [4, 8) …, from the first that holds any.
-
-    Args:
-        lengths: in tokens, [documents].
-
-    >>> length_histogram(np.array([1, 2, 3, 9]))
-    [(1, 2, 1), (2, 4, 2), (4, 8, 0), (8, 16, 1)]
-    """
-    if not len(lengths):
-        return []
-    bits = np.bincount(np.frexp(lengths)[1])
-    bounds = [(0, 1), *((1 << (k - 1), 1 << k) for k in range(1, len(bits)))]
-    rows = [(low, high, int(count)) for (low, high), count in zip(bounds, bits, strict=True)]
-    while not rows[0][2]:
-        rows.pop(0)
-    return rows
 
 
 def _tokenizer(store: TokenStore) -> Tokenizer | None:
