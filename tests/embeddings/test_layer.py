@@ -1,5 +1,6 @@
 """InputEmbedding: what it computes, its options, its place in torch, its errors."""
 
+import contextlib
 import copy
 import math
 import pickle
@@ -198,6 +199,59 @@ def test_hooks_on_the_tables_keep_what_the_tables_gave():
     token, position = seen
     assert torch.equal(token[0, 0], layer.token_embedding.weight[1])
     assert torch.equal(total, token + position)
+
+
+@pytest.mark.parametrize("position", ["learned", "sinusoidal"])
+@pytest.mark.parametrize("where", ["on the table", "on all modules", "backward", "none"])
+@pytest.mark.filterwarnings("ignore:Full backward hook")
+def test_a_large_sum_leaves_what_hooks_keep_alone(position, where):
+    """A sum of that size is written into what the table gave, where nobody holds that."""
+    torch.manual_seed(0)
+    layer = InputEmbedding(50, 64, 300, position=position)
+    ids, seen = torch.randint(0, 50, (8, 300)), []
+    assert ids.numel() * 64 > 1 << 16
+    keep = lambda module, _arguments, out: seen.append((type(module), out.detach()))  # noqa: E731
+    undo = contextlib.ExitStack()
+    with undo:
+        if where == "on the table":
+            undo.enter_context(layer.token_embedding.register_forward_hook(keep))
+            undo.enter_context(layer.position_embedding.register_forward_hook(keep))
+        elif where == "on all modules":
+            undo.enter_context(nn.modules.module.register_module_forward_hook(keep))
+        elif where == "backward":
+            layer.token_embedding.register_full_backward_hook(lambda *_: None)
+        total = layer(ids)
+    tokens = layer.token_embedding.weight.detach()[ids]
+    places = layer.position_embedding().detach()
+    torch.testing.assert_close(total, tokens + places)
+    total.square().sum().backward()
+    with torch.no_grad():
+        layer.token_embedding.weight.zero_()
+        if position == "learned":
+            layer.position_embedding.weight.zero_()
+    kept = dict(seen)
+    assert bool(kept) == where.startswith("on ")
+    if kept:
+        assert torch.equal(kept[nn.Embedding], tokens)
+        assert torch.equal(kept[type(layer.position_embedding)], places)
+
+
+def test_a_large_sum_in_torch_s_transforms():
+    """An ensemble by torch.func: one table of tokens, two of positions."""
+    layer = InputEmbedding(50, 64, 300)
+    ids, several = torch.randint(0, 50, (8, 300)), torch.randn(2, 300, 64)
+
+    def call(weight):
+        return torch.func.functional_call(layer, {"position_embedding.weight": weight}, (ids,))
+
+    want = torch.stack([layer.token_embedding(ids) + weight for weight in several])
+    torch.testing.assert_close(torch.func.vmap(call)(several), want)
+
+
+def test_a_large_sum_has_the_dtype_of_a_small_one():
+    layer = InputEmbedding(50, 64, 300, position="sinusoidal")
+    layer.token_embedding.bfloat16()
+    assert layer(torch.zeros(8, 300, dtype=torch.int64)).dtype == layer(torch.zeros(1, 2, dtype=torch.int64)).dtype
 
 
 def test_what_hangs_on_a_table_is_called():

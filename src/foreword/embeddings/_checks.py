@@ -1,16 +1,16 @@
-"""Checks that more than one module of this package makes of its arguments, and of the tables it is given."""
+"""Checks that more than one module of this package makes of its arguments."""
 
 from __future__ import annotations
 
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from foreword._base.checks import integer
-from foreword.errors import ArgumentError
+from foreword.errors import ArgumentError, TokenIdError
 
-__all__ = ["INTEGERS", "bad_ids", "even", "is_plain", "looked_up", "plain_weight", "positive", "within"]
+__all__ = ["INTEGERS", "bad_ids", "even", "find_outside", "positive", "within"]
 
 # What torch looks rows up by.
 INTEGERS = (torch.int64, torch.int32)
@@ -42,31 +42,6 @@ def within(context_length: int, *, offset: int, length: int) -> None:
         )
 
 
-def is_plain(table: nn.Module, kind: type[nn.Embedding]) -> bool:
-    """Whether a table is of exactly that kind, and holds its weights: not wrapped, parametrized or offloaded."""
-    return type(table) is kind and not table.weight.is_meta
-
-
-def looked_up(table: nn.Module, rows: int) -> Tensor:
-    """All rows of a table, [rows, D], as calling it gives them, whatever hangs on it."""
-    device = next(table.parameters()).device
-    # What offloads a table takes ids from anywhere.
-    found: Tensor = table(torch.arange(rows, device="cpu" if device.type == "meta" else device))
-    return found
-
-
-def plain_weight(table: nn.Module, what: str) -> nn.Parameter:
-    """The weight of a table, if it is the table's own and whole; else ArgumentError."""
-    weight = dict(table.named_parameters(recurse=False)).get("weight")
-    if not isinstance(table, nn.Embedding) or weight is None or weight.is_meta or hasattr(weight, "device_mesh"):
-        raise ArgumentError(
-            f"{what} needs a table of its own",
-            got=f"{type(table).__name__}" + (f" with a {type(weight).__name__}" if weight is not None else ""),
-            fix=f"call {what} before adapters, parametrizations, offloading or sharding",
-        )
-    return weight
-
-
 def bad_ids(ids: object) -> NoReturn:
     """Raise the error that says what token ids are."""
     if not isinstance(ids, Tensor):
@@ -79,3 +54,14 @@ def bad_ids(ids: object) -> NoReturn:
         expected="torch.int64 or torch.int32, shape [B, T] or [T]",
         fix="pass ids.long()" if whole and ids.dim() else None,
     )
+
+
+def find_outside(ids: Tensor, vocab_size: int) -> None:
+    """Raise TokenIdError if an id is outside the vocabulary."""
+    for place in ((ids < 0) | (ids >= vocab_size)).nonzero()[:1].tolist():
+        raise TokenIdError(
+            f"the token id {ids[tuple(place)].item()} is outside the vocabulary",
+            expected=f"0 … {vocab_size - 1} (vocab_size {vocab_size})",
+            where=f"ids[{', '.join(map(str, place))}] of ids {list(ids.shape)}",
+            fix="encode with the tokenizer that the layer was made for, or resize the layer",
+        ) from None

@@ -1,6 +1,6 @@
 """Checkpoints: the input layer out of a model's files, bit for bit.
 
-What a model's first layer does is told by its config.json, read by what ``architectures`` knows of the model's type.
+A model's config.json says what its first layer does, once one knows the model's type: ``architectures`` does.
 What isn't known is refused. ``docs/embeddings.md`` has the list.
 
 A folder as Hugging Face lays it out (config.json beside model.safetensors, or shards with model.safetensors.index.json;

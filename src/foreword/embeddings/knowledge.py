@@ -26,7 +26,7 @@ _CHUNK = 8192  # words tokenised at once
 
 
 class Words(Protocol):
-    """What is asked of word vectors: gensim's interface."""
+    """What word vectors must have: gensim's interface."""
 
     @property
     def key_to_index(self) -> Mapping[str, int]:
@@ -47,7 +47,7 @@ class Words(Protocol):
 
 
 class Tokens(Protocol):
-    """What is asked of a tokenizer."""
+    """What a tokenizer must have."""
 
     @property
     def vocab_size(self) -> int:

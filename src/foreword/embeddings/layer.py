@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.compiler import is_exporting
+from torch.compiler import is_compiling, is_exporting
 from torch.nn import functional
 
 from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
-from foreword.embeddings._checks import INTEGERS, bad_ids, is_plain, looked_up, plain_weight, positive, within
+from foreword.embeddings._checks import INTEGERS, bad_ids, find_outside, positive, within
 from foreword.embeddings._computed import Computed, traced
+from foreword.embeddings._sums import LARGE, summed, unseen
+from foreword.embeddings._tables import is_plain, looked_up, plain_weight
 from foreword.embeddings.learning import ParameterGroups
 from foreword.embeddings.positions import (
     LearnedPositions,
@@ -31,7 +33,7 @@ from foreword.embeddings.positions import (
     make_position,
 )
 from foreword.embeddings.rotary import RotaryByLayer, RotaryPositions
-from foreword.errors import ArgumentError, TokenIdError
+from foreword.errors import ArgumentError
 
 if TYPE_CHECKING:
     from foreword.embeddings.knowledge import Coverage, Method, Tokens, Words
@@ -207,7 +209,7 @@ class InputEmbedding(nn.Module):
         try:
             x_BTD: Tensor = self.token_embedding(ids)
         except IndexError:
-            self._find_outside(ids)
+            find_outside(ids, self.vocab_size)
             raise
         if self.scale != 1.0:
             x_BTD = x_BTD * self.scale
@@ -216,11 +218,18 @@ class InputEmbedding(nn.Module):
         elif types is not None:
             raise ArgumentError("the layer has no token types", got="types=…", fix="make it with num_types=…")
         if self._adds:
-            places = self.position_embedding
+            places, graph = self.position_embedding, is_compiling() or not isinstance(ids, Tensor)
             if positions is None and self._padding is None and isinstance(places, _ADDED) and isinstance(ids, Tensor):
-                x_BTD = x_BTD + places(offset=offset, length=ids.shape[-1])
+                # What shards a module makes another class of it, and frees what a view shows.
+                copied = graph or type(places) not in _ADDED or not unseen(places)
+                added = places(offset=offset, length=ids.shape[-1], copy=copied)
             else:
-                x_BTD = x_BTD + self._places(ids, positions, offset)
+                added = self._places(ids, positions, offset)
+            if graph or x_BTD.numel() < LARGE:
+                x_BTD = x_BTD + added
+            else:
+                own = self.scale != 1.0 or self.type_embedding is not None
+                x_BTD = summed(x_BTD, added, self.token_embedding, places, own=own)
         if self.norm is not None:
             x_BTD = self.norm(x_BTD)
         return functional.dropout(x_BTD, self.dropout) if self.training and self.dropout else x_BTD
@@ -258,12 +267,8 @@ class InputEmbedding(nn.Module):
         self._set_learning(parts, True)
 
     def _set_learning(self, parts: tuple[Part, ...], learning: bool) -> None:
-        modules = {
-            "token": self.token_embedding,
-            "type": self.type_embedding,
-            "position": self.position_embedding,
-            "norm": self.norm,
-        }
+        tables = (self.token_embedding, self.type_embedding, self.position_embedding, self.norm)
+        modules = dict(zip(("token", "type", "position", "norm"), tables, strict=True))
         for part in parts or modules:
             if part not in modules:
                 raise ArgumentError("unknown part", got=repr(part), expected=", ".join(map(repr, modules)))
@@ -296,7 +301,7 @@ class InputEmbedding(nn.Module):
 
     @torch.no_grad()
     def resize(self, vocab_size: int, *, multiple_of: int = 1, noise: float = 0.1) -> None:
-        """Give the token table ``vocab_size`` rows, in place; kept rows keep their values, and ties hold.
+        """Give the token table ``vocab_size`` rows, in place; kept rows keep their values, ties hold.
 
         New rows are the mean row plus normal noise of ``noise`` times the table's standard deviation, so that a new
         token begins as an average one and no two begin alike (Hewitt 2021). The weight stays the same parameter, with
@@ -461,16 +466,6 @@ class InputEmbedding(nn.Module):
         # What wraps a table is called as the table of torch would be, by position alone.
         wrapped: Tensor = module(positions)  # type: ignore[misc]
         return wrapped
-
-    def _find_outside(self, ids: Tensor) -> None:
-        """Raise TokenIdError if an id is outside the vocabulary."""
-        for place in ((ids < 0) | (ids >= self.vocab_size)).nonzero()[:1].tolist():
-            raise TokenIdError(
-                f"the token id {ids[tuple(place)].item()} is outside the vocabulary",
-                expected=f"0 … {self.vocab_size - 1} (vocab_size {self.vocab_size})",
-                where=f"ids[{', '.join(map(str, place))}] of ids {list(ids.shape)}",
-                fix="encode with the tokenizer that the layer was made for, or resize the layer",
-            ) from None
 
     def _repr_html_(self) -> str:
         return notebook_html("layer", self)

@@ -77,15 +77,26 @@ class LearnedPositions(nn.Embedding):
         """T, rows of the table from that of position 0 on."""
         return self.num_embeddings - self.start
 
-    def forward(self, positions: Tensor | None = None, *, offset: int = 0, length: int | None = None) -> Tensor:
-        """The rows of ``positions`` (any shape, integers), else of offset … offset + length − 1 (by default all)."""
+    def forward(
+        self,
+        positions: Tensor | None = None,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        copy: bool = True,
+    ) -> Tensor:
+        """The rows of ``positions`` (any shape, integers), else of offset … offset + length − 1 (by default all).
+
+        Without ``copy`` rows of a range may be a view of the table, to be read and dropped.
+        """
         if positions is not None:
             least = 0 if self.padding_id is None else -1
             return rows(self.weight, positions, offset, length, start=self.start, least=least)
-        # A view would outlive the call, and the table with it: FSDP frees or moves the weights behind it.
         if not is_compiling() and length == self.num_embeddings and not offset and not self.start:
-            return self.weight.clone()
-        return rows(self.weight, None, offset, length, start=self.start).clone()
+            return self.weight.clone() if copy else self.weight
+        # A view would outlive the call, and the table with it: FSDP frees or moves the weights behind it.
+        found = rows(self.weight, None, offset, length, start=self.start)
+        return found.clone() if copy else found
 
     def extra_repr(self) -> str:  # noqa: D102
         start = f", start={self.start}" if self.start else ""
@@ -143,10 +154,20 @@ class SinusoidalPositions(Computed):
             table[:, 0::2], table[:, 1::2] = sines, cosines
         return {"table": table.to(device, dtype)}
 
-    def forward(self, positions: Tensor | None = None, *, offset: int = 0, length: int | None = None) -> Tensor:
-        """The rows of ``positions`` (any shape, integers), else of offset … offset + length − 1 (by default all)."""
+    def forward(
+        self,
+        positions: Tensor | None = None,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        copy: bool = True,
+    ) -> Tensor:
+        """The rows of ``positions`` (any shape, integers), else of offset … offset + length − 1 (by default all).
+
+        Without ``copy`` rows of a range may be a view of the table, to be read and dropped.
+        """
         found = rows(self.table, positions, offset, length)
-        return found.clone() if positions is None else found
+        return found.clone() if copy and positions is None else found
 
     def extra_repr(self) -> str:  # noqa: D102
         layout = "" if self.layout == "interleaved" else f", layout={self.layout!r}"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from foreword._base.files import atomic_folder
-from foreword.embeddings._checks import is_plain, looked_up
+from foreword.embeddings._tables import is_plain, looked_up
 from foreword.embeddings.positions import AlibiBias, LearnedPositions, SinusoidalPositions
 from foreword.embeddings.rotary import RotaryByLayer, RotaryPositions
 from foreword.errors import ArgumentError, FileError

@@ -103,11 +103,11 @@ def embed(
         raise ArgumentError("give vectors or layer, not both")
     encoder: Encoder
     if layer is None:
-        encoder, told = _words(vectors, unknown)
+        encoder, description = _words(vectors, unknown)
     else:
-        encoder, told = _tokens(layer, tokenizer, source)
+        encoder, description = _tokens(layer, tokenizer, source)
     count = _Count()
-    about: dict[str, Any] = {"source": str(getattr(source, "path", source)), **told, "pool": pool}
+    about: dict[str, Any] = {"source": str(getattr(source, "path", source)), **description, "pool": pool}
     pieces = _Pieces(source, encoder, count, documents=documents, field=field)
     kinds: dict[str, tuple[str, tuple[int, ...]]] = {"embeddings": ("<f4", (encoder.dim,))}
     kinds |= {"counts": ("<i8", ())} if pool else {"ids": ("<i8", ()), "offsets": ("<i8", ())}

@@ -86,13 +86,13 @@ def _npy_folder(
     path: Path, arrays: Mapping[str, tuple[str, tuple[int, ...]]], about: dict[str, Any]
 ) -> Iterator[Output]:
     with atomic_folder(path) as folder, contextlib.ExitStack() as files:
-        made = {}
+        arrays_on_disk = {}
         for name, (dtype, tail) in arrays.items():
             file = files.enter_context(open(folder / f"{name}.npy", "wb"))
             file.write(bytes(_NPY_ROOM))
-            made[name] = _Growing(file, np.dtype(dtype), tail)
-        yield _Arrays(made)
-        for growing in made.values():
+            arrays_on_disk[name] = _Growing(file, np.dtype(dtype), tail)
+        yield _Arrays(arrays_on_disk)
+        for growing in arrays_on_disk.values():
             growing.file.seek(0)
             growing.file.write(_npy_header(growing))
         (folder / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -100,11 +100,11 @@ def _npy_folder(
 
 def _npy_header(growing: _Growing) -> bytes:
     """NumPy's format 1.0, padded to its room: magic, version, u16 length, a dict literal, spaces, a line end."""
-    told = {"descr": growing.dtype.str, "fortran_order": False, "shape": growing.shape}
+    header = {"descr": growing.dtype.str, "fortran_order": False, "shape": growing.shape}
     return (
         b"\x93NUMPY\x01\x00"
         + (_NPY_ROOM - 10).to_bytes(2, "little")
-        + f"{told!r}".ljust(_NPY_ROOM - 11).encode()
+        + f"{header!r}".ljust(_NPY_ROOM - 11).encode()
         + b"\n"
     )
 
@@ -117,25 +117,25 @@ def _safetensors(
         path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file, contextlib.ExitStack() as files:
         file.write(bytes(_SAFETENSORS_ROOM))
-        made: dict[str, _Growing] = {}
+        arrays_on_disk: dict[str, _Growing] = {}
         for name, (dtype, tail) in arrays.items():
-            into = files.enter_context(tempfile.TemporaryFile(dir=path.parent)) if made else file
-            made[name] = _Growing(into, np.dtype(dtype), tail)
-        yield _Arrays(made)
-        told: dict[str, Any] = {"__metadata__": {"format": "pt", "foreword": json.dumps(about)}}
+            into = files.enter_context(tempfile.TemporaryFile(dir=path.parent)) if arrays_on_disk else file
+            arrays_on_disk[name] = _Growing(into, np.dtype(dtype), tail)
+        yield _Arrays(arrays_on_disk)
+        entries: dict[str, Any] = {"__metadata__": {"format": "pt", "foreword": json.dumps(about)}}
         end = 0
-        for name, growing in made.items():
+        for name, growing in arrays_on_disk.items():
             if end % 8:  # so that a mapped file can be viewed as int64 where it lies
                 file.write(bytes(8 - end % 8))
-                told["padding"] = {"dtype": "U8", "shape": [8 - end % 8], "data_offsets": [end, end + 8 - end % 8]}
+                entries["padding"] = {"dtype": "U8", "shape": [8 - end % 8], "data_offsets": [end, end + 8 - end % 8]}
                 end += 8 - end % 8
             if growing.file is not file:
                 growing.file.seek(0)
                 shutil.copyfileobj(growing.file, file, 1 << 20)
             begin, end = end, end + growing.dtype.itemsize * int(np.prod(growing.shape))
             kind = _SAFETENSORS_DTYPES[growing.dtype.str]
-            told[name] = {"dtype": kind, "shape": list(growing.shape), "data_offsets": [begin, end]}
-        header = json.dumps(told).encode().ljust(_SAFETENSORS_ROOM - 8)
+            entries[name] = {"dtype": kind, "shape": list(growing.shape), "data_offsets": [begin, end]}
+        header = json.dumps(entries).encode().ljust(_SAFETENSORS_ROOM - 8)
         assert len(header) == _SAFETENSORS_ROOM - 8, "about is longer than the header's room"
         file.seek(0)
         file.write(len(header).to_bytes(8, "little") + header)

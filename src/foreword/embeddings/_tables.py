@@ -1,0 +1,38 @@
+"""Tables that something may hang on: adapters, parametrizations, sharding, offloading.
+
+Not for: looking single rows up; that is a module's call. Costs: ``looked_up`` copies the table.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from foreword.errors import ArgumentError
+
+__all__ = ["is_plain", "looked_up", "plain_weight"]
+
+
+def is_plain(table: nn.Module, kind: type[nn.Embedding]) -> bool:
+    """Whether a table is of exactly that kind, and holds its weights: not wrapped, parametrized or offloaded."""
+    return type(table) is kind and not table.weight.is_meta
+
+
+def looked_up(table: nn.Module, rows: int) -> Tensor:
+    """All rows of a table, [rows, D], as calling it gives them, whatever hangs on it."""
+    device = next(table.parameters()).device
+    # What offloads a table takes ids from anywhere.
+    found: Tensor = table(torch.arange(rows, device="cpu" if device.type == "meta" else device))
+    return found
+
+
+def plain_weight(table: nn.Module, what: str) -> nn.Parameter:
+    """The weight of a table, if it is the table's own and whole; else ArgumentError."""
+    weight = dict(table.named_parameters(recurse=False)).get("weight")
+    if not isinstance(table, nn.Embedding) or weight is None or weight.is_meta or hasattr(weight, "device_mesh"):
+        raise ArgumentError(
+            f"{what} needs a table of its own",
+            got=f"{type(table).__name__}" + (f" with a {type(weight).__name__}" if weight is not None else ""),
+            fix=f"call {what} before adapters, parametrizations, offloading or sharding",
+        )
+    return weight
