@@ -261,6 +261,9 @@ def test_a_store_tells_how_many_lengths_it_read(tmp_path, monkeypatch, shard_tok
 def test_colours_are_told_in_words():
     told = display.embedding([[1.0, -2.0]])._repr_html_()
     assert "blue −2, white 0, rust +2" in told
+    assert "grey" not in told
+    assert "blue −2, white 0, rust +2, grey not finite" in display.embedding([[np.nan, -2.0]])._repr_html_()
+    assert "white 0" not in display.embedding([[np.nan, np.inf]])._repr_html_()
     (svg,) = parsed(display.embedding([[1.0, -2.0]])).iter("svg")
     assert svg.get("aria-label") == "heat map of [1, 2]: mean -0.5, standard deviation 1.5, from -2 to 1"
 

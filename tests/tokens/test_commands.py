@@ -41,6 +41,7 @@ def test_prepare_inspect_export(corpus: Path, tmp_path: Path) -> None:
     said = run("prepare", corpus, out, "--bad-records", "skip", "--workers", 1)
     assert "4 documents" in said
     assert "1 bad records" in said
+    assert "complete already" not in said
     again = run("prepare", corpus, out, "--bad-records", "skip")
     assert "complete already" in again
     with pytest.raises(StoreError, match="another documents"):
