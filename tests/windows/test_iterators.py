@@ -345,3 +345,15 @@ def test_nothing_is_warned_of_in_a_plain_loop(mixture):
                 pass
         loader.load_state_dict(loader.state_dict())
         list(loader)
+
+
+def test_a_place_waits_again_if_an_error_came_before_its_first_batch(mixture, epochs, monkeypatch):
+    loader = make_loader(mixture)
+    list(islice(loader, 7))
+    loader.set_epoch(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(fw.WindowDataset, "gather", lambda *_: (_ for _ in ()).throw(OSError("the disk is gone")))
+        with pytest.raises(OSError, match="gone"):
+            next(iter(loader))
+    assert at(loader) == (2, 0)
+    assert [firsts(batch) for batch in loader] == epochs[2]
