@@ -1,5 +1,6 @@
 """Every architecture with a decoder that transformers can build: equal in embeddings and in rotary, or refused."""
 
+import contextlib
 import json
 import os
 import re
@@ -220,6 +221,19 @@ def test_positions_that_count_past_padding(tmp_path, model_type):
     torch.testing.assert_close(InputEmbedding.from_pretrained(tmp_path / "saved")(ids), states, atol=1e-5, rtol=1e-5)
     with pytest.raises(errors.ArgumentError, match="position -2 is outside"):
         layer(ids[:, :1], torch.tensor([-2]))
+
+
+JUNK = [None, False, -1, 2.5, float("nan"), float("inf"), "x", [], [1], {"a": 1}, ["full_attention"] * 4]
+
+
+@pytest.mark.parametrize("model_type", ["gemma3_text", "granite_swa", "roberta", "deepseek_v3", "opt", "gptj", "phi3"])
+def test_values_of_no_sense_are_one_clear_error_or_of_no_matter(model_type):
+    config = models.small_config(model_type)
+    tensors = models.build(config).state_dict()
+    for key in config.to_dict():
+        for junk in JUNK:
+            with contextlib.suppress(errors.ForewordError):
+                InputEmbedding.from_pretrained(tensors, config=config.to_dict() | {key: junk})
 
 
 def test_keys_that_change_nothing_here_are_passed_over():

@@ -409,6 +409,8 @@ def test_an_id_outside_is_found_in_a_large_batch():
         (lambda: make(SinusoidalPositions(6, 4)), "doesn't fit the layer"),
         (lambda: make(RotaryPositions(9, 4)), "doesn't fit the layer"),
         (lambda: make(norm="batch"), "unknown norm"),
+        (lambda: make(scale=float("nan")), "finite"),
+        (lambda: make(norm="layer", norm_eps=-1.0), "finite"),
         (lambda: make(dropout=1.0), "dropout is a probability"),
         (lambda: make(padding_id=11), "padding_id is outside"),
         (lambda: make().resize(0), "vocab_size must be"),

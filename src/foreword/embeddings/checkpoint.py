@@ -13,10 +13,11 @@ Not for: writing (``saving``); the rest of the model; code (a pickle that would 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,7 +37,7 @@ from foreword.embeddings.rotary_config import rotary_from
 from foreword.embeddings.saving import NORM, POSITION, TOKEN, TYPE
 from foreword.embeddings.scaling import RotaryScaling
 from foreword.embeddings.tensors import Tensors, open_tensors
-from foreword.errors import ArgumentError, FormatError
+from foreword.errors import ArgumentError, ForewordError, FormatError
 
 if TYPE_CHECKING:
     from foreword.embeddings.layer import InputEmbedding
@@ -84,14 +85,18 @@ def load(
     """
     tensors = open_tensors(path, config)
     whole = tensors.config
-    found = _ours(tensors) if "foreword" in whole else _of_model(tensors, position, table_only, token_tensor)
+    with _described(tensors):
+        found = _ours(tensors) if "foreword" in whole else _of_model(tensors, position, table_only, token_tensor)
     read = {part: tensors.read(name) for part, name in found.names.items()}
     token = read[TOKEN]
-    _check_shapes(tensors, found, read)
+    with _described(tensors):
+        _check_shapes(tensors, found, read)
     V, D = token.shape
 
     dtype = options.get("dtype") or token.dtype
-    known = {"dtype": dtype, "norm": found.norm(D, dtype), **found.options, "scale": found.scale(D, dtype), **options}
+    with _described(tensors):
+        stored = {"norm": found.norm(D, dtype), **found.options, "scale": found.scale(D, dtype)}
+    known = {"dtype": dtype, **stored, **options}
     factory: dict[str, Any] = {"device": known.pop("device", None) or "cpu", "dtype": dtype}
     T = known.pop("context_length", None) or found.context_length(read)
     heads = known.pop("num_heads", None) or found.num_heads
@@ -118,6 +123,22 @@ def load(
         layer.freeze("position")
     layer._tensor_names = {part: found.names[part] for part in read}
     return layer
+
+
+@contextlib.contextmanager
+def _described(tensors: Tensors, what: str = "the first layer") -> Iterator[None]:
+    """Values in config.json that aren't of their kind, as one error."""
+    try:
+        yield
+    except ForewordError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as cause:
+        raise FormatError(
+            f"{_CONFIG} doesn't describe {what}",
+            got=f"{type(cause).__name__}: {cause}",
+            where=tensors.where,
+            fix='mend it, or pass position="none" and other options yourself',
+        ) from cause
 
 
 class _Found:
@@ -179,7 +200,9 @@ class _Found:
         if known is None or not (known.norm or known.norm_kind != "layer"):
             return None
         key, eps = known.norm_eps
-        eps = self.config.get(key, eps)
+        eps = float(self.config.get(key, eps))
+        if not 0 <= eps < math.inf:
+            raise ArgumentError("the norm's ε is no number", got=f"{key} = {eps!r}", where=self.tensors.where)
         if known.norm_kind == "rms, bare":
             return nn.RMSNorm(D, eps, elementwise_affine=False)
         return nn.LayerNorm(D, eps, bias="norm.bias" in self.names, device="meta", dtype=dtype)
@@ -187,7 +210,7 @@ class _Found:
     def position(self, T: int | None, D: int, factory: dict[str, Any]) -> PositionModule | None:
         """The position module that the model has; its weights come later."""
         assert self.known is not None
-        try:
+        with _described(self.tensors, "positions"):
             match "learned" if POSITION in self.names else self.known.positions:
                 case "learned":
                     return LearnedPositions(T or 0, D, start=self.start, padding_id=self.padding_id, **factory)
@@ -207,10 +230,6 @@ class _Found:
                 )
             assert self.known.rotary is not None
             return rotary_from(self.config, self.known.rotary, T, D, factory["device"], self.tensors.where)
-        except (KeyError, TypeError, AttributeError, ValueError) as cause:
-            if isinstance(cause, ArgumentError):
-                raise
-            raise _undescribed(self.tensors, cause) from cause
 
     def _check_alibi(self) -> None:
         """MPT's attention may have other slopes, or none."""
@@ -253,7 +272,7 @@ class _Ours(_Found):
                 return nn.RMSNorm(D, **options, dtype=dtype)
 
     def position(self, T: int | None, D: int, factory: dict[str, Any]) -> PositionModule | None:
-        try:
+        with _described(self.tensors, "positions"):
             match self.scheme:
                 case "learned":
                     return LearnedPositions(T or 0, D, **self.stored, **factory)
@@ -268,10 +287,6 @@ class _Ours(_Found):
                     return AlibiBias(**self.stored, device=factory["device"])
                 case _:
                     return make_position(self.scheme, T, D, None, factory)
-        except (KeyError, TypeError, AttributeError, ValueError) as cause:
-            if isinstance(cause, ArgumentError):
-                raise
-            raise _undescribed(self.tensors, cause) from cause
 
 
 def _stored_rotary(T: int | None, stored: Mapping[str, Any], factory: dict[str, Any]) -> RotaryPositions:
@@ -284,15 +299,6 @@ def _stored_rotary(T: int | None, stored: Mapping[str, Any], factory: dict[str, 
 
 def _first(config: Mapping[str, Any], *keys: str) -> int | None:
     return next((config[key] for key in keys if config.get(key)), None)
-
-
-def _undescribed(tensors: Tensors, cause: Exception) -> FormatError:
-    return FormatError(
-        f"{_CONFIG} doesn't describe positions",
-        got=f"{type(cause).__name__}: {cause}",
-        where=tensors.where,
-        fix='mend it, or pass position="none" and other options yourself',
-    )
 
 
 def _ours(tensors: Tensors) -> _Found:

@@ -10,6 +10,7 @@ Not for: attention; rotary and ALiBi positions are kept here and used there. Cos
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -126,6 +127,8 @@ class InputEmbedding(nn.Module):
                 raise ArgumentError(
                     "padding_id is outside the vocabulary", got=repr(padding_id), expected=f"0 … {vocab_size - 1}"
                 )
+        if not math.isfinite(scale) or (norm_eps is not None and not 0 <= norm_eps < math.inf):
+            raise ArgumentError("scale and norm_eps are finite numbers", got=f"scale={scale!r}, norm_eps={norm_eps!r}")
         self.scale, self.dropout = scale, dropout
         self.num_heads = None if num_heads is None else positive("num_heads", num_heads)
         self.coverage: Coverage | None = None
