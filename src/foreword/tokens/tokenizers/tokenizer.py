@@ -243,7 +243,7 @@ class Tokenizer(abc.ABC):
         return [self.decode(ids, errors=errors) for ids in batch]
 
     def token_text(self, id_: int) -> str:
-        """How one token reads: its text in quotes, or its bytes where they are a part of a character.
+        r"""How one token reads: its text in quotes, or its bytes where they are a part of a character.
 
         Raises:
             TokenIdError: no token has that id.
@@ -251,7 +251,7 @@ class Tokenizer(abc.ABC):
         >>> from foreword import get_tokenizer
         >>> tokenizer = get_tokenizer("gpt2")
         >>> [tokenizer.token_text(id_) for id_ in tokenizer.encode("so 我").tolist()]
-        ["'so'", "b' \\xe6\\x88'", "b'\\x91'"]
+        ["'so'", "b' \\xe6'", "b'\\x88'", "b'\\x91'"]
         """
         data = self._token_bytes(id_)
         try:
