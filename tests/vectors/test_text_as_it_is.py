@@ -5,7 +5,6 @@ import gzip
 
 import numpy as np
 import pytest
-from gensim.models import KeyedVectors as Theirs
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,8 @@ import foreword as fw
 from foreword import KeyedVectors
 from foreword.errors import ArgumentError, FormatError, TextDecodeError
 from vectors.formats import read, text, word2vec_binary
+
+Theirs = pytest.importorskip("gensim.models", reason="gensim isn't installed").KeyedVectors
 
 # gensim leaves files open where it refuses them.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -8,8 +8,6 @@ import pickle
 import subprocess
 import sys
 
-import cloudpickle
-import joblib
 import numpy as np
 import pytest
 
@@ -17,6 +15,9 @@ import foreword as fw
 from foreword.errors import MissingFileError, StoreError
 from foreword.vectors import word_map
 from vectors.formats import fasttext
+
+cloudpickle = pytest.importorskip("cloudpickle")
+joblib = pytest.importorskip("joblib")
 
 N, D = 3000, 16
 WORDS = [f"w{i}" for i in range(N)]

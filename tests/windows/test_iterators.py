@@ -17,6 +17,8 @@ import pytest
 import foreword as fw
 from foreword.errors import ArgumentError
 
+pytestmark = pytest.mark.torch
+
 
 def make_loader(mixture=False, windows=400, **options):
     """100 batches; window i starts with token 4 · i, in a mixture of its second source 10,000 more."""
