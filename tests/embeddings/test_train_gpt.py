@@ -61,6 +61,7 @@ def write(path, paragraphs):
     )
 
 
+@pytest.mark.filterwarnings("ignore:prepare. the split leaves no document")  # meant so here
 @pytest.mark.parametrize("paragraphs", [1, 3, 8])
 def test_a_text_too_short_for_a_batch_is_refused(example, tmp_path, paragraphs):
     write(tmp_path / "tiny.txt", paragraphs)
@@ -68,6 +69,7 @@ def test_a_text_too_short_for_a_batch_is_refused(example, tmp_path, paragraphs):
         example.main(["--text", str(tmp_path / "tiny.txt"), "--out", str(tmp_path / "run"), "--steps", "1"])
 
 
+@pytest.mark.filterwarnings("ignore:prepare. the split leaves no document")  # meant so here
 @pytest.mark.parametrize("paragraphs", [9, 60])
 def test_a_validation_text_shorter_than_a_batch_is_validated_on(example, tmp_path, capsys, paragraphs):
     write(tmp_path / "short.txt", paragraphs)
