@@ -203,7 +203,7 @@ async function showMap() {
   $("#list-box").hidden = !isList;
   const words = state.list.split(/[\s,;]+/).filter(Boolean).slice(0, 1000);
   const source = isList ? brief(`[word for word in ${python(words.join(" "))}.split() if word in wv]`, 60) : `wv.index_to_key[:${state.map}]`;
-  code($("#code-map"), py`from foreword.vectors import word_map\n\nwords = ${source}\nword_map.word_map(wv, words).places`, loading());
+  code($("#code-map"), py`from foreword.vectors import word_map\n\nwords = ${source}\nword_map(wv, words).places`, loading());
   await telling("map", askMap, async (signal) => {
     const answer = isList
       ? await ask(path("map"), { signal, body: { keys: words } })
