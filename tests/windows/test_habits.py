@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 import foreword as fw
 
+pytestmark = pytest.mark.torch
+
 EPOCHS = 40
 HABITS = ["for", "counted", "broken off", "evaluating", "told the epoch", "stopped", "stopped, others go on"]
 
