@@ -142,8 +142,8 @@ def test_evaluate_both_kinds(file, tmp_path):
     wv = fw.load(file)
     share, sections = wv.evaluate_word_analogies(str(files[0]))
     assert [section["name"] for section in questions["sections"]] == ["royal", "none", "Total accuracy"]
-    assert questions["sections"][-1]["right"] / questions["sections"][-1]["asked"] == share
-    assert questions["sections"][0] == {"name": "royal", "right": len(sections[0]["correct"]), "asked": 2}
+    assert questions["sections"][-1]["correct"] / questions["sections"][-1]["questions"] == share
+    assert questions["sections"][0] == {"name": "royal", "correct": len(sections[0]["correct"]), "questions": 2}
     (pearson, _), (spearman, _), unknown = wv.evaluate_word_pairs(str(files[1]), delimiter=",")
     assert (csv["pearson"], csv["spearman"], csv["unknown_percent"]) == (pearson, spearman, unknown)
     assert spaces["pearson"] == csv["pearson"]
@@ -152,7 +152,7 @@ def test_evaluate_both_kinds(file, tmp_path):
     assert "Spearman" in shown
     assert "25.0 %" in shown
     counted = run_json("vectors", "evaluate", file, files[0], "--count-unknown")[0]
-    assert counted["sections"][1] == {"name": "none", "right": 0, "asked": 1}
+    assert counted["sections"][1] == {"name": "none", "correct": 0, "questions": 1}
 
 
 @pytest.mark.parametrize("text", ["", "just a line\n", "# only\n", "a\tb\tc\td\n"])

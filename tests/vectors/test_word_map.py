@@ -56,7 +56,7 @@ def test_the_same_words_give_the_same_map():
 def test_a_map_says_what_each_word_is():
     made = word_map(table("abcdef"), ["a", "b"], minus=["c", "a"], near=["d", "b", "e"])
     assert made.words == ["a", "b", "c", "d", "e"]
-    assert made.roles == ["asked", "asked", "minus", "near", "near"]
+    assert made.roles == ["query", "query", "minus", "near", "near"]
     with pytest.raises(UnknownKeyError):
         word_map(table("abc"), ["x"])
     with pytest.raises(ArgumentError, match="needs words"):

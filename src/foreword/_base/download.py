@@ -252,7 +252,7 @@ class _Download:
             if noted.validator:
                 headers["If-Range"] = noted.validator
         request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 (the opener knows http and https only)
-        with self._told(), opener().open(request, timeout=silence) as answer:
+        with self._clear_errors(), opener().open(request, timeout=silence) as answer:
             if answer.status == 206 and noted is not None:
                 self._write(answer.read1, self._part(answer.headers, noted))
             else:
@@ -310,13 +310,13 @@ class _Download:
                 bar.advance(len(piece))
 
     def _read(self, read: Callable[[int], bytes], count: int) -> bytes:
-        with self._told():
+        with self._clear_errors():
             return read(count) if count else b""
 
     # What the server says, and what to do about it.
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _clear_errors(self) -> Iterator[None]:
         """Turn what urllib raises into passing trouble, or one clear error."""
         try:
             yield
@@ -344,16 +344,16 @@ class _Download:
 
     def _refused(self, answer: urllib.error.HTTPError) -> Exception:
         """What an answer with an error status means."""
-        said = f"status {answer.code} {answer.reason}".rstrip()
+        reason = f"status {answer.code} {answer.reason}".rstrip()
         if answer.code == 416:
             self._discard()
             return _TemporaryError("the file on the server changed, and is shorter now", status=416)
         if answer.code in _TEMPORARY:
-            return _TemporaryError(said, status=answer.code, after=_seconds(answer.headers["Retry-After"]))
+            return _TemporaryError(reason, status=answer.code, after=_seconds(answer.headers["Retry-After"]))
         problem, fix = _REFUSALS.get(answer.code, ("the server doesn't give the file", "check the URL"))
         if mirror := os.environ.get("FOREWORD_MIRROR"):
             fix += f", or FOREWORD_MIRROR ({mirror})"
-        error = DownloadError(problem, got=said, where=self.shown, fix=fix)
+        error = DownloadError(problem, got=reason, where=self.shown, fix=fix)
         error.status = answer.code
         return error
 

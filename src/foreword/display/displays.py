@@ -395,11 +395,11 @@ def embedding(values: Any, *, title: str = "") -> Display:
         return Group(Text(part(SHOWN_ROWS, min(SHOWN_COLUMNS, columns))[2]), Text("\n".join(lines), no_wrap=True))
 
     shown, limit, caption = part(SHOWN_ROWS, SHOWN_COLUMNS)
-    drawn, drawn_limit, drawn_told = part(DRAWN_ROWS, DRAWN_COLUMNS)
+    drawn, drawn_limit, drawn_caption = part(DRAWN_ROWS, DRAWN_COLUMNS)
     return Display(
         forms.page(forms.heat_svg(shown, limit, caption), caption + forms.scale(shown, limit)),
         text,
-        lambda axes: drawings.heat(axes, drawn, drawn_limit, drawn_told.replace(": ", "\n", 1)),
+        lambda axes: drawings.heat(axes, drawn, drawn_limit, drawn_caption.replace(": ", "\n", 1)),
         (8, 1.6 + 0.09 * max(12, len(drawn))),
     )
 

@@ -20,11 +20,11 @@ __all__ = ["Analogies", "Judgement", "Pairs", "judge"]
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One section of analogies: how many questions were asked, and how many answered right."""
+    """One section of analogies: how many questions there were, and how many of them were answered correctly."""
 
     name: str
-    right: int
-    asked: int
+    correct: int
+    questions: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,11 @@ class Analogies:
     file: str
     sections: list[Section]
 
-    heading = "section|right >|asked >|share >"
+    heading = "section|correct >|questions >|share >"
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """A row a section."""
-        return [
-            (s.name, f"{s.right:,}", f"{s.asked:,}", f"{100 * s.right / s.asked:.1f} %" if s.asked else "–")
-            for s in self.sections
-        ]
+        return [(s.name, f"{s.correct:,}", f"{s.questions:,}", _share(s.correct, s.questions)) for s in self.sections]
 
     def data(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -105,6 +102,10 @@ def judge(vectors: KeyedVectors, path: str | os.PathLike[str], **options: Any) -
         )
     pearson, spearman, unknown = vectors.evaluate_word_pairs(file, delimiter=delimiter, **options)
     return Pairs(file, *map(float, (*pearson, *spearman, unknown)))
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
 def _is_pair(line: str, delimiter: str) -> bool:

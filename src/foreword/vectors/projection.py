@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Method", "WordMap", "draw_word_map", "pca", "word_map"]
 
 Method = Literal["pca", "tsne", "umap"]
-Role = Literal["asked", "minus", "near"]
+Role = Literal["query", "minus", "near"]
 _NAMES = {"pca": "principal components", "tsne": "t-SNE", "umap": "UMAP"}
 
 
@@ -37,7 +37,7 @@ class WordMap:
 
     Attributes:
         words: n words.
-        roles: what each is: asked about, subtracted, or near.
+        roles: what each is: in the query, subtracted in it, or near.
         places: float64 [n, 2].
         method: how they were placed.
         kept: the share of the variance that the plane keeps, 0…1; None where the method has none.
@@ -73,7 +73,7 @@ def word_map(
         MissingPackageError: the method's package isn't installed.
     """
     roles: dict[str, Role] = {}
-    given: tuple[tuple[Role, Iterable[str]], ...] = (("asked", words), ("minus", minus), ("near", near))
+    given: tuple[tuple[Role, Iterable[str]], ...] = (("query", words), ("minus", minus), ("near", near))
     for role, of in given:
         for word in of:
             roles.setdefault(word, role)
@@ -144,14 +144,14 @@ class _Look:
     ground: str
     text: str
     faint: str
-    asked: str
+    query: str
     minus: str
     near: str
 
 
 _LIGHT = _Look("#ffffff", "#22262b", "#6b7280", "#1d5fc4", "#b8480b", "#8a929c")
 _DARK = _Look("#14171b", "#dde1e6", "#8f98a3", "#7fb5ff", "#ffa066", "#717b87")
-_SIGNS = {"asked": ("o", 34), "minus": ("X", 40), "near": ("o", 12)}  # marker, area
+_SIGNS = {"query": ("o", 34), "minus": ("X", 40), "near": ("o", 12)}  # marker, area
 
 
 def draw_word_map(

@@ -45,7 +45,7 @@ class FileSource:
     format: str  # a value of FORMATS
     compression: str | None
     remote: Any = None
-    given: bool = False  # the caller said the format
+    given: bool = False  # the caller named the format
     listed: bool = False  # found in a folder, not named
     stamp: str | None = None  # changes whenever the file does, as far as its system says
 

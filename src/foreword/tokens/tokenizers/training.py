@@ -1,7 +1,7 @@
 """The process in which a vocabulary is trained, beside the one that reads the corpus.
 
     standard input   options (a line of JSON), then texts: size (8 bytes, little-endian), UTF-8; size 0 ends them
-    standard output  a tokenizer.json, or {"error": what the library said}
+    standard output  a tokenizer.json, or {"error": the library's message}
 
 It ends when its standard input does: with whoever started it. Ctrl-C ends it at once, which within one process would
 wait for the library. Its own bars show the merging, on standard error.
