@@ -133,6 +133,29 @@ TABLES: dict[str, Claims | Systems] = {
                 )
                 for size in ("400,000 × 300", "3,000,000 × 300")
             ),
+            *(
+                Row(
+                    f"a batch of 64, {size}, per query, beside a product of the whole batch",
+                    "vectors/query.py",
+                    f"a batch of 64, {size}, per query",
+                    {"numpy, one product": "numpy, one product", "… and argpartition": "… and argpartition"},
+                )
+                for size in ("400,000 × 300",)
+            ),
+            *(
+                Row(claim, "vectors/first_queries.py", claim, GENSIM)
+                for claim in (
+                    "the first 50 queries of a process, 400,000 × 50",
+                    "the first 50 queries of a process, 400,000 × 50, nothing cached",
+                    "the slowest of the first 50 queries, 400,000 × 50",
+                )
+            ),
+            Row(
+                "one warm query, 400,000 × 300, beside reading its codes",
+                "vectors/query.py",
+                "one warm query beside reading its codes, 400,000 × 300",
+                {"reading the codes": "reading the codes"},
+            ),
             Row(
                 "300 drawn queries, GloVe 400,000 × 50, per query",
                 "vectors/drawn.py",

@@ -1,5 +1,7 @@
 """Claim: one warm most_similar, and 64 in a batch, against gensim's and against a plain numpy product.
 
+How near the warm query comes to the speed of memory: beside it the time in which two threads read all of its codes.
+
 All over the same clustered rows, in one process, warm: Foreword has been asked until its kernels were there. Every
 query is a word, topn 10; Foreword and gensim must give the same words, scores within 1e-6. 3,000,000 words take 11 GB
 of memory, most of it gensim's.
@@ -75,15 +77,41 @@ def claims(n: int, dim: int, repeats: int) -> list[Result]:
         Contender("gensim", one_by_one(theirs)),
         Contender("numpy product + argpartition", timed(product, calls=BATCH)),
     ]
+    import threading
+
+    codes = ours._index.codes.codes.reshape(-1).view(np.int64)
+    halves = np.array_split(codes, 2)
+
+    def read() -> None:
+        helper = threading.Thread(target=halves[0].sum)
+        helper.start()
+        halves[1].sum()
+        helper.join()
+
+    rows = unit[[theirs.key_to_index[word] for word in words]].T.copy()
+
+    def whole_product() -> None:
+        np.matmul(unit, rows)
+
+    def whole_product_and_best() -> None:
+        np.argpartition((unit @ rows).T, -11, axis=1)
+
     batches = [
         Contender("Foreword", timed(lambda: ours.most_similar_batch(words), calls=BATCH)),
         Contender("Foreword, one by one", one_by_one(ours)),
         Contender("gensim, one by one", one_by_one(theirs)),
+        Contender("numpy, one product", timed(whole_product, calls=BATCH)),
+        Contender("… and argpartition", timed(whole_product_and_best, calls=BATCH)),
+    ]
+    reading = [
+        Contender("Foreword", one_by_one(ours)),
+        Contender("reading the codes", timed(lambda: [read() for _ in range(16)], calls=16)),
     ]
     size = f"{n:,} × {dim}"
     return [
         race(f"warm most_similar, {size}", singles, repeats=repeats),
         race(f"a batch of {BATCH}, {size}, per query", batches, repeats=repeats),
+        race(f"one warm query beside reading its codes, {size}", reading, repeats=repeats),
     ]
 
 

@@ -1,5 +1,7 @@
 """Exact search over int8 codes.
 
-Read in this order: ``codes`` (rows as int8, and the bound of their error), ``kernels`` (the scans, compiled), ``index``
-(a query's nearest rows), ``analogies`` (thousands of queries at once). It knows arrays only: no keys, no files.
+Read in this order: ``codes`` (rows as int8, and the bound of their error), ``index`` (a query's nearest rows),
+``scans`` and ``batch`` (which rows may be among them, for one query and for many), ``analogies`` (thousands of queries
+at once), ``kernels`` (the loops of these as machine code), ``instructions``, ``assembly`` and ``assembly_many`` (their
+text). It knows arrays only: no keys, no files.
 """

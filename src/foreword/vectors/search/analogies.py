@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from foreword._base import threads
 from foreword.vectors.search import kernels
+from foreword.vectors.search.assembly_many import COLUMNS
 from foreword.vectors.search.index import Index, cosines, float_slack
 
 __all__ = ["nearest_of_analogies"]
@@ -31,7 +32,7 @@ _BLOCK = 8 * _STRIP  # rows multiplied at once
 _WORDS = 4096  # distinct words of questions at once: their products with a block's rows take 32 MB a thread
 _QUESTIONS = 1 << 15  # at once
 _CHUNK = 512  # questions at once, where numpy adds
-_WORTH_KERNELS = 10**9  # sums that take numpy as long as kernels take to load
+_WORTH_KERNELS = 10**8  # sums that take numpy as long as kernels take to compile
 _UNIT = 10_000  # of the 16-bit products: three of at most 1.0001 stay within int16
 _NEVER = np.iinfo(np.int16).min
 
@@ -228,7 +229,17 @@ def _tops(
     """The largest sum of every question over the rows of a strip, less those left out: int16 [Q]."""
     tops = np.empty(len(prepared.pair), dtype=np.int16)
     if compiled is not None:
-        compiled.analogies(strip, prepared.pairs, prepared.pair, prepared.third, tops)
+        if over := strip.shape[1] % COLUMNS:  # more of the last row: it changes no maximum
+            strip = np.pad(strip, ((0, 0), (0, COLUMNS - over)), mode="edge")
+        arrays = (prepared.pairs, prepared.pair, prepared.third)
+        compiled.analogies(
+            kernels.address(strip, np.int16),
+            strip.shape[1],
+            *(kernels.address(array, np.int64) for array in arrays),
+            len(tops),
+            np.empty(strip.shape[1], np.int16).ctypes.data,
+            kernels.address(tops, np.int16),
+        )
     else:
         turned = strip[prepared.pairs[:, 1]] - strip[prepared.pairs[:, 0]]
         for i in range(0, len(tops), _CHUNK):

@@ -37,6 +37,7 @@ PAD = 64
 """Rows of codes are padded with zeros to a multiple of this many bytes: one cache line, one AVX-512 register."""
 
 _LEVELS = 127
+_QUERY_LEVELS = 127 * 257  # 16 bits, whose upper and lower byte can both be signed
 _BLOCK = 1 << 16  # elements worked on at once: a few float32 copies of them stay in a core's second-level cache
 
 # What float32 rounding can add to |u − s·c|, on top of the measured error. With ε = 2⁻²⁴: u as computed differs from u
@@ -190,8 +191,8 @@ def _quantise_block(unit: Float32, other: Float32, out: Codes, *, first: int) ->
     np.nextafter(out.errors, np.float32(np.inf), out=out.errors, where=bound > 0)
 
 
-def quantise_query(query: NDArray[np.floating]) -> QueryCode:
-    """A unit query, float [D], as integers of up to 16 bits; all zeros stay zeros.
+def quantise_query(query: NDArray[np.floating], *, levels: int = _QUERY_LEVELS) -> QueryCode:
+    """A unit query, float [D], as integers of at most ``levels``; all zeros stay zeros.
 
     The largest integer is chosen so that Σ|c·d| < 2³¹ for every row of codes: by Cauchy–Schwarz |⟨c, d⟩| is at most
     127·√D·|d|, but partial sums may be summed in any order, so 127·Σ|d| is what is kept below.
@@ -202,8 +203,7 @@ def quantise_query(query: NDArray[np.floating]) -> QueryCode:
     if largest == 0.0:
         return QueryCode(code, 0.0, 0.0)
     room = (2**31 - 1) / _LEVELS - len(v)  # rounding may add ½ to each |d|
-    levels = min(32767.0, room * largest / total)
-    scale = float(np.float32(largest / levels))
-    code[: len(v)] = np.clip(np.rint(v / scale), -32767, 32767)
+    scale = float(np.float32(largest / min(levels, room * largest / total)))
+    code[: len(v)] = np.clip(np.rint(v / scale), -levels, levels)
     error = float(np.linalg.norm(v - scale * code[: len(v)])) + _ALLOWANCE
     return QueryCode(code, scale, error)

@@ -6,13 +6,15 @@ lower row, and cut to k. Every scan keeps all the rows that matter, and scores d
 the answer is the same, bit for bit, by whichever scan, in however many threads, alone or in a batch:
 
     codes, by a compiled kernel       the fastest; see ``kernels.py`` for when it is there
-    codes, by numpy                   until then, and where numba can't run
-    float rows, by matrix products    no codes (small or edited vectors), chosen rows only, batches
+    codes, by numpy                   until then, and where LLVM can't run
+    float rows, by matrix products    no codes (small or edited vectors), chosen rows only; batches, until kernels are
+                                      there, or where the processor has no instruction for sums of products of bytes
 
 A row of zeros scores 0 with every query, and every row scores 0 with a query of zeros.
 
 Not for: keys (``keyed_vectors.py`` turns rows into words) or approximate answers. Costs: one pass over the codes, a
-quarter of the matrix: 400,000 × 300 in about 3 ms on two cores. Any number of threads may search one index at once.
+quarter of the matrix: 400,000 × 300 at three quarters of the speed at which memory can be read. Any number of threads may search
+one index at once.
 """
 
 from __future__ import annotations
@@ -132,7 +134,7 @@ class Index:
         among: Rows | None = None,
         at_least: float = -np.inf,
     ) -> list[Hits]:
-        """``nearest`` of every query of float [B, D], by matrix products: the same answers, sooner.
+        """``nearest`` of every query of float [B, D], together: the same answers, sooner.
 
         ``exclude`` has one array of rows a query; the other options hold for all of them. Besides the hits, memory is
         that of some hundred queries, however many there are.

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword.vectors.search import kernels
+from foreword.vectors.search.assembly import STRIP
 from foreword.vectors.search.codes import Codes, quantise_query
 from foreword.vectors.search.cosines import BLOCK, Float64, Rows, float_slack, kth_largest
 
 __all__ = ["Band", "Pool", "Scan", "scan_compiled", "scan_numpy"]
 
-_ROOM = 16 * kernels.STRIP
+_ROOM = 16 * STRIP
 """Rows that a compiled scan first has room for: few enough that the memory is at hand, not mapped and given back."""
 
 
@@ -123,22 +124,36 @@ def _products(block: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray
 
 def scan_compiled(codes: Codes, unit: Float64, k: int, floor: float, compiled: kernels.Kernels) -> Scan:
     """A scan of codes by the compiled kernel; the query is rounded to 16 bits."""
-    query = quantise_query(unit)
+    rounded = quantise_query(unit)
+    query, bias = compiled.query(rounded.code)
+    of_codes = (
+        kernels.address(codes.codes, np.int8),
+        codes.codes.shape[1],
+        kernels.address(codes.scales, np.float32),
+        kernels.address(codes.errors, np.float32),
+    )
+    by_numpy = scan_numpy(codes, unit, k, floor)
 
     def scan(parts: Iterator[tuple[int, int]]) -> Band:
         best, kept = np.full(k, -np.inf, dtype=np.float32), np.zeros(1, dtype=np.int64)
+        best_at, kept_at = kernels.address(best, np.float32), kernels.address(kept, np.int64)
+        few: list[Band] = []
         found = Band.room(4 * k + _ROOM)
         for start, stop in parts:
+            if stop < STRIP:
+                few.append(by_numpy(iter([(start, stop)])))
+                continue
             while (
                 start := compiled.scan(
-                    codes.codes, codes.scales, codes.errors, query.code, query.scale, query.error, start, stop, floor,
-                    best, kept, found.rows, found.lower, found.upper,
+                    *of_codes, query.ctypes.data, bias, rounded.scale, rounded.error, floor,
+                    start, stop, best_at, k, kept_at, len(found.rows),
+                    found.rows.ctypes.data, found.lower.ctypes.data, found.upper.ctypes.data,
                 )
             ) < stop:  # fmt: skip
                 # Full: what later rows have overtaken goes; the rest moves where there is room for as much again.
                 band = found.first(kept[0]).cut(k, floor)
                 kept[0] = len(band.rows)
                 found = Band.joined([band, Band.room(len(band.rows) + _ROOM)])
-        return found.first(kept[0])
+        return Band.joined([found.first(kept[0]), *few])
 
     return scan
