@@ -13,8 +13,8 @@ the answer is the same, bit for bit, by whichever scan, in however many threads,
 A row of zeros scores 0 with every query, and every row scores 0 with a query of zeros.
 
 Not for: keys (``keyed_vectors.py`` turns rows into words) or approximate answers. Costs: one pass over the codes, a
-quarter of the matrix: 400,000 × 300 at three quarters of the speed at which memory can be read. Any number of threads may search
-one index at once.
+quarter of the matrix, at some three quarters of the speed at which memory can be read. Any number of threads may
+search one index at once.
 """
 
 from __future__ import annotations
