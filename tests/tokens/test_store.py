@@ -334,6 +334,13 @@ def test_datatroves_own_reader_and_writer(made: Path, tmp_path: Path) -> None:
     assert [ours.document(i).tolist() for i in range(ours.documents)] == [[1, 2, 3], [70_000], [5, 6]]
 
 
+def test_datatroves_empty_documents(tmp_path: Path) -> None:
+    (tmp_path / "x.ds").write_bytes(np.array([5, 6, 7], "<u2").tobytes())
+    (tmp_path / "x.ds.index").write_bytes(np.array([0, 2, 2, 3], "<u8").tobytes())
+    store = TokenStore.open(tmp_path / "x.ds")
+    assert [store.document(i).tolist() for i in range(store.documents)] == [[], [5, 6], [], [7]]
+
+
 def fuzz(files: list[Path], data: list[bytes], changes: list[tuple[int, int, int]]) -> None:
     """Damage the files, open the first and read all of it: a right kind of error, or ids; never anything else."""
     for path, content in zip(files, data, strict=True):

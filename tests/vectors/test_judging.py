@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import foreword as fw
@@ -50,3 +51,13 @@ def test_every_section_of_the_analogies_is_gensims(both, dummy):
     judged = judge(ours, gensims("questions-words.txt"), dummy4unknown=dummy)
     expected = [(s["section"], len(s["correct"]), len(s["correct"]) + len(s["incorrect"])) for s in sections]
     assert [(s.name, s.correct, s.questions) for s in judged.sections] == expected
+
+
+def test_pairs_of_the_first_word_are_judged_with_the_others(tmp_path):
+    """Row 0 is a word as any other, also where unknown words count as 0."""
+    table = fw.KeyedVectors(2)
+    table.add_vectors(["a", "b", "c", "d"], np.array([[1, 0], [1, 0.2], [0, 1], [1, 1]], np.float32))
+    (tmp_path / "pairs").write_text("a\tb\t9\na\tc\t1\nc\td\t5\n")
+    for dummy in (False, True):
+        judged = judge(table, tmp_path / "pairs", dummy4unknown=dummy)
+        assert judged.spearman == pytest.approx(1)

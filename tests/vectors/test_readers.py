@@ -270,6 +270,15 @@ def test_the_hash_extends_signs():
             ),
             "damaged",
         ),
+        *(
+            (
+                fasttext(WORDS, COUNTS, MATRIX, **SUBWORDS).replace(
+                    struct.pack("<iii", 50, 50, 0), struct.pack("<iii", *counts)
+                ),
+                f"a dictionary of {counts[0]:,} entries, {counts[1]:,} words and {counts[2]:,} labels",
+            )
+            for counts in ((-1, 50, -51), (0, 0, 0), (49, 50, -1), (51, 50, 0))
+        ),
     ],
 )
 def test_fasttext_models_that_are_refused(tmp_path, data, problem):
