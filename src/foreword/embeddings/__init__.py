@@ -7,7 +7,8 @@
 torch.Size([1, 4, 256])
 
 Files in reading order: ``layer`` (the module), ``positions`` and ``rotary`` (the schemes; ``scaling``: past the context
-of training), ``learning`` (parameter groups, an optimizer by rows), ``checkpoint`` (models' files in, by what
+of training), ``growing`` (other sizes; ``vocabulary``: another tokenizer), ``learning`` (parameter groups, an
+optimizer by rows), ``checkpoint`` (models' files in, by what
 ``architectures`` knows of them; ``tensors``, ``rotary_config``) and ``saving`` (out), ``knowledge`` (a start from word
 vectors).
 
@@ -29,6 +30,7 @@ from foreword.embeddings.learning import ParameterGroups, RowAdam, clip_grad_nor
 from foreword.embeddings.positions import AlibiBias, LearnedPositions, SinusoidalPositions
 from foreword.embeddings.rotary import RotaryByLayer, RotaryPositions
 from foreword.embeddings.scaling import RotaryScaling
+from foreword.embeddings.vocabulary import VocabularyReport
 
 __all__ = [
     "AlibiBias",
@@ -41,5 +43,6 @@ __all__ = [
     "RotaryScaling",
     "RowAdam",
     "SinusoidalPositions",
+    "VocabularyReport",
     "clip_grad_norm_",
 ]

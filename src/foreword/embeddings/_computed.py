@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 from torch.compiler import is_compiling, is_exporting
+from torch.nn import functional
 
 from foreword.embeddings._checks import INTEGERS, positive, within
+from foreword.embeddings._tables import is_bare
 from foreword.errors import ArgumentError
 
 __all__ = ["Computed", "angles", "outside", "rows", "traced", "usable"]
@@ -89,17 +91,21 @@ def rows(
     if positions is None:
         length = size - offset if length is None else length
         first = start + offset
-        if is_compiling():  # a slice would tie the graph to lengths within the table
+        # a slice would tie a graph to lengths within the table; what is quantized can't be cut
+        if is_compiling() or not is_bare(table):
             if not is_exporting():
                 within(size, offset=offset, length=length)
-            return torch.embedding(table, torch.arange(first, first + length, device=table.device))
+            return functional.embedding(torch.arange(first, first + length, device=table.device), table)
         if offset < 0 or offset + length > size:
             within(size, offset=offset, length=length)
         return table[first : first + length]
-    if start + least:
-        table = table[start + least :]  # so that a position that is too small is found by the lookup
     if not traced(positions):
         usable(positions, offset, length)
+    if not is_bare(table):  # nor cut
+        outside(positions, size, least=least)
+        return functional.embedding(positions + start, table)
+    if start + least:
+        table = table[start + least :]  # so that a position that is too small is found by the lookup
     try:
         return torch.embedding(table, positions - least if least else positions)
     except IndexError:

@@ -1,4 +1,4 @@
-"""Tables that something may hang on: adapters, parametrizations, sharding, offloading.
+"""Tables that something may hang on: adapters, parametrizations, sharding, offloading, quantization.
 
 Not for: looking single rows up; that is a module's call. Costs: ``looked_up`` copies the table.
 """
@@ -6,16 +6,21 @@ Not for: looking single rows up; that is a module's call. Costs: ``looked_up`` c
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from foreword.errors import ArgumentError
 
-__all__ = ["is_plain", "looked_up", "plain_weight"]
+__all__ = ["is_bare", "is_plain", "looked_up", "plain_weight"]
 
 
 def is_plain(table: nn.Module, kind: type[nn.Embedding]) -> bool:
-    """Whether a table is of exactly that kind, and holds its weights: not wrapped, parametrized or offloaded."""
-    return type(table) is kind and not table.weight.is_meta
+    """Whether a table is of exactly that kind and holds its weights: nothing wraps, offloads or quantizes it."""
+    return type(table) is kind and not table.weight.is_meta and is_bare(table.weight)
+
+
+def is_bare(weight: Tensor) -> bool:
+    """Whether a weight is numbers and nothing more: of what is sharded or quantized only lookups are sure to work."""
+    return type(weight) in (nn.Parameter, Tensor, fx.Proxy)  # fx draws a graph of what is bare
 
 
 def looked_up(table: nn.Module, rows: int) -> Tensor:
@@ -29,10 +34,10 @@ def looked_up(table: nn.Module, rows: int) -> Tensor:
 def plain_weight(table: nn.Module, what: str) -> nn.Parameter:
     """The weight of a table, if it is the table's own and whole; else ArgumentError."""
     weight = dict(table.named_parameters(recurse=False)).get("weight")
-    if not isinstance(table, nn.Embedding) or weight is None or weight.is_meta or hasattr(weight, "device_mesh"):
+    if not isinstance(table, nn.Embedding) or weight is None or weight.is_meta or not is_bare(weight):
         raise ArgumentError(
             f"{what} needs a table of its own",
             got=f"{type(table).__name__}" + (f" with a {type(weight).__name__}" if weight is not None else ""),
-            fix=f"call {what} before adapters, parametrizations, offloading or sharding",
+            fix=f"call {what} before adapters, parametrizations, offloading, sharding or quantization",
         )
     return weight

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -21,11 +22,13 @@ from torch.nn import functional
 
 from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
+from foreword.embeddings import growing
 from foreword.embeddings._checks import INTEGERS, bad_ids, find_outside, positive, within
 from foreword.embeddings._computed import Computed, traced
+from foreword.embeddings._norms import Norm, make_norm
 from foreword.embeddings._sums import LARGE, summed, unseen
-from foreword.embeddings._tables import is_plain, looked_up, plain_weight
-from foreword.embeddings.learning import ParameterGroups
+from foreword.embeddings._tables import is_plain, looked_up
+from foreword.embeddings.learning import ParameterGroups, grouped
 from foreword.embeddings.positions import (
     LearnedPositions,
     PositionModule,
@@ -33,18 +36,18 @@ from foreword.embeddings.positions import (
     SinusoidalPositions,
     make_position,
 )
-from foreword.embeddings.rotary import RotaryByLayer, RotaryPositions
+from foreword.embeddings.vocabulary import VocabularyReport
 from foreword.errors import ArgumentError
 
 if TYPE_CHECKING:
     from foreword.embeddings.knowledge import Coverage, Method, Tokens, Words
+    from foreword.embeddings.vocabulary import Vocabulary
 
 __all__ = ["InputEmbedding"]
 
 # Positions that are added to the tokens; the others act in attention.
 _ADDED = (LearnedPositions, SinusoidalPositions)
 
-Norm = Literal["layer", "rms"]
 Part = Literal["token", "type", "position", "norm"]
 
 
@@ -152,7 +155,7 @@ class InputEmbedding(nn.Module):
                 for table in drawn if position == "learned" else drawn[:2]:
                     if table is not None:
                         table.weight.mul_(std)  # type: ignore[operator]
-        self.norm = _make_norm(norm, norm_eps, embedding_dim, factory)
+        self.norm = make_norm(norm, norm_eps, embedding_dim, factory)
         self._padding: int | None = getattr(self.position_embedding, "padding_id", None)
         # Two of the schemes are added here; the others are for the attention layers.
         self._adds = isinstance(self.position_embedding, _ADDED)
@@ -289,18 +292,7 @@ class InputEmbedding(nn.Module):
         >>> groups = layer.parameter_groups()
         >>> optimizers = RowAdam(groups.sparse, lr=1e-3), torch.optim.AdamW(groups.dense, lr=1e-3, fused=True)
         """
-        tables = [self.token_embedding, self.type_embedding, self.position_embedding]
-        sparse = [p for p in self.token_embedding.parameters() if p.requires_grad and self.sparse]
-        dense = [p for t in tables[self.sparse :] if t is not None for p in t.parameters() if p.requires_grad]
-        norms = [p for p in self.norm.parameters() if p.requires_grad] if self.norm is not None else []
-        return ParameterGroups(
-            sparse=[{"params": sparse}] if sparse else [],
-            dense=[
-                {"params": params, "weight_decay": decay}
-                for params, decay in ((dense, weight_decay), (norms, 0.0))
-                if params
-            ],
-        )
+        return grouped(self, weight_decay)
 
     @torch.no_grad()
     def resize(self, vocab_size: int, *, multiple_of: int = 1, noise: float = 0.1) -> None:
@@ -320,21 +312,58 @@ class InputEmbedding(nn.Module):
             ArgumentError: a size below 1, or one that would drop the padding row; a table that an adapter has wrapped
                 or that lies on several devices.
         """
-        multiple_of = positive("multiple_of", multiple_of)
-        rows = -(-positive("vocab_size", vocab_size) // multiple_of) * multiple_of
-        if self.padding_id is not None and self.padding_id >= rows:
-            raise ArgumentError("the padding row would be dropped", got=f"{rows} rows, padding_id={self.padding_id}")
-        weight = plain_weight(self.token_embedding, "resize")
-        kept = min(rows, self.vocab_size)
-        new = weight.new_empty(rows, self.embedding_dim)
-        new[:kept] = weight[:kept]
-        if rows > kept:
-            wide = weight.float()
-            spread = wide.std() if wide.numel() > 1 else wide.new_zeros(())
-            drawn = wide.mean(0) + noise * spread * torch.randn_like(new[kept:], dtype=wide.dtype)
-            new[kept:] = drawn.to(weight.dtype)
-        weight.grad, weight.data = None, new
-        self.token_embedding.num_embeddings = self._sizes["num_embeddings"] = rows
+        growing.resize(self, vocab_size, multiple_of, noise)
+
+    @torch.no_grad()
+    def extend_vocabulary(
+        self,
+        old: Vocabulary,
+        new: Vocabulary,
+        *,
+        vectors: Mapping[str | int, Any] | None = None,
+        head: nn.Linear | None = None,
+        optimizers: torch.optim.Optimizer | Iterable[torch.optim.Optimizer] = (),
+        multiple_of: int = 1,
+        noise: float = 0.1,
+    ) -> VocabularyReport:
+        """Give the token table a row for each token of another tokenizer, in place; ties hold.
+
+        Tokens of both vocabularies keep their rows, wherever their ids are now. A new token begins as the mean of the
+        rows of its pieces, which are what the old tokenizer makes of its text, or of its bytes where it is a part of a
+        character; or with the vector that is given for it. One that the old vocabulary has no pieces for begins as in
+        ``resize``. An error leaves everything as it was.
+
+        Args:
+            old: the tokenizer that the table was made for, of ``get_tokenizer``.
+            new: the one it is for from now on.
+            vectors: vectors [D] of new tokens, by their text (" word" with its space) or id.
+            head: an output head [V, D] of its own, whose rows and bias change in the same way; one that shares the
+                table's weight changes with it, and is given only for its bias.
+            optimizers: one or several that hold the table or head: a kept row keeps its moments, a new one begins
+                without. All others must be made after, not before.
+            multiple_of: round the rows up to a multiple of this.
+            noise: as in ``resize``.
+
+        Returns:
+            How each row began.
+
+        Raises:
+            ArgumentTypeError: not tokenizers of Foreword.
+            ArgumentError: the table has fewer rows than the old vocabulary tokens; a padding token that the new one
+                doesn't have; a vector of no new token, or of another shape; a head of another size; an optimizer whose
+                state isn't by row; a table that an adapter has wrapped, that is quantized, or lies on several devices.
+
+        >>> from foreword import get_tokenizer
+        >>> old, new = get_tokenizer("bytes"), get_tokenizer("gpt2")
+        >>> layer = InputEmbedding(old.vocab_size, 8, 4)
+        >>> report = layer.extend_vocabulary(old, new)
+        >>> report
+        VocabularyReport(50,257 rows: 257 kept (257 at another id), 50,000 composed of pieces)
+        >>> id_ = new.encode(" king")[0]
+        >>> bytes(report.sources[id_])
+        b' king'
+        """
+        return growing.extend_vocabulary(self, old, new, vectors, head, optimizers, multiple_of, noise)
 
     @torch.no_grad()
     def extend_context(self, context_length: int) -> None:
@@ -348,24 +377,7 @@ class InputEmbedding(nn.Module):
         Raises:
             ArgumentError: ``context_length`` is below the present one.
         """
-        old_length = self.context_length
-        if old_length is None:
-            return
-        if positive("context_length", context_length) < old_length:
-            raise ArgumentError(
-                "extend_context can't shorten", got=repr(context_length), expected=f"{old_length} or more"
-            )
-        module = self.position_embedding
-        if isinstance(module, LearnedPositions):
-            weight = plain_weight(module, "extend_context")
-            stretched = functional.interpolate(
-                weight[module.start :].float().T.unsqueeze(0), size=context_length, mode="linear", align_corners=True
-            )
-            weight.grad, weight.data = None, torch.cat([weight[: module.start], stretched[0].T.to(weight.dtype)])
-            module.num_embeddings = module.start + context_length
-        elif isinstance(module, SinusoidalPositions | RotaryPositions | RotaryByLayer):
-            module.extend(context_length)
-        self.context_length = context_length
+        growing.extend_context(self, context_length)
 
     @classmethod
     def from_pretrained(cls, path: str | os.PathLike[str], **options: Any) -> InputEmbedding:
@@ -479,19 +491,3 @@ class InputEmbedding(nn.Module):
         )
         scale = f", scale={self.scale:g}" if self.scale != 1.0 else ""
         return sizes + scale + (f", dropout={self.dropout:g}" if self.dropout else "")
-
-
-def _make_norm(norm: Norm | nn.Module | None, eps: float | None, dim: int, factory: dict[str, Any]) -> nn.Module | None:
-    given: dict[str, Any] = {} if eps is None else {"eps": eps}
-    match norm:
-        case None:
-            return None
-        case nn.Module() if eps is None:
-            return norm
-        case nn.Module():
-            raise ArgumentError("give norm_eps in the norm's module", got=f"norm_eps={eps!r}")
-        case "layer":
-            return nn.LayerNorm(dim, **given, **factory)
-        case "rms":
-            return nn.RMSNorm(dim, **given, **factory)
-    raise ArgumentError("unknown norm", got=repr(norm), expected='"layer", "rms", None, or a module')

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor
@@ -20,7 +20,10 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from foreword.errors import ArgumentError
 
-__all__ = ["ParameterGroups", "RowAdam", "clip_grad_norm_"]
+if TYPE_CHECKING:
+    from foreword.embeddings.layer import InputEmbedding
+
+__all__ = ["ParameterGroups", "RowAdam", "clip_grad_norm_", "grouped"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,22 @@ class ParameterGroups:
 
     sparse: list[dict[str, Any]]
     dense: list[dict[str, Any]]
+
+
+def grouped(layer: InputEmbedding, weight_decay: float) -> ParameterGroups:
+    """See ``InputEmbedding.parameter_groups``."""
+    tables = [layer.token_embedding, layer.type_embedding, layer.position_embedding]
+    sparse = [p for p in layer.token_embedding.parameters() if p.requires_grad and layer.sparse]
+    dense = [p for t in tables[layer.sparse :] if t is not None for p in t.parameters() if p.requires_grad]
+    norms = [p for p in layer.norm.parameters() if p.requires_grad] if layer.norm is not None else []
+    return ParameterGroups(
+        sparse=[{"params": sparse}] if sparse else [],
+        dense=[
+            {"params": params, "weight_decay": decay}
+            for params, decay in ((dense, weight_decay), (norms, 0.0))
+            if params
+        ],
+    )
 
 
 class RowAdam(Optimizer):
@@ -98,6 +117,12 @@ class RowAdam(Optimizer):
         state = self.state[weight]
         if not state:
             state.update(step=0, exp_avg=torch.zeros_like(weight), exp_avg_sq=torch.zeros_like(weight))
+        if state["exp_avg"].shape != weight.shape:
+            raise ArgumentError(
+                "the moments are of another table",
+                got=f"moments {list(state['exp_avg'].shape)}, a table {list(weight.shape)}",
+                fix="make the optimizer after resize, or give it to extend_vocabulary",
+            )
         state["step"] += 1
         beta1, beta2 = group["betas"]
         size = group["lr"] * math.sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"])
