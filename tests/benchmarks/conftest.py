@@ -38,3 +38,8 @@ def make_tables():
 @pytest.fixture(scope="session")
 def make_figure():
     return load(ROOT / "docs" / "make_figure.py")
+
+
+@pytest.fixture(scope="session")
+def gpu_embeddings():
+    return load(ROOT / "benchmarks" / "gpu" / "embeddings.py")
