@@ -230,6 +230,44 @@ def test_peft_s_lora_on_the_tables(tmp_path, targets):
     torch.testing.assert_close(merged(IDS), again(IDS))
 
 
+@pytest.mark.parametrize("options", [{"start": 2}, {"start": 3, "padding_id": 1}])
+def test_adapters_of_positions_that_begin_at_another_row_are_refused(tmp_path, options):
+    """They look up by position in tables of their own, and are merged by row: two rows apart in OPT and BART."""
+    peft = pytest.importorskip("peft", reason="of the extra clients")
+    layer = InputEmbedding(20, 8, position=LearnedPositions(6, 8, **options))
+    want = layer(IDS)
+    adapted = peft.get_peft_model(layer, peft.LoraConfig(r=2, target_modules=["position_embedding"]))
+    for call in (
+        lambda: adapted(IDS),
+        lambda: layer(IDS, torch.arange(4)),
+        lambda: layer.save_pretrained(tmp_path / "a"),
+    ):
+        with pytest.raises(errors.ArgumentError, match=f"position 0 is at row {options['start']}"):
+            call()
+    kept = InputEmbedding(20, 8, position=LearnedPositions(6, 8, **options))
+    kept.load_state_dict(adapted.unload().state_dict())
+    torch.testing.assert_close(kept(IDS), want)
+    saved = peft.LoraConfig(r=2, target_modules=["token_embedding"], modules_to_save=["position_embedding"])
+    torch.testing.assert_close(peft.get_peft_model(kept, saved)(IDS), want)  # a copy, which knows where it begins
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, nn.Sequential])
+def test_what_only_calls_a_table_may_wrap_any(wrap):
+    layer = InputEmbedding(20, 8, position=LearnedPositions(6, 8, start=2))
+    want = layer(IDS)
+    layer.position_embedding = wrap(layer.position_embedding)
+    torch.testing.assert_close(layer(IDS), want)
+
+
+@pytest.mark.parametrize("options", [{}, {"start": 2}, {"start": 3, "padding_id": 3}])
+def test_a_wrapped_table_of_positions_is_saved_whole(tmp_path, options):
+    layer = InputEmbedding(20, 8, position=LearnedPositions(6, 8, **options))
+    want = layer(IDS)
+    layer.position_embedding = nn.Sequential(layer.position_embedding)
+    layer.save_pretrained(tmp_path / "saved")
+    assert torch.equal(InputEmbedding.from_pretrained(tmp_path / "saved")(IDS), want)
+
+
 def test_peft_s_modules_to_save(tmp_path):
     peft = pytest.importorskip("peft", reason="of the extra clients")
     layer, plain = both()
@@ -246,6 +284,64 @@ def test_peft_s_modules_to_save(tmp_path):
     assert layer.vocab_size == 20
     layer.save_pretrained(tmp_path / "saved")
     torch.testing.assert_close(InputEmbedding.from_pretrained(tmp_path / "saved")(IDS), layer(IDS))
+
+
+def embeddings_alone(module, _name):
+    return isinstance(module, nn.Embedding)
+
+
+@pytest.mark.parametrize("start", [0, 2])
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_torchao_s_quantization(tmp_path, dtype, start):
+    """As two embeddings are quantized; what is computed from the tables is computed from what they hold now."""
+    torchao = pytest.importorskip("torchao.quantization", reason="of the extra clients")
+    torch.manual_seed(0)
+    layer = InputEmbedding(20, 32, position=LearnedPositions(6, 32, start=start), norm="layer")
+    plain = Plain(layer)
+    config = torchao.IntxWeightOnlyConfig(
+        weight_dtype=getattr(torch, dtype), granularity=torchao.granularity.PerAxis(0)
+    )
+    for module in (layer, plain):
+        torchao.quantize_(module, config, embeddings_alone)
+        assert type(module.position_embedding.weight) is not nn.Parameter
+    tokens, places = plain.token_embedding(IDS), plain.position_embedding(torch.arange(6) + start)
+    assert torch.equal(layer(IDS), layer.norm(tokens + places[:4]))
+    assert torch.equal(layer(IDS, offset=1), layer.norm(tokens + places[1:5]))
+    at = torch.tensor([0, 1, 0, 5])
+    assert torch.equal(layer(IDS, at), layer.norm(tokens + places[at]))
+    assert torch.equal(layer.position_embedding(), places)
+    x = torch.randn(2, 32)
+    torch.testing.assert_close(layer.logits(x), x @ plain.token_embedding(torch.arange(20)).T)
+    with pytest.raises(errors.TokenIdError, match="20 is outside"):
+        layer(torch.tensor([[20]]))
+    with pytest.raises(errors.ArgumentError, match="longer than the context"):
+        layer(IDS, offset=3)
+    for outside in (6, -1):
+        with pytest.raises(errors.ArgumentError, match=f"position {outside} is outside"):
+            layer(IDS[:, :1], torch.tensor([outside]))
+    for change in (lambda: layer.resize(30), lambda: layer.extend_context(9)):
+        with pytest.raises(errors.ArgumentError, match="needs a table of its own"):
+            change()
+    layer.save_pretrained(tmp_path / "saved")
+    torch.testing.assert_close(InputEmbedding.from_pretrained(tmp_path / "saved")(IDS), layer(IDS))
+
+
+@pytest.mark.parametrize("start", [0, 2])
+def test_torchao_s_training_for_quantization(start):
+    """It puts a module of its own in a table's place, which looks rows up by number alone."""
+    torchao = pytest.importorskip("torchao.quantization", reason="of the extra clients")
+    torch.manual_seed(0)
+    layer = InputEmbedding(20, 32, position=LearnedPositions(6, 32, start=start))
+    plain = Plain(layer)
+    weights = torchao.qat.IntxFakeQuantizeConfig(torch.int4, group_size=32)
+    for module in (layer, plain):
+        torchao.quantize_(module, torchao.qat.QATConfig(weight_config=weights, step="prepare"), embeddings_alone)
+        assert type(module.position_embedding) not in (LearnedPositions, nn.Embedding)
+    if start:
+        with pytest.raises(errors.ArgumentError, match="position 0 is at row 2"):
+            layer(IDS)
+    else:
+        same(layer, plain)
 
 
 @pytest.mark.parametrize("position", ["learned", "sinusoidal", "rotary", "alibi", "none"])

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 
 from foreword.errors import ArgumentError
 
-__all__ = ["is_bare", "is_plain", "looked_up", "plain_weight"]
+__all__ = ["is_bare", "is_plain", "looked_up", "only_calls", "plain_weight"]
 
 
 def is_plain(table: nn.Module, kind: type[nn.Embedding]) -> bool:
@@ -23,11 +23,11 @@ def is_bare(weight: Tensor) -> bool:
     return type(weight) in (nn.Parameter, Tensor, fx.Proxy)  # fx draws a graph of what is bare
 
 
-def looked_up(table: nn.Module, rows: int) -> Tensor:
-    """All rows of a table, [rows, D], as calling it gives them, whatever hangs on it."""
+def looked_up(table: nn.Module, rows: int, first: int = 0) -> Tensor:
+    """The rows ``first`` … ``rows`` − 1 of a table, as calling it gives them, whatever hangs on it."""
     device = next(table.parameters()).device
     # What offloads a table takes ids from anywhere.
-    found: Tensor = table(torch.arange(rows, device="cpu" if device.type == "meta" else device))
+    found: Tensor = table(torch.arange(first, rows, device="cpu" if device.type == "meta" else device))
     return found
 
 
@@ -41,3 +41,18 @@ def plain_weight(table: nn.Module, what: str) -> nn.Parameter:
             fix=f"call {what} before adapters, parametrizations, offloading, sharding or quantization",
         )
     return weight
+
+
+def only_calls(wrapper: nn.Module, start: int) -> None:
+    """Nothing, if what stands in the place of a table of positions has none beside it; else ArgumentError.
+
+    An adapter looks up by position in tables of its own and is merged by row: position 0 must be at row 0.
+    """
+    tables = [module for module in wrapper.modules() if getattr(module, "start", None) == start]
+    known = {id(weight) for table in tables for weight in table.parameters()}
+    if not tables or any(id(weight) not in known for weight in wrapper.parameters()):
+        raise ArgumentError(
+            f"an adapter can't hang on a table whose position 0 is at row {start}",
+            got=f"{type(wrapper).__name__} in the place of position_embedding",
+            fix="leave position_embedding out of the adapter's target_modules; modules_to_save may name it",
+        )

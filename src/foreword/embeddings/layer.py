@@ -27,7 +27,7 @@ from foreword.embeddings._checks import INTEGERS, bad_ids, find_outside, positiv
 from foreword.embeddings._computed import Computed, traced
 from foreword.embeddings._norms import Norm, make_norm
 from foreword.embeddings._sums import LARGE, summed, unseen
-from foreword.embeddings._tables import is_plain, looked_up
+from foreword.embeddings._tables import is_plain, looked_up, only_calls
 from foreword.embeddings.learning import ParameterGroups, grouped
 from foreword.embeddings.positions import (
     LearnedPositions,
@@ -157,6 +157,7 @@ class InputEmbedding(nn.Module):
                         table.weight.mul_(std)  # type: ignore[operator]
         self.norm = make_norm(norm, norm_eps, embedding_dim, factory)
         self._padding: int | None = getattr(self.position_embedding, "padding_id", None)
+        self._start: int = getattr(self.position_embedding, "start", 0)
         # Two of the schemes are added here; the others are for the attention layers.
         self._adds = isinstance(self.position_embedding, _ADDED)
 
@@ -459,6 +460,8 @@ class InputEmbedding(nn.Module):
     def _places(self, ids: Tensor, positions: Tensor | None, offset: int) -> Tensor:
         """What is added for positions that are given, or by a module that wraps a table: [T, D] or [B, T, D]."""
         module, T = self.position_embedding, ids.shape[-1]
+        if self._start and not isinstance(module, LearnedPositions):
+            only_calls(module, self._start)  # type: ignore[arg-type]
         if positions is None and self._padding is not None:
             real = ids.ne(self._padding)
             positions = ((real.cumsum(-1) + offset) * real) - 1

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from foreword._base.files import atomic_folder
-from foreword.embeddings._tables import is_plain, looked_up
+from foreword.embeddings._tables import is_plain, looked_up, only_calls
 from foreword.embeddings.positions import AlibiBias, LearnedPositions, SinusoidalPositions
 from foreword.embeddings.rotary import RotaryByLayer, RotaryPositions
 from foreword.errors import ArgumentError, FileError
@@ -70,11 +70,20 @@ def _parts(layer: InputEmbedding) -> dict[str, Tensor]:
     if isinstance(module, LearnedPositions) and is_plain(module, LearnedPositions):
         parts[POSITION] = module.weight  # with the rows before that of position 0
     elif layer._adds and not isinstance(module, SinusoidalPositions):
-        table = looked_up(module, layer.context_length or 0)  # type: ignore[arg-type]
-        parts[POSITION] = torch.cat([table.new_zeros(getattr(module, "start", 0), table.shape[1]), table])
+        if layer._start and not isinstance(module, LearnedPositions):
+            only_calls(module, layer._start)  # type: ignore[arg-type]
+        first = 0 if layer._padding is None else -1  # where what isn't counted stands
+        table = looked_up(module, layer.context_length or 0, first)  # type: ignore[arg-type]
+        parts[POSITION] = torch.cat([table.new_zeros(_start(layer) + first, table.shape[1]), table])
     if layer.norm is not None:
         parts |= {f"norm.{name}": tensor for name, tensor in layer.norm.state_dict().items()}
     return parts
+
+
+def _start(layer: InputEmbedding) -> int:
+    """The row of position 0."""
+    start: int = getattr(layer.position_embedding, "start", layer._start)
+    return start
 
 
 def _default_names(layer: InputEmbedding) -> dict[str, str]:
@@ -103,7 +112,7 @@ def _config_of(layer: InputEmbedding, names: dict[str, str]) -> dict[str, Any]:
         case AlibiBias():
             options = {"scheme": "alibi", "num_heads": position.num_heads}
         case _ if layer._adds:
-            options = {"scheme": "learned", "start": getattr(position, "start", 0), "padding_id": layer._padding}
+            options = {"scheme": "learned", "start": _start(layer), "padding_id": layer._padding}
             theirs = {"model_type": "gpt2", "vocab_size": V, "n_embd": D, "n_positions": T}
             # GPT-2's heads have 64 dimensions; transformers wants a number that divides D.
             heads = layer.num_heads if layer.num_heads and D % layer.num_heads == 0 else None
