@@ -3,7 +3,7 @@
 A weight stays the same parameter and gets other rows, so whatever shares it, such as a tied head, sees them. Its
 gradient is dropped. An optimizer that holds it has moments of the old rows: make it after, or hand it over.
 
-Not for: tables that an adapter has wrapped, or that are sharded or quantized. Costs: the table once more while it is made.
+Not for: tables that are wrapped by an adapter, sharded or quantized. Costs: the table once more while it is made.
 """
 
 from __future__ import annotations
