@@ -13,14 +13,14 @@ from foreword.cli._plot import Plot
 
 
 def embed(
-    source: Annotated[Path, typer.Argument(help="A file or folder of text, or a token store.")],
+    source: Annotated[str, typer.Argument(help="A file, folder, pattern or URL of text, or a token store.")],
     out: Annotated[Path, typer.Argument(help="NAME.safetensors, or a folder to make, of .npy files.")],
     vectors: Annotated[
         str | None,
         typer.Option(help="Word vectors: a catalogue name, or a path.", show_default="glove-wiki-gigaword-50"),
     ] = None,
     layer: Annotated[
-        Path | None, typer.Option(help="An input layer's checkpoint: a folder, or a .safetensors file.")
+        str | None, typer.Option(help="An input layer's checkpoint: a folder, or a .safetensors file.")
     ] = None,
     tokenizer: Annotated[
         str | None,

@@ -35,7 +35,7 @@ Corpus = Annotated[
         help="A file, folder, pattern or URL of txt, md, jsonl, json, parquet, csv, tsv.", show_default=False
     ),
 ]
-Store = Annotated[Path, typer.Argument(help="A store, or a token file of another library.", show_default=False)]
+Store = Annotated[str, typer.Argument(help="A store, or a token file of another library.", show_default=False)]
 Given = Annotated[
     str | None, typer.Option("--tokenizer", help="What made the ids, where the store does not say.", show_default=False)
 ]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from foreword._base.files import explained, read_text
-from foreword.errors import ArgumentTypeError, FormatError, MissingFileError
+from foreword.errors import ArgumentError, ArgumentTypeError, FormatError, MissingFileError
 
 __all__ = ["Tensors", "open_tensors", "snapshot"]
 
@@ -92,12 +92,19 @@ def open_tensors(
 
     Raises:
         MissingFileError, FileError: a file is not there or can't be read.
+        ArgumentError: a URL.
         FormatError: it holds something else, or is cut short.
     """
     if isinstance(path, Mapping):
         return Tensors("the state_dict", config or {}, memory=_only_tensors(path, "the state_dict"))
     if isinstance(path, torch.nn.Module):
         raise ArgumentTypeError("pass the state_dict of a module", got=type(path).__name__, fix="module.state_dict()")
+    if "://" in os.fspath(path):
+        raise ArgumentError(
+            "a checkpoint is read from a path on this machine",
+            got=os.fspath(path),
+            fix="download it, and name its folder",
+        )
     path = snapshot(Path(path))
     beside = (path.parent if path.is_file() else path) / _CONFIG
     if config is None:

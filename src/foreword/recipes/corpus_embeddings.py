@@ -69,7 +69,7 @@ def embed(
     (``layer``). Static embeddings both: a word has one vector, wherever it stands.
 
     Args:
-        source: a file or folder of text, as ``prepare`` reads them; a token store, or its folder.
+        source: a file, folder, pattern or URL of text, as ``prepare`` reads them; a token store, or its folder.
         out: NAME.safetensors, one file; or a folder to make, of .npy files.
         vectors: word vectors, or their name or path.
         layer: an ``InputEmbedding``, or what ``from_pretrained`` reads; its token table is used, without positions.
@@ -207,7 +207,8 @@ _GPT2_ROWS = 50257
 def _is_store(source: str | os.PathLike[str] | TokenStore) -> bool:
     from foreword.tokens import TokenStore
 
-    return isinstance(source, TokenStore) or (Path(source) / "manifest.json").exists()
+    # a URL is no Path
+    return isinstance(source, TokenStore) or os.path.exists(f"{os.fspath(source)}/manifest.json")  # noqa: PTH110
 
 
 class _Pieces:
