@@ -105,7 +105,9 @@ def forward(work: str, shape: str, dim: int) -> Row:
 
 
 FORWARD = [
-    forward(f"{shape}, D = {dim}", shape, dim) for dim in (256, 768) for shape in ("[8, 4]", "[8, 256]", "[16, 1024]")
+    forward(f"{shape}, D = {dim}", shape, dim)
+    for dim in (256, 768)
+    for shape in ("[8, 4]", "[8, 256]", "[32, 256]", "[16, 1024]")
 ]
 ROWS = [f"{n:,}" for n in (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000)]
 PACKERS = {"trl bfd": "trl", "grain best-fit, 64 bins": "grain, 64 bins"}
@@ -114,10 +116,16 @@ TABLES: dict[str, Claims | Systems] = {
     "speed": Claims(
         [
             *(OPEN, ANALOGIES, WARM, TEXT, IDS, STORE, SHUFFLED, LARGE),
-            forward("input embedding, forward [8, 4], D = 256", "[8, 4]", 256),
-            STEP,
         ],
         ["numpy", "torch", "gensim", "tiktoken"],
+    ),
+    "speed-layers": Claims(
+        [
+            forward("input embedding, forward [8, 4], D = 256", "[8, 4]", 256),
+            forward("the same, [32, 256]", "[32, 256]", 256),
+            STEP,
+        ],
+        ["torch", "transformers"],
     ),
     "vectors": Claims(
         [

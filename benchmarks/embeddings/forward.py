@@ -22,7 +22,7 @@ from foreword.embeddings import InputEmbedding
 from runner import Contender, Result, main, race
 
 V = 50_257
-SHAPES = [(8, 4), (8, 256), (16, 1024)]
+SHAPES = [(8, 4), (8, 256), (32, 256), (16, 1024)]
 
 
 def timed(call: Callable[[], object], calls: int) -> Callable[[], float]:

@@ -129,6 +129,7 @@ def test_scaling_by_length_follows_the_length(tmp_path, kind):
         ("gemma3_text", {"rope_theta": 5e5, "rope_local_base_freq": 500.0, "sliding_window_pattern": 2}),
         ("gemma3_text", {"rope_scaling": {"rope_type": "linear", "factor": 8.0}, "sliding_window_pattern": 3}),
         ("cohere2", {"sliding_window_pattern": 2}),
+        ("gemma3_text", {"rope_theta": 5e5, "sliding_window_pattern": 1}),
         ("smollm3", {"no_rope_layer_interval": 2}),
         ("minimax_m2", {"rotary_dim": 8}),
         ("stablelm", {"partial_rotary_factor": 0.5}),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from foreword import errors
-from foreword.embeddings import AlibiBias, InputEmbedding, RotaryPositions, SinusoidalPositions
+from foreword.embeddings import AlibiBias, InputEmbedding, LearnedPositions, RotaryPositions, SinusoidalPositions
 
 SCHEMES = ["learned", "sinusoidal", "rotary", "alibi", "none"]
 
@@ -69,6 +69,44 @@ def test_documents_that_restart_in_a_row_are_embedded_as_if_alone():
     first, second = torch.tensor([1, 2, 3]), torch.tensor([4, 5])
     packed = layer(torch.cat([first, second]), torch.tensor([0, 1, 2, 0, 1]))
     assert torch.equal(packed, torch.cat([layer(first), layer(second)]))
+
+
+def test_token_types_are_added():
+    layer = make(num_types=3)
+    ids, types = torch.tensor([[1, 2, 3]]), torch.tensor([[0, 2, 1]])
+    tables = [
+        layer.token_embedding.weight[ids],
+        layer.type_embedding.weight[types],
+        layer.position_embedding.weight[:3],
+    ]
+    torch.testing.assert_close(layer(ids, types=types), tables[0] + tables[1] + tables[2])
+    assert torch.equal(layer(ids), layer(ids, types=torch.zeros_like(ids)))
+    for wrong in (types[0], types.float()):
+        with pytest.raises(errors.ArgumentError, match="types don't fit the ids"):
+            layer(ids, types=wrong)
+    with pytest.raises(errors.ArgumentError, match="token type is outside"):
+        layer(ids, types=types + 1)
+    with pytest.raises(errors.ArgumentError, match="has no token types"):
+        make()(ids, types=types)
+
+
+@pytest.mark.parametrize("options", [{}, {"start": 2}, {"start": 1, "padding_id": 9}, {"start": 4, "padding_id": 9}])
+def test_rows_before_that_of_position_0(options):
+    """Against plain lookups; tokens that aren't counted stand at the row before, and the others follow on."""
+    scheme = LearnedPositions(6, 8, **options)
+    layer, ids = make(scheme), torch.tensor([[9, 1, 2, 9, 3], [1, 2, 3, 4, 5]])
+    start, padding = options.get("start", 0), options.get("padding_id")
+    rows, table = [], scheme.weight
+    for row in ids.tolist():
+        counted = [i for i, id_ in enumerate(row) if id_ != padding]
+        rows.append([start + counted.index(i) if i in counted else start - 1 for i in range(len(row))])
+    tokens = layer.token_embedding.weight[ids]
+    assert torch.equal(layer(ids), tokens + table[torch.tensor(rows)])
+    assert torch.equal(layer(ids, torch.arange(5)), tokens + table[start : start + 5])
+    assert torch.equal(scheme(), table[start:])
+    for outside in (6, -1 if padding is None else -2):
+        with pytest.raises(errors.ArgumentError, match=f"position {outside} is outside"):
+            layer(ids[:, :1], torch.tensor([outside]))
 
 
 def test_it_draws_what_two_torch_embeddings_draw():

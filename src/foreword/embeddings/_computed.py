@@ -81,9 +81,16 @@ def traced(value: object) -> bool:
 
 
 def rows(
-    table: Tensor, positions: Tensor | None, offset: int, length: int | None, *, start: int = 0, least: int = 0
+    table: Tensor,
+    positions: Tensor | None,
+    offset: int,
+    length: int | None,
+    *,
+    start: int = 0,
+    least: int = 0,
+    copy: bool = False,
 ) -> Tensor:
-    """Rows of a table of positions, whose row ``start`` is position 0: a view for a range, a copy for a tensor.
+    """Rows of a table of positions, whose row ``start`` is position 0; those of a range may be a view without ``copy``.
 
     Positions in a tensor may be ``least``, 0 or −1, and up.
     """
@@ -98,7 +105,8 @@ def rows(
             return functional.embedding(torch.arange(first, first + length, device=table.device), table)
         if offset < 0 or offset + length > size:
             within(size, offset=offset, length=length)
-        return table[first : first + length]
+        found = table if length == table.shape[0] else table[first : first + length]
+        return found.clone() if copy else found
     if not traced(positions):
         usable(positions, offset, length)
     if not is_bare(table):  # nor cut

@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.compiler import is_compiling
 
 from foreword._base.checks import integer
 from foreword.embeddings._checks import positive
@@ -89,14 +88,9 @@ class LearnedPositions(nn.Embedding):
 
         Without ``copy`` rows of a range may be a view of the table, to be read and dropped.
         """
-        if positions is not None:
-            least = 0 if self.padding_id is None else -1
-            return rows(self.weight, positions, offset, length, start=self.start, least=least)
-        if not is_compiling() and length == self.num_embeddings and not offset and not self.start:
-            return self.weight.clone() if copy else self.weight
         # A view would outlive the call, and the table with it: FSDP frees or moves the weights behind it.
-        found = rows(self.weight, None, offset, length, start=self.start)
-        return found.clone() if copy else found
+        least = 0 if self.padding_id is None else -1
+        return rows(self.weight, positions, offset, length, start=self.start, least=least, copy=copy)
 
     def extra_repr(self) -> str:  # noqa: D102
         start = f", start={self.start}" if self.start else ""
@@ -166,8 +160,7 @@ class SinusoidalPositions(Computed):
 
         Without ``copy`` rows of a range may be a view of the table, to be read and dropped.
         """
-        found = rows(self.table, positions, offset, length)
-        return found.clone() if copy and positions is None else found
+        return rows(self.table, positions, offset, length, copy=copy)
 
     def extra_repr(self) -> str:  # noqa: D102
         layout = "" if self.layout == "interleaved" else f", layout={self.layout!r}"
