@@ -183,6 +183,18 @@ def test_what_may_change_the_first_layer_and_is_not_known_is_refused(change, nam
     assert (alone.scale, alone.position_embedding) == (1.0, None)
 
 
+@pytest.mark.parametrize("key", ["rope_theta", "partial_rotary_factor"])
+def test_keys_of_others_that_gpt_neox_passes_over(key):
+    """It has names of its own for them, and transformers reads no others; files of transformers 4 may have both."""
+    said = {"rotary_emb_base": 500.0, "rotary_pct": 0.5, "rope_theta": 500.0, "partial_rotary_factor": 0.5}
+    said |= LLAMA | {"model_type": "gpt_neox"}
+    table = {"gpt_neox.embed_in.weight": torch.ones(9, 8)}
+    rotary = InputEmbedding.from_pretrained(table, config=said).position_embedding
+    assert (rotary.base, rotary.rotary_dim) == (500.0, 2)
+    with pytest.raises(errors.ArgumentError, match=key):
+        InputEmbedding.from_pretrained(table, config=said | {key: 1.0})
+
+
 @pytest.mark.parametrize("heads", [4, 6])
 @pytest.mark.parametrize("model_type", ["bloom", "mpt"])
 def test_alibi_is_what_the_model_adds(tmp_path, model_type, heads):

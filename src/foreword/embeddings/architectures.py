@@ -37,6 +37,8 @@ class Rotary:
         pattern: every so manieth layer is of full attention, where config.json has no layer_types; 0, it must have.
         reverse: turned the other way round.
         partial_key: an older key that says how many dimensions turn.
+        theta_key: the key that says the base, beside rope_parameters.
+        share_key: the key that says the share of a head's dimensions that turns, beside rope_parameters.
         kinds: the kinds of scaling that the model knows; None, all of transformers'.
         explicit: whether config.json must say the parameters: without them the model has some of its own.
     """
@@ -51,6 +53,8 @@ class Rotary:
     pattern: int = 0
     reverse: bool = False
     partial_key: str = ""
+    theta_key: str = "rope_theta"
+    share_key: str = "partial_rotary_factor"
     kinds: tuple[str, ...] | None = None
     explicit: bool = False
 
@@ -171,8 +175,9 @@ _turn(
 _turn("glm4_moe nemotron persimmon phi", partial=0.5)
 _turn("bamba", partial=0.5)
 _turn("stablelm", partial=0.25)
-_turn("gpt_neox", "rotary_pct rotary_emb_base", tokens="embed_in.weight", partial=0.25)
-_turn("gpt_neox_japanese", "rotary_pct rotary_emb_base", tokens="embed_in.weight", partial=1.0)
+_NEOX: dict[str, Any] = {"tokens": "embed_in.weight", "theta_key": "rotary_emb_base", "share_key": "rotary_pct"}
+_turn("gpt_neox", "rotary_pct rotary_emb_base", **_NEOX, partial=0.25)
+_turn("gpt_neox_japanese", "rotary_pct rotary_emb_base", **_NEOX, partial=1.0)
 _turn("phi3", partial=1.0, kinds=("default", "longrope"))
 _turn("minimax_m2", "rotary_dim", theta=5e6, head_dim=128, partial=1.0, partial_key="rotary_dim")
 _turn("sarvam_moe", tokens="word_embeddings.weight embed_tokens.weight", theta=8e6, head_dim=64, partial=1.0)

@@ -102,9 +102,11 @@ class _Reader:
         given = config.get("rope_scaling") or config.get("rope_parameters") or {}
         if not given and rotary.explicit:
             raise self.refused("rope_parameters", None, "config.json doesn't give the parameters of rotary positions")
-        theta = config.get("rope_theta", config.get("rotary_emb_base", rotary.theta))
+        theta, partial = config.get(rotary.theta_key, rotary.theta), config.get(rotary.share_key, rotary.partial)
+        for key, used in (("rope_theta", theta), ("partial_rotary_factor", partial)):
+            if key not in (rotary.theta_key, rotary.share_key) and config.get(key, used) != used:
+                raise self.refused(key, config[key])  # transformers passes over it
         found = {"rope_theta": theta, **given}
-        partial = config.get("partial_rotary_factor", config.get("rotary_pct", rotary.partial))
         if rotary.partial_key and config.get(rotary.partial_key) is not None:
             partial = config.get("partial_rotary_factor", config[rotary.partial_key] / self.head_dim)
         elif rotary.partial_key and rotary.partial is None:
