@@ -144,9 +144,11 @@ def test_special_tokens_are_the_same_at_another_id():
     assert repr(report).endswith("; 3 tokens dropped)")
 
 
-def library(tmp_path, name, model, **parts):
-    """A tokenizer.json, opened."""
-    spec = {"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": None, "decoder": None}
+def library(tmp_path, name, model, *, special, **parts):
+    """A tokenizer.json, opened; special tokens have the first ids."""
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    added = [{"id": i, "content": text, "special": True, **flags} for i, text in enumerate(special)]
+    spec = {"version": "1.0", "added_tokens": added, "normalizer": None, "pre_tokenizer": None, "decoder": None}
     path = tmp_path / name / "tokenizer.json"
     path.parent.mkdir()
     path.write_text(json.dumps({**spec, **parts, "model": model}))
@@ -168,6 +170,7 @@ def sentence(tmp_path, name, words, *, special=("<unk>",)):
             "byte_fallback": True,
             "fuse_unk": True,
         },
+        special=special,
         normalizer={
             "type": "Sequence",
             "normalizers": [
@@ -184,18 +187,6 @@ def sentence(tmp_path, name, words, *, special=("<unk>",)):
                 {"type": "Strip", "content": " ", "start": 1, "stop": 0},
             ],
         },
-        added_tokens=[
-            {
-                "id": i,
-                "content": text,
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
-                "special": True,
-            }
-            for i, text in enumerate(special)
-        ],
     )
 
 
@@ -236,6 +227,7 @@ def word_piece(tmp_path, name, words, *, lowercase=True):
             "continuing_subword_prefix": "##",
             "max_input_chars_per_word": 100,
         },
+        special=special,
         normalizer={
             "type": "BertNormalizer",
             "clean_text": True,
@@ -245,18 +237,6 @@ def word_piece(tmp_path, name, words, *, lowercase=True):
         },
         pre_tokenizer={"type": "BertPreTokenizer"},
         decoder={"type": "WordPiece", "prefix": "##", "cleanup": False},
-        added_tokens=[
-            {
-                "id": i,
-                "content": text,
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
-                "special": True,
-            }
-            for i, text in enumerate(special)
-        ],
     )
 
 
