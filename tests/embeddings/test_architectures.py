@@ -183,6 +183,20 @@ def test_what_may_change_the_first_layer_and_is_not_known_is_refused(change, nam
     assert (alone.scale, alone.position_embedding) == (1.0, None)
 
 
+def test_an_option_that_transformers_reads_elsewhere_is_refused():
+    """YaRN's truncate, where layers differ: transformers looks for it beside the sets of parameters."""
+    config = models.small_config("olmo3").to_dict()
+    yarn = YARN | {"rope_theta": 1e4}
+    table = {"model.embed_tokens.weight": torch.ones(99, 96)}
+    for truncate in (True, False):
+        sets = {"sliding_attention": yarn, "full_attention": yarn | {"truncate": truncate}}
+        if truncate:
+            InputEmbedding.from_pretrained(table, config=config | {"rope_parameters": sets})
+        else:
+            with pytest.raises(errors.ArgumentError, match="truncate"):
+                InputEmbedding.from_pretrained(table, config=config | {"rope_parameters": sets})
+
+
 @pytest.mark.parametrize("key", ["rope_theta", "partial_rotary_factor"])
 def test_keys_of_others_that_gpt_neox_passes_over(key):
     """It has names of its own for them, and transformers reads no others; files of transformers 4 may have both."""

@@ -270,6 +270,9 @@ class _Reader:
                 found.update(config.get("rope_scaling") or {})
                 found.setdefault("rope_theta", config.get("rope_theta", theta))
             found.setdefault("rope_theta", config.get("rope_local_base_freq", theta))
+        for name, found in sets.items():
+            if name in types and not found.get("truncate", True):  # transformers looks beside the sets
+                raise self.refused("truncate", found["truncate"])
         kinds = {name: self.positions(_filled(found, config, rotary)) for name, found in sets.items() if name in types}
         unknown = [name for name in types if name not in kinds and name not in known and "attention" in name]
         if unknown or not kinds:
