@@ -3,7 +3,7 @@
 All eager, with gradients recorded, the same weights and ids. A run is several calls, so that one of microseconds is
 timed well; the table shows the time of one.
 
-    python benchmarks/embeddings/forward.py [--repeats 15] [--quick] [--json FILE]
+    python benchmarks/embeddings/forward.py [--repeats 9] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
@@ -88,4 +88,4 @@ def measure(options: argparse.Namespace) -> list[Result]:
 
 
 if __name__ == "__main__":
-    main(measure, __doc__, repeats=15, needs=["transformers"])
+    main(measure, __doc__, repeats=9, needs=["transformers"])
