@@ -145,6 +145,21 @@ def test_config_json_as_transformers_4_wrote_it(tmp_path, model_type, old):
     check(InputEmbedding.from_pretrained(tmp_path), *models.run(model, IDS))
 
 
+@pytest.mark.parametrize("model_type", [name for name in KNOWN if getattr(ARCHITECTURES.get(name), "rotary", None)])
+def test_what_config_json_leaves_unsaid_is_the_class_s_own(model_type):
+    """A config.json may lack what its class fills in."""
+    config = models.CONFIG_MAPPING[model_type]()
+    rotary, said = ARCHITECTURES[model_type].rotary, getattr(config, "rope_parameters", None) or {}
+    if rotary.head_dim is not None:
+        assert getattr(config, rotary.head_dim_key) == rotary.head_dim
+    if "rope_theta" in said and not rotary.explicit:
+        assert said["rope_theta"] == rotary.theta
+    if "rope_theta" in said and rotary.partial is not None:
+        assert said.get("partial_rotary_factor", 1.0) == rotary.partial
+    for name, theta in rotary.thetas.items():
+        assert said[name]["rope_theta"] == theta
+
+
 LLAMA = {"model_type": "llama", "vocab_size": 9, "hidden_size": 8, "num_attention_heads": 2} | {
     "max_position_embeddings": 32,
     "num_hidden_layers": 2,
