@@ -55,8 +55,8 @@ def grown(seed, merges, holes):
     rng = np.random.default_rng(seed)
     tokens = [BYTES[i] for i in rng.permutation(256)]
     for _ in range(merges):
-        # bytes of one character, of a word, and of nothing that is text
-        some = [t for t in tokens if t is not None and t.strip(b" \xe6\x88\x91ab") == b""]
+        # bytes of one character, of a word, and of nothing that is text; no space, at which a text is split first
+        some = [t for t in tokens if t is not None and t.strip(b"\xe6\x88\x91ab") == b""]
         token = b"".join(some[i] for i in rng.integers(0, len(some), 2))
         ranks = {token: id_ for id_, token in enumerate(tokens) if token is not None}
         if token not in ranks and len(merged(token, ranks)) == 2:  # a merge, as in any vocabulary that was trained
