@@ -192,6 +192,40 @@ class KeyedVectors(Editing, Evaluation):
         options: dict[str, Any] = {"prefix": prefix, "append": append, "total": total_vec}
         write_word2vec(fname, ordered, rows, binary=binary, header=write_header, **options)
 
+    def to_gensim(self) -> Any:
+        """gensim's own ``KeyedVectors`` over the same array of vectors, for code that checks the type.
+
+        Where unknown words get vectors by n-grams (``oov`` "subwords"), a ``FastTextKeyedVectors``. Vectors and n-grams
+        are shared: over a store they are mapped and read-only, as after gensim's ``load(mmap="r")``; in memory who
+        writes to one writes to both, and calls ``fill_norms(force=True)`` of both afterwards. Keys and attributes are
+        copied. Other policies of ``oov`` than "subwords" stay behind.
+
+        Raises:
+            MissingPackageError: gensim isn't installed.
+            ArgumentError: gensim can't hold the n-grams, or not with such keys.
+        """
+        from foreword.vectors.gensim_bridge import to_gensim
+
+        return to_gensim(self)
+
+    @classmethod
+    def from_gensim(cls, keyed_vectors: Any) -> Self:
+        """A table over the vectors of gensim's own ``KeyedVectors`` or ``FastTextKeyedVectors``, the way back.
+
+        The array of vectors is shared, and copied before it is changed if it is read-only; keys and attributes are
+        copied.
+
+        Args:
+            keyed_vectors: gensim's; of a model its ``wv``, or ``dv`` for documents.
+
+        Raises:
+            ArgumentTypeError: it is something else, or vectors of a Poincaré ball.
+            ArgumentError: a vector is not finite, a key comes twice, or keys and vectors don't fit together.
+        """
+        from foreword.vectors.gensim_bridge import from_gensim
+
+        return from_gensim(cls, keyed_vectors)
+
     def _named_keys(self) -> list[Any]:
         """All keys, of which each row must have one."""
         keys = list(self.index_to_key)
