@@ -257,6 +257,26 @@ def test_arrays_come_with_what_belongs_to_them(hub, tmp_path):
     assert np.array_equal(wv.vectors, rows)
 
 
+@pytest.mark.parametrize("layout", ["model2vec", "sentence-transformers", "nested"])
+def test_a_static_model_comes_with_its_files(hub, tmp_path, layout):
+    pytest.importorskip("tokenizers", reason="tokenizers isn't installed")
+    from vectors.test_static_models import rows_of, save_model2vec, sentence_transformers_folder, wordpiece
+
+    tok, rows = wordpiece(), rows_of(wordpiece())
+    if layout == "model2vec":
+        save_model2vec(tmp_path / "m", tok, rows, normalize=True)
+    else:
+        sentence_transformers_folder(tmp_path / "m", tok, rows, normalize=True, nested=layout == "nested")
+    names = [path for path in (tmp_path / "m").rglob("*") if path.is_file() and path.parent.name != "1_Normalize"]
+    hub.hold(
+        {path.relative_to(tmp_path / "m").as_posix(): path.read_bytes() for path in names} | {"pytorch_model.bin": b"x"}
+    )
+    wv = fw.load("hf://owner/repo")
+    assert np.array_equal(wv.encode(["the king"]), fw.load(tmp_path / "m").encode(["the king"]))
+    assert np.linalg.norm(wv.encode("the king")) == pytest.approx(1)
+    assert fw.load("hf://owner/repo").index_to_key == wv.index_to_key
+
+
 def test_gensims_files_come_with_their_arrays(hub, tmp_path):
     models = pytest.importorskip("gensim.models", reason="gensim is not installed")
     theirs = models.KeyedVectors(2)

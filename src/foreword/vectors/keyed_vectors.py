@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 from foreword._base.checks import integer
 from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.editing import Editing
+from foreword.vectors.encoding import Encoding
 from foreword.vectors.evaluation import Evaluation
 from foreword.vectors.sources.opening import open_store
 from foreword.vectors.store.keys import IndexToKey, KeyToIndex, decode
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["KeyedVectors"]
 
-_NOT_KEPT = ("_guard", "_index", "_norms", "_seen")
+_NOT_KEPT = ("_guard", "_index", "_norms", "_seen", "_texts")
 """What every process, and every copy, makes for itself."""
 
 _GENSIM = "see gensim's guide, Migrating from Gensim 3.x to 4"
 
 
-class KeyedVectors(Editing, Evaluation):
+class KeyedVectors(Editing, Evaluation, Encoding):
     """Words and their vectors.
 
     ``foreword.load`` opens pretrained ones; the constructor makes a table to fill:
@@ -124,26 +125,32 @@ class KeyedVectors(Editing, Evaluation):
         from foreword.vectors.store.saving import save_store
 
         self.allocate_vecattrs()
-        save_store(fname_or_handle, self._named_keys(), self._rows, self.expandos, self._subwords)
+        save_store(fname_or_handle, self._named_keys(), self._rows, self.expandos, self._subwords, self._encoder)
 
     def export(self, path: str | os.PathLike[str], *, format: Format | None = None) -> Format:  # noqa: A002
-        """Write one file that other programs read, and ``load``: word2vec, GloVe, safetensors or ``.npy``.
+        """Write one file that other programs read, and ``load``: word2vec, GloVe, safetensors or ``.npy``; or the
+        folder of a static embedding model.
 
         Args:
             path: the file; packed where it ends in .gz, .bz2, .xz or .zst. A ``.npy`` file gets its words, one a line,
                 in NAME.vocab beside it.
             format: "word2vec-binary", "word2vec-text", "glove", "safetensors" or "npy"; None goes by the suffix: .bin
-                word2vec-binary, .safetensors, .npy, else word2vec-text; .gz and the like apart.
+                word2vec-binary, .safetensors, .npy, else word2vec-text; .gz and the like apart. "static": the folder
+                that model2vec or sentence-transformers reads, whichever the vectors came from.
 
         Returns:
             The format.
 
         Raises:
             FileError: the file can't be written.
-            ArgumentError: the format can't hold a key, or there is no such format.
+            ArgumentError: the format can't hold a key, or there is no such format; "static", and these vectors are of
+                no static embedding model.
         """
         from foreword.vectors.formats.writers import write
 
+        if format == "static":
+            self._write_static_model(path)
+            return format
         return write(path, self._written_keys(), self._rows, format=format)
 
     def save_word2vec_format(
@@ -322,7 +329,7 @@ class KeyedVectors(Editing, Evaluation):
         if self._store is None:
             state |= {"index_to_key": list(self.index_to_key), "key_to_index": dict(self.key_to_index)}
             return state
-        for name in ("_rows", "_subwords", "expandos"):
+        for name in ("_rows", "_subwords", "_encoder", "expandos"):
             del state[name]
         if isinstance(self.index_to_key, IndexToKey) and isinstance(self.key_to_index, KeyToIndex):
             del state["index_to_key"], state["key_to_index"]

@@ -26,6 +26,7 @@ from foreword.vectors.spelling import nearest_spellings
 from foreword.vectors.store.keys import IndexToKey, Key, KeyToIndex, is_key
 
 if TYPE_CHECKING:
+    from foreword.vectors.store.encoder import TextEncoder
     from foreword.vectors.store.store import VectorStore
     from foreword.vectors.store.subwords import Subwords
 
@@ -80,6 +81,7 @@ class VectorTable:
     key_to_index: Mapping[Any, int]
     _oov = "error"
     _subwords: Subwords | None = None
+    _encoder: TextEncoder | None = None
     _seen: tuple[int, int] | None = None
     _some_integers = False
 
@@ -108,7 +110,7 @@ class VectorTable:
         table.expandos = dict(store.attributes)
         table._hold(store.vectors)
         table._store = store
-        table._subwords = store.subwords
+        table._subwords, table._encoder = store.subwords, store.encoder
         table.oov = None
         return table
 

@@ -31,6 +31,7 @@ from foreword._base.progress import progress
 from foreword.errors import ForewordError
 from foreword.vectors.formats.base import Options, file_state, vocabulary_of
 from foreword.vectors.formats.source import member_of
+from foreword.vectors.formats.static_model import model_files
 from foreword.vectors.store.store import VERSION, VectorStore
 
 __all__ = ["cached_store", "convert"]
@@ -91,7 +92,7 @@ def convert(path: Path, folder: Path, options: Options, dtype: np.dtype[Any], *,
                 bar.advance(file.position - at)
                 at = file.position
             files = {} if reader.files is None else {"files": dict(reader.files)}
-            builder.finish(subwords=reader.subwords, source={**source, **files})
+            builder.finish(subwords=reader.subwords, source={**source, **files}, encoder=reader.encoder)
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -105,6 +106,7 @@ def _describe(path: Path, options: Options, dtype: np.dtype[Any], identity: str 
             place, state = str(archive.resolve()), [file_state(archive)]
             words = vocabulary_of(archive, options)
             state += [file_state(words)] if words is not None and words.exists() else []
+            state += [file_state(file) for file in model_files(archive)] if options.vocabulary is None else []
         else:
             place, state = identity, []
             options = replace(options, vocabulary=None)

@@ -170,6 +170,8 @@ def _choose(place: _Place, files: dict[str, _File]) -> _File:
         found, problem = sorted(files), "the repository has no such file"
     else:
         found = [path for path in sorted(files) if _may_hold_vectors(path)]
+        static = [path for path in found if _static_files(path, files)]
+        found = static if len(static) == 1 else found
         if len(found) == 1:
             return files[found[0]]
         problem = "several files of the repository may hold vectors" if found else "no file may hold vectors"
@@ -187,13 +189,23 @@ def _may_hold_vectors(path: str) -> bool:
     return name.endswith(_VECTORS) and not _NOT_VECTORS.match(name) and not belongs
 
 
+def _static_files(path: str, files: dict[str, _File]) -> set[str]:
+    """What may belong to ``path`` if it is the vectors of a static embedding model; empty where it can't be."""
+    parent = PurePosixPath(path).parent
+    if PurePosixPath(path).name != "model.safetensors" or str(parent / "tokenizer.json") not in files:
+        return set()
+    settings = ("modules.json", "config_sentence_transformers.json")
+    above = {str(parent.parent / name) for name in settings}
+    return {str(parent / name) for name in ("tokenizer.json", "config.json", *settings)} | above
+
+
 def _companions(main: _File, files: dict[str, _File]) -> list[_File]:
     """What belongs to a file: arrays that gensim put beside it, the words of an array file."""
     parent, stem = PurePosixPath(main.path).parent, PurePosixPath(main.path).stem
     names = []
     if main.path.endswith((".npy", ".safetensors")):
         names = [f"{stem}.vocab", f"{stem}.txt", f"{stem}.json", *_VOCABULARIES]
-    beside = {str(parent / name) for name in names}
+    beside = {str(parent / name) for name in names} | _static_files(main.path, files)
     return [
         file
         for path, file in files.items()

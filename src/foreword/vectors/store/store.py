@@ -8,6 +8,7 @@
       counts.npy       int64 [N], how often each word was seen, where the source says so
       subwords.npy     float32 [bucket, D], the rows of fastText's n-grams, where the source had them
       ngrams.npy  ngram_rows.npy    uint64, uint32 [m]: the n-grams that have a row, of gensim before 3.8
+      tokenizer.json   of a static embedding model                                see ``encoder``
 
 The folder is filled under another name and renamed whole, so a folder with a manifest is complete.
 
@@ -36,6 +37,7 @@ from foreword._base.files import explained
 from foreword.errors import ArgumentError, MissingFileError, StoreError
 from foreword.vectors.search.codes import Codes, padded
 from foreword.vectors.store.attributes import ATTRIBUTES, read_attributes
+from foreword.vectors.store.encoder import TextEncoder, stored_encoder
 from foreword.vectors.store.keys import MappedKeys
 from foreword.vectors.store.subwords import BYTES, CHARACTERS, SPELLING, Subwords
 
@@ -118,6 +120,7 @@ class VectorStore:
         counts: int64 [N] word counts, or None.
         attributes: name → array [N] of what is known of each key, counts among it; read-only.
         subwords: fastText's n-grams, or None.
+        encoder: what makes vectors of texts, of a static embedding model, or None.
         source: what the store was converted from, as the manifest tells it.
     """
 
@@ -135,6 +138,7 @@ class VectorStore:
         if (folder / ATTRIBUTES).exists():
             self.attributes = {**self.attributes, **read_attributes(folder / ATTRIBUTES)}
         self.subwords = _subwords(manifest["subwords"], arrays)
+        self.encoder = _encoder(manifest, folder)
         self.source: Mapping[str, Any] = manifest["source"]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -201,6 +205,19 @@ def _subwords(kept: Mapping[str, Any] | None, arrays: Mapping[str, NDArray[Any]]
         return found
     numbers, rows = arrays.get("ngrams"), arrays.get("ngram_rows")
     return Subwords(kept["minn"], kept["maxn"], arrays["subwords"], kept["hashing"], kept["buckets"], numbers, rows)
+
+
+def _encoder(manifest: Mapping[str, Any], folder: Path) -> TextEncoder | None:
+    if "encoder" not in manifest:
+        return None
+    try:
+        return stored_encoder(manifest["encoder"], folder)
+    except (ValueError, KeyError, TypeError, OSError):
+        raise StoreError(
+            "the store's tokenizer is missing or damaged",
+            where=folder,
+            fix="convert the vectors again (a store in the cache: remove its folder)",
+        ) from None
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
