@@ -45,11 +45,26 @@ def text(words, rows, *, header=True, number=repr, blank=b" ", end=b"\n"):
     return end.join(lines) + end
 
 
-def fasttext(words, counts, matrix, *, minn, maxn, bucket, old=False, labels=(), quantised=0, pruned=-1, model=2):
+def fasttext(
+    words,
+    counts,
+    matrix,
+    *,
+    minn,
+    maxn,
+    bucket,
+    old=False,
+    labels=(),
+    quantised=0,
+    pruned=-1,
+    model=2,
+    word_ngrams=1,
+    version=12,
+):
     """A fastText model: matrix float32 [words + bucket, D]."""
     dim = matrix.shape[1]
-    data = b"" if old else struct.pack("<ii", MAGIC, 12)
-    data += struct.pack("<12id", dim, 5, 5, 1, 5, 1, 2, model, bucket, minn, maxn, 100, 1e-4)
+    data = b"" if old else struct.pack("<ii", MAGIC, version)
+    data += struct.pack("<12id", dim, 5, 5, 1, 5, word_ngrams, 2, model, bucket, minn, maxn, 100, 1e-4)
     data += struct.pack("<iiiq", len(words) + len(labels), len(words), len(labels), sum(counts))
     data += b"" if old else struct.pack("<q", pruned)
     for word, count in zip(words, counts, strict=True):

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any, Literal
 
 import numpy as np
@@ -25,8 +26,9 @@ from numpy.typing import NDArray
 from foreword._base import threads
 from foreword._base.checks import integer
 from foreword.errors import ArgumentError, ArgumentTypeError, FormatError, MissingPackageError
+from foreword.vectors.search.index import unit_query
 from foreword.vectors.store.encoder import TextEncoder
-from foreword.vectors.table import Vector, VectorTable
+from foreword.vectors.table import Vector, VectorTable, listed
 
 __all__ = ["Encoding", "Tokens"]
 
@@ -35,6 +37,9 @@ _REMEMBERED = 1 << 20  # words whose tokens are kept
 _BREAK = "\ue000\ue0ff\ue000"  # characters of no alphabet
 _TOGETHER = 128  # words
 _COMPILED = 20_000  # texts from which loading the compiled kernel pays
+
+_WORDS = re.compile(r"[^ \t\n\v\f\r]+")
+_END_OF_SENTENCE = "</s>"
 
 _LOCAL_NORMALIZERS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "StripAccents"}
 _LOCAL_SPLITS = {"BertPreTokenizer", "Whitespace", "WhitespaceSplit"}
@@ -98,6 +103,42 @@ class Encoding(VectorTable):
             counts[start:stop] = np.diff(offsets)
             pool(rows, offsets, vectors[start:stop], unit)
         return vectors, counts
+
+    def get_sentence_vector(self, sentence: str | Iterable[str]) -> NDArray[np.float32]:
+        """The vector of a sentence as fastText defines it: float32 [D]; zeros of one without a word that has a vector.
+
+        The mean of the vectors of its words, each scaled to length 1; words whose vector is zeros, and unknown ones for
+        which nothing stands in (``oov``), are left out. Of a classifier (trained on labels) the mean of the rows of its
+        words as they are, and of that of ``</s>``, the end of the sentence.
+
+        Args:
+            sentence: a text, parted at spaces, tabs and line ends; or its words.
+
+        Raises:
+            ArgumentError: the vectors are of a classifier that adds n-grams of words or of letters, whose rows a store
+                doesn't hold.
+
+        >>> from foreword import KeyedVectors
+        >>> wv = KeyedVectors(2)
+        >>> wv.add_vectors(["east", "north"], [[3, 0], [0, 1]])
+        >>> wv.get_sentence_vector("north east of")
+        array([0.5, 0.5], dtype=float32)
+        """
+        words = _WORDS.findall(sentence) if isinstance(sentence, str) else listed(sentence)
+        if self._word_ngrams is None:
+            units = (unit_query(self._vector(word), self.vector_size) for word in words if self._has_vector(word))
+            rows = [unit for unit in units if unit.any()]
+        else:
+            if self._word_ngrams > 1 or self._subwords is not None:
+                raise ArgumentError(
+                    "the classifier's sentences are more than its words",
+                    got="n-grams of letters" if self._subwords is not None else f"wordNgrams {self._word_ngrams}",
+                    expected="a model with wordNgrams 1 and maxn 0",
+                )
+            words = [*takewhile(_END_OF_SENTENCE.__ne__, words), _END_OF_SENTENCE]
+            rows = [self._rows[row].astype(np.float64) for word in words if (row := self._find(word)) >= 0]
+        mean = np.mean(rows, axis=0) if rows else np.zeros(self.vector_size)
+        return mean.astype(np.float32)
 
     def _write_static_model(self, path: str | os.PathLike[str]) -> None:
         """Write the folder of a static embedding model; ``KeyedVectors.export`` says more."""

@@ -125,7 +125,8 @@ class KeyedVectors(Editing, Evaluation, Encoding):
         from foreword.vectors.store.saving import save_store
 
         self.allocate_vecattrs()
-        save_store(fname_or_handle, self._named_keys(), self._rows, self.expandos, self._subwords, self._encoder)
+        kept: dict[str, Any] = {"subwords": self._subwords, "encoder": self._encoder, "word_ngrams": self._word_ngrams}
+        save_store(fname_or_handle, self._named_keys(), self._rows, self.expandos, **kept)
 
     def export(self, path: str | os.PathLike[str], *, format: Format | None = None) -> Format:  # noqa: A002
         """Write one file that other programs read, and ``load``: word2vec, GloVe, safetensors or ``.npy``; or the

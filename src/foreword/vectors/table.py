@@ -82,6 +82,7 @@ class VectorTable:
     _oov = "error"
     _subwords: Subwords | None = None
     _encoder: TextEncoder | None = None
+    _word_ngrams: int | None = None
     _seen: tuple[int, int] | None = None
     _some_integers = False
 
@@ -110,7 +111,7 @@ class VectorTable:
         table.expandos = dict(store.attributes)
         table._hold(store.vectors)
         table._store = store
-        table._subwords, table._encoder = store.subwords, store.encoder
+        table._subwords, table._encoder, table._word_ngrams = store.subwords, store.encoder, store.word_ngrams
         table.oov = None
         return table
 

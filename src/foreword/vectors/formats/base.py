@@ -90,6 +90,7 @@ class Reader:
         files: other files that were found to belong to this one, and what ``file_state`` said of each before it was
             read; None where the format has none but those that ``vocabulary_of`` and ``model_files`` find.
         encoder: what makes vectors of texts, of a static embedding model.
+        word_ngrams: how many words an n-gram of words has at most, of a fastText classifier.
     """
 
     dim: int
@@ -97,6 +98,7 @@ class Reader:
     subwords: Subwords | None = None
     files: Mapping[str, list[Any]] | None = None
     encoder: TextEncoder | None = None
+    word_ngrams: int | None = None
 
 
 def check_keys(

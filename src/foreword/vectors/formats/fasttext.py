@@ -32,7 +32,7 @@ from foreword.vectors.formats.source import Source
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
 from foreword.vectors.store.subwords import Subwords, add_subwords
 
-__all__ = ["is_fasttext", "read_fasttext"]
+__all__ = ["is_classifier", "is_fasttext", "read_fasttext"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ _MAGIC = struct.pack("<i", 793712314)
 _ARGUMENTS = struct.Struct("<12i d")
 _END_OF_SENTENCE = b"</s>"
 _MAX_WORD = 1 << 16
+_SUPERVISED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class _Arguments:
     """The arguments of training that matter here, as their bytes have them."""
 
     dim: int
+    word_ngrams: int
+    supervised: bool
     bucket: int
     minn: int
     maxn: int
@@ -68,7 +71,7 @@ class _Arguments:
             and 0 <= maxn <= 1 << 10
             and math.isfinite(t)
         )
-        return cls(dim, bucket, minn, maxn, plausible)
+        return cls(dim, word_ngrams, model == _SUPERVISED, bucket, minn, maxn, plausible)
 
 
 def is_fasttext(head: bytes) -> bool:
@@ -76,6 +79,16 @@ def is_fasttext(head: bytes) -> bool:
     if head.startswith(_MAGIC):
         return True
     return len(head) > _ARGUMENTS.size and _Arguments.parse(head[: _ARGUMENTS.size]).plausible
+
+
+def is_classifier(head: bytes) -> bool:
+    """Whether a file that begins so is a fastText model that was trained on labels."""
+    start = 8 if head.startswith(_MAGIC) else 0
+    return (
+        is_fasttext(head)
+        and len(head) >= start + _ARGUMENTS.size
+        and _Arguments.parse(head[start : start + _ARGUMENTS.size]).supervised
+    )
 
 
 class _Bytes:
@@ -127,7 +140,7 @@ def read_fasttext(source: Source, options: Options) -> Reader:
         FormatError: it is damaged, cut short, quantised or pruned.
     """
     data = _Bytes(source)
-    new = source.head.startswith(_MAGIC)
+    new, version = source.head.startswith(_MAGIC), None
     if new:
         version = data.unpack("ii")[1]
         if version not in (11, 12):
@@ -162,6 +175,8 @@ def read_fasttext(source: Source, options: Options) -> Reader:
     matrix = _matrix(source, data, n_rows, dim)
     grams = matrix[n_words:]
     minn, maxn = arguments.minn, arguments.maxn
+    if arguments.supervised and version == 11:  # which had no n-grams of letters, whatever its arguments say
+        maxn = 0
     subwords = Subwords.of(minn, maxn, grams)
     wanted = options.most(n_words)
 
@@ -185,7 +200,7 @@ def read_fasttext(source: Source, options: Options) -> Reader:
         blob, lengths = _text(part, options, where)
         return Block(blob, lengths, rows, where, np.array(counts[start:stop], dtype=np.int64))
 
-    return Reader(dim, blocks, subwords)
+    return Reader(dim, blocks, subwords, word_ngrams=arguments.word_ngrams if arguments.supervised else None)
 
 
 def _text(words: list[bytes], options: Options, where: Callable[[int], str]) -> tuple[bytes, NDArray[np.int64]]:

@@ -92,7 +92,12 @@ def convert(path: Path, folder: Path, options: Options, dtype: np.dtype[Any], *,
                 bar.advance(file.position - at)
                 at = file.position
             files = {} if reader.files is None else {"files": dict(reader.files)}
-            builder.finish(subwords=reader.subwords, source={**source, **files}, encoder=reader.encoder)
+            builder.finish(
+                subwords=reader.subwords,
+                source={**source, **files},
+                encoder=reader.encoder,
+                word_ngrams=reader.word_ngrams,
+            )
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -145,13 +150,16 @@ def _open(folder: Path, source: Path) -> VectorStore | None:
         files = store.source.get("files")
         if isinstance(files, dict):
             return store if all(file_state(Path(name)) == state for name, state in files.items()) else None
-        return None if _is_native(source) else store  # of gensim's files made before their parts were known
+        return None if store.word_ngrams is None and _says_more_now(source) else store
     except (ForewordError, OSError):
         return None
 
 
-def _is_native(path: Path) -> bool:
-    """Whether a file is gensim's, of whose parts a store tells."""
+def _says_more_now(path: Path) -> bool:
+    """Whether stores were made of such a file before it was known what else to keep of it: of gensim's files their
+    parts, of fastText's classifiers that they are some.
+    """
+    from foreword.vectors.formats.fasttext import is_classifier
     from foreword.vectors.formats.pickles import is_pickle
     from foreword.vectors.formats.source import open_source
 
@@ -159,9 +167,9 @@ def _is_native(path: Path) -> bool:
     with open(archive, "rb") as file:
         head = file.read(64)
     if member is None and not (head.startswith(_PACKED) or head[257:262] == b"ustar"):
-        return is_pickle(head)
+        return is_pickle(head) or is_classifier(head)
     with open_source(path) as source:
-        return is_pickle(source.head)
+        return is_pickle(source.head) or is_classifier(source.head)
 
 
 def _clean(folder: Path, source: dict[str, Any]) -> None:

@@ -119,7 +119,12 @@ class StoreBuilder:
         )
 
     def finish(
-        self, *, subwords: Subwords | None, source: Mapping[str, Any], encoder: TextEncoder | None = None
+        self,
+        *,
+        subwords: Subwords | None,
+        source: Mapping[str, Any],
+        encoder: TextEncoder | None = None,
+        word_ngrams: int | None = None,
     ) -> int:
         """Write what is left: the small columns, the key table, the headers, the manifest. Gives N."""
         pieces = [future.result() for future in self._futures]
@@ -180,6 +185,8 @@ class StoreBuilder:
             "subwords": subwords and _subword_fields(subwords),
             "source": dict(source),
         } | ({"integer_keys": True} if integer_keys else {})
+        if word_ngrams is not None:
+            manifest["word_ngrams"] = word_ngrams
         if encoder is not None:
             tokenizer = encoder.json()
             (self._folder / TOKENIZER).write_bytes(tokenizer)

@@ -41,6 +41,7 @@ def save_store(
     attributes: Attributes,
     subwords: Subwords | None = None,
     encoder: TextEncoder | None = None,
+    word_ngrams: int | None = None,
 ) -> None:
     """Write a store with attributes to the folder ``path``, whole or not at all; a store that is there is replaced.
 
@@ -51,6 +52,7 @@ def save_store(
         attributes: name → array [N].
         subwords: fastText's n-grams.
         encoder: what makes vectors of texts.
+        word_ngrams: of a fastText classifier.
 
     Raises:
         FileError: it can't be written, or something else than a store is there.
@@ -78,7 +80,7 @@ def save_store(
             for i in range(0, len(keys), step):
                 stop = min(i + step, len(keys))
                 builder.append(stop - i, functools.partial(_block, keys, rows, attributes.get("count"), i, stop), pool)
-            builder.finish(subwords=subwords, source={"saved": True}, encoder=encoder)
+            builder.finish(subwords=subwords, source={"saved": True}, encoder=encoder, word_ngrams=word_ngrams)
         if kept is not None:
             (partial / ATTRIBUTES).write_bytes(kept)
     if fresh != folder:

@@ -121,6 +121,7 @@ class VectorStore:
         attributes: name → array [N] of what is known of each key, counts among it; read-only.
         subwords: fastText's n-grams, or None.
         encoder: what makes vectors of texts, of a static embedding model, or None.
+        word_ngrams: how many words an n-gram of words has at most, of a fastText classifier, or None.
         source: what the store was converted from, as the manifest tells it.
     """
 
@@ -139,6 +140,7 @@ class VectorStore:
             self.attributes = {**self.attributes, **read_attributes(folder / ATTRIBUTES)}
         self.subwords = _subwords(manifest["subwords"], arrays)
         self.encoder = _encoder(manifest, folder)
+        self.word_ngrams: int | None = manifest.get("word_ngrams")
         self.source: Mapping[str, Any] = manifest["source"]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -253,6 +255,7 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
             and (subwords is None or all(type(subwords[field]) is int for field in ("minn", "maxn", "bucket")))
             and (subwords is None or "hashing" not in subwords or _consistent(subwords))
             and type(manifest.get("integer_keys", False)) is bool
+            and type(manifest.get("word_ngrams", 0)) is int
         )
     except (KeyError, TypeError):
         consistent = False
