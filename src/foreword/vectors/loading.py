@@ -35,7 +35,7 @@ def load(
 
     Args:
         name_or_path: a name of the catalogue (``foreword.downloader.info()``); or a file: word2vec binary or text,
-            GloVe text, fastText ``.bin`` or ``.vec``, gensim's native format, safetensors or ``.npy`` with a
+            GloVe text, fastText ``.bin``, ``.ftz`` or ``.vec``, gensim's native format, safetensors or ``.npy`` with a
             vocabulary, told apart by content, also inside gz, bz2, xz, zst, zip or tar
             (``ARCHIVE.zip/MEMBER`` where it holds several); or the folder of a store.
         limit: read only the first ``limit`` words.

@@ -32,7 +32,7 @@ __all__ = ["obtain"]
 _CHECKSUMS = ("sha256", "sha1", "md5")
 _HUB = "https://huggingface.co"
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz", ".tbz2", ".txz")
-_VECTORS = (".bin", ".vec", ".txt", ".kv", ".model", ".wv", ".safetensors", ".npy", *_PACKED)
+_VECTORS = (".bin", ".ftz", ".vec", ".txt", ".kv", ".model", ".wv", ".safetensors", ".npy", *_PACKED)
 _NOT_VECTORS = re.compile(r"^(readme|license|licence|vocab|words|merges|tokenizer|special_tokens|requirements)\b", re.I)
 _VOCABULARIES = ("vocab.txt", "vocab.json", "words.txt")
 
