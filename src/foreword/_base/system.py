@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = [
     "after_fork",
     "as_path",
+    "hold",
     "move_folder",
+    "move_unless_held",
     "open_without_waiting",
     "own_port",
     "processors",
@@ -89,6 +92,45 @@ def sync_folder(path: str | os.PathLike[str]) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def hold(owner: object, path: Path) -> None:
+    """Hold the file ``path``, with whoever else does, as long as ``owner`` lives; nothing where it can't be held, as on
+    Windows, where a folder can't be renamed that holds a file which is mapped.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(owner, os.close, descriptor).atexit = False
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def move_unless_held(folder: Path, file: str, target: Path) -> bool:
+    """Rename ``folder``, unless somebody holds its ``file``; whether that was done.
+
+    Raises:
+        OSError: it can't be renamed.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        try:
+            os.rename(folder, target)
+        except PermissionError:
+            return False
+        return True
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(FileNotFoundError):
+            held = stack.enter_context(open(folder / file, "rb"))
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return False
+        os.rename(folder, target)
+    return True
 
 
 def move_folder(source: Path, target: Path) -> None:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from glob import escape
 from pathlib import Path
@@ -59,6 +60,8 @@ def cached_store(path: Path, options: Options, dtype: np.dtype[Any], *, identity
     folder = _folder(path, source)
     store = _open(folder, path)
     if store is not None:
+        with suppress(OSError):  # a cache that is read-only
+            os.utime(folder)  # when it was last used, for `foreword vectors cache`
         return store
     with _locked(folder):
         store = _open(folder, path)  # another process may have been first

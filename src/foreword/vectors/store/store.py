@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from foreword._base import system
 from foreword._base.files import explained
 from foreword.errors import ArgumentError, MissingFileError, StoreError
 from foreword.vectors.search.codes import Codes, padded
@@ -187,7 +188,9 @@ class VectorStore:
             arrays[name], changed = _map(folder / f"{name}.npy", *kind)
             if name == "vectors":
                 state += changed
-        return cls(folder, manifest, Place(os.fspath(folder.absolute()), state), arrays)
+        store = cls(folder, manifest, Place(os.fspath(folder.absolute()), state), arrays)
+        system.hold(store, folder / "manifest.json")
+        return store
 
 
 def is_store(path: Path) -> bool:
