@@ -158,7 +158,13 @@ CORPUS = {
     "questions-words.txt": ": capitals\nparis france berlin germany\n",
     "wordsim353.tsv": "king\tqueen\t8.5\ncat\tdog\t7.3\ncat\tking\t1.2\n",
 }
-NOT_HERE = {"serve", "explore", "download", "convert", "remove"}  # they wait for requests, fetch, or need what is cached
+NOT_HERE = {
+    "serve",
+    "explore",
+    "download",
+    "convert",
+    "remove",
+}  # they wait for requests, fetch, or need what is cached
 if importlib.util.find_spec("torch") is None:
     NOT_HERE.add("tour")
 
