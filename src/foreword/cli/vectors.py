@@ -192,11 +192,11 @@ def export(
         Path, typer.Argument(help="The file to write; .gz, .bz2, .xz or .zst packs it.", show_default=False)
     ],
     format_: Annotated[
-        Literal["word2vec-binary", "word2vec-text", "glove", "safetensors", "npy"] | None,
+        Literal["word2vec-binary", "word2vec-text", "glove", "safetensors", "npy", "static"] | None,
         typer.Option(
             "--format",
             show_default="by the suffix: .bin word2vec-binary, .safetensors, .npy; else word2vec-text",
-            help="The format.",
+            help="The format; static is the folder of a static embedding model.",
         ),
     ] = None,
 ) -> None:

@@ -82,7 +82,8 @@ def read_quantised(data: Taking, rows: int, dim: int) -> NDArray[np.float32]:
         for start in range(0, rows, at_once):
             part = quantiser.rows(codes[start : start + at_once])
             if lengths is not None:
-                part *= lengths[start : start + at_once]
+                with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is refused when it is written
+                    part *= lengths[start : start + at_once]
             file.write(part.data)
         file.flush()
         return np.asarray(np.memmap(file, np.float32, "r", 0, (rows, dim)))

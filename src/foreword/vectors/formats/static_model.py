@@ -119,7 +119,8 @@ def read_static_model(path: Path, tensors: Tensors, options: Options) -> Reader:
         if matrix.dtype == np.uint16:  # bfloat16: float32's upper half
             part = (part.astype(np.uint32) << 16).view(np.float32)
         if weights is not None:
-            part = part * weights[ids[start:stop], None].astype(np.float64)
+            with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is refused when it is written
+                part = part * weights[ids[start:stop], None].astype(np.float64)
         return Block(*pack(words[start:stop]), part, lambda i: f"{path}, token {start + i:,}")
 
     return Reader(matrix.shape[1], blocks, encoder=encoder if wanted == len(words) else None)
