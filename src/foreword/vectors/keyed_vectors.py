@@ -1,8 +1,8 @@
 """KeyedVectors: words and their vectors, with the interface of gensim 4.4's class of that name.
 
 Reading order: ``table.py`` keys, vectors, norms, means · ``neighbours.py`` the nearest keys · ``similarity.py``
-comparing given keys · ``evaluation.py`` scoring against people's lists · ``editing.py`` changing. Here: files, and
-gensim's old names.
+comparing given keys · ``evaluation.py`` scoring against people's lists · ``editing.py`` changing · ``encoding.py``
+texts to vectors. Here: files, and gensim's old names.
 
 Not for: training. Costs: opening a store takes milliseconds and no memory that grows with it.
 """
