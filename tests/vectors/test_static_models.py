@@ -85,6 +85,14 @@ def wordlevel():
     return tok
 
 
+def unparted():
+    """Texts are parted at digits only, so that a token may hold a space."""
+    vocab = {word: i for i, word in enumerate(["[UNK]", "the", "king", "the king", "a b", "a", "1"])}
+    tok = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
+    tok.pre_tokenizer = pre_tokenizers.Digits()
+    return tok
+
+
 def reaching():
     """Tokens that reach across spaces."""
     return wordpiece(added=["[UNK]", "[PAD]", AddedToken("the king", lstrip=True)])
@@ -95,6 +103,7 @@ TOKENIZERS = {
     "unigram": unigram,
     "bytelevel": bytelevel,
     "wordlevel": wordlevel,
+    "unparted": unparted,
     "reaching": reaching,
 }
 TEXTS = st.lists(
@@ -436,6 +445,28 @@ def test_a_changed_file_of_the_model_is_noticed(tmp_path):
     after = fw.load(folder).encode("the king")
     assert np.allclose(after / np.linalg.norm(after), before, atol=1e-6)
     assert not np.allclose(after, before)
+
+
+def test_the_order_of_rows_is_no_matter(tmp_path):
+    save_model2vec(tmp_path / "m", wordpiece(), rows_of(wordpiece()))
+    wv = fw.load(tmp_path / "m")
+    before = wv.encode(["the king", "queens?"])
+    wv.expandos["count"] = np.arange(len(wv))
+    wv.sort_by_descending_frequency()
+    assert wv.index_to_key[0] == WORDS[-1]
+    assert np.array_equal(wv.encode(["the king", "queens?"]), before)
+    wv.sort_by_descending_frequency()
+    wv.save(tmp_path / "s")
+    assert np.array_equal(fw.load(tmp_path / "s").encode(["the king", "queens?"]), before)
+
+
+def test_a_config_that_says_nothing(tmp_path):
+    model = save_model2vec(tmp_path / "m", wordpiece(), rows_of(wordpiece()))
+    (tmp_path / "m" / "config.json").write_text("{}")
+    texts = ["a " * 511 + "the king queen", "king " + "a" * 3000]
+    expected = type(model).from_pretrained(tmp_path / "m").encode(texts)
+    assert np.allclose(fw.load(tmp_path / "m").encode(texts), expected, atol=1e-6)
+    assert not np.allclose(fw.load(tmp_path / "m").encode(texts, max_length=511), expected, atol=1e-4)
 
 
 def test_texts_that_are_none(tmp_path):

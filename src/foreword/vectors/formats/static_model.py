@@ -67,8 +67,7 @@ def model_files(path: Path) -> list[Path]:
 def _top(path: Path) -> Path:
     """The folder of the model whose vectors ``path`` has: its own, or the one above."""
     above = path.parent.parent
-    inside = not (path.parent / "modules.json").is_file() and _first_path(above / "modules.json") == path.parent.name
-    return above if inside else path.parent
+    return above if _first_path(above / "modules.json") == path.parent.name else path.parent
 
 
 def _first_path(modules: Path) -> str:
