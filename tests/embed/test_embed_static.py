@@ -12,7 +12,7 @@ from foreword.errors import ArgumentError
 from foreword.recipes import corpus_embeddings, embed
 
 tokenizers = pytest.importorskip("tokenizers", reason="tokenizers isn't installed")
-from vectors.test_static_models import rows_of, sentence_transformers_folder, wordpiece  # noqa: E402
+from vectors.static_models import rows_of, sentence_transformers_folder, wordpiece  # noqa: E402
 
 LINES = ["the king", "", "queens?", "zzz", "a b c the kings"]
 

@@ -260,7 +260,7 @@ def test_arrays_come_with_what_belongs_to_them(hub, tmp_path):
 @pytest.mark.parametrize("layout", ["model2vec", "sentence-transformers", "nested"])
 def test_a_static_model_comes_with_its_files(hub, tmp_path, layout):
     pytest.importorskip("tokenizers", reason="tokenizers isn't installed")
-    from vectors.test_static_models import rows_of, save_model2vec, sentence_transformers_folder, wordpiece
+    from vectors.static_models import rows_of, save_model2vec, sentence_transformers_folder, wordpiece
 
     tok, rows = wordpiece(), rows_of(wordpiece())
     if layout == "model2vec":
