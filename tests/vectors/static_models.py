@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 pytest.importorskip("tokenizers", reason="tokenizers isn't installed")
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers  # noqa: E402
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
 WORDS = [
     "the",

@@ -14,7 +14,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket
@@ -98,14 +98,13 @@ def hold(owner: object, path: Path) -> None:
     """Hold the file ``path``, with whoever else does, as long as ``owner`` lives; nothing where it can't be held, as on
     Windows, where a folder can't be renamed that holds a file which is mapped.
     """
-    try:
-        import fcntl
-    except ImportError:
+    locks = _locks()
+    if locks is None:
         return
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         weakref.finalize(owner, os.close, descriptor).atexit = False
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        locks.flock(descriptor, locks.LOCK_SH | locks.LOCK_NB)
 
 
 def move_unless_held(folder: Path, file: str, target: Path) -> bool:
@@ -114,9 +113,8 @@ def move_unless_held(folder: Path, file: str, target: Path) -> bool:
     Raises:
         OSError: it can't be renamed.
     """
-    try:
-        import fcntl
-    except ImportError:
+    locks = _locks()
+    if locks is None:
         try:
             os.rename(folder, target)
         except PermissionError:
@@ -126,11 +124,20 @@ def move_unless_held(folder: Path, file: str, target: Path) -> bool:
         with contextlib.suppress(FileNotFoundError):
             held = stack.enter_context(open(folder / file, "rb"))
             try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locks.flock(held, locks.LOCK_EX | locks.LOCK_NB)
             except OSError:
                 return False
         os.rename(folder, target)
     return True
+
+
+def _locks() -> Any:
+    """The module of file locks; None on Windows, which has none."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    return fcntl
 
 
 def move_folder(source: Path, target: Path) -> None:
