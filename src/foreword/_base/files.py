@@ -34,6 +34,7 @@ __all__ = [
     "read_bytes",
     "read_regular",
     "read_text",
+    "remote_url",
     "sha256",
 ]
 
@@ -103,6 +104,18 @@ def cache_folder(*parts: str) -> Path:
     with explained("make the cache folder", folder, fix="set FOREWORD_HOME to a folder that you can write to"):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def remote_url(path: str | os.PathLike[str]) -> str | None:
+    """The URL that ``path`` is, also where ``Path`` has made one slash of it; None of a path on this machine.
+
+    >>> remote_url("s3://bucket/store"), remote_url("C:/store"), remote_url("store")
+    ('s3://bucket/store', None, None)
+    """
+    text = os.fspath(path)
+    if not _URL.match(text) or ("://" not in text and os.path.exists(text)):  # noqa: PTH110
+        return None
+    return text if "://" in text else _URL.sub(r"\1://", text)
 
 
 def output_path(path: str | os.PathLike[str]) -> Path:

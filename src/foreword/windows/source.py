@@ -45,7 +45,7 @@ class Source:
             self._store: TokenStore | None = source
             self._mapped: _MappedPart | None = None
             pieces = list(source.shards)
-            path = source.absolute_path
+            path = Path(source.absolute_path)
             folder = path.is_dir()
             paths = [path / f"{i:05}.tokens" if folder else path for i in range(len(pieces))]
         else:
@@ -107,7 +107,7 @@ class Source:
         """The ids at any places of the stream, of the same shape."""
         if len(self._pieces) == 1:
             self._check(0)
-            ids = self._pieces[0][places]
+            ids: NDArray[Any] = self._pieces[0][places]
             self._of_vocabulary(ids.reshape(-1, 1), places.reshape(-1))
             return ids
         ids = np.empty(places.shape, self._pieces[0].dtype)

@@ -177,5 +177,5 @@ def read_sources(store: TokenStore) -> list[dict[str, Any]]:
     """The accounts of the sources that made a store, in the order in which they were read."""
     accounts = []
     for entry in store.manifest["sources"]:
-        accounts += [json.loads(line) for line in read_checked(store.path, entry).splitlines()]
+        accounts += [json.loads(line) for line in read_checked(store.folder, entry).splitlines()]
     return accounts

@@ -193,7 +193,7 @@ class Run:
         known = self._folder / journals.DIGESTS
         if self._fresh:
             base = next(iter(self._base.values())) if self._base else None
-            known.write_bytes(read_checked(base.path, base.manifest["digests"]) if base else b"")
+            known.write_bytes(read_checked(base.folder, base.manifest["digests"]) if base else b"")
         data = self._cut_back(journals.DIGESTS, self._digests * DIGEST_BYTES)
         for i in range(0, len(data), DIGEST_BYTES):
             self._seen.add(data[i : i + DIGEST_BYTES])

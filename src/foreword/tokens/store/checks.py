@@ -18,6 +18,7 @@ from foreword._base.files import explained, read_regular
 from foreword._base.progress import progress
 from foreword._base.system import open_without_waiting
 from foreword.errors import StoreError
+from foreword.tokens.store.far import FarFiles
 from foreword.tokens.store.manifest import BLOCK
 
 __all__ = ["read_checked", "verify"]
@@ -25,8 +26,8 @@ __all__ = ["read_checked", "verify"]
 DIGEST = 32
 
 
-def verify(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Compare every byte of the store in the folder ``path`` with the checksums that its manifest names.
+def verify(folder: Path | FarFiles, manifest: Mapping[str, Any]) -> None:
+    """Compare every byte of the store in ``folder`` with the checksums that its manifest names.
 
     Raises:
         StoreError: names the first file that is not what was written, and the bytes of it.
@@ -34,18 +35,24 @@ def verify(path: Path, manifest: Mapping[str, Any]) -> None:
     item = np.dtype(manifest["dtype"]).itemsize
     with progress("verifying", item * manifest["tokens"]) as bar:
         for i, shard in enumerate(manifest["shards"]):
-            sums = _checked(path / f"{i:05}.sums", shard["sums_sha256"])
+            sums = _checked(folder, f"{i:05}.sums", shard["sums_sha256"])
             expected = iter([sums[k : k + DIGEST] for k in range(0, len(sums), DIGEST)])
-            for kind in ("tokens", "offsets"):
-                file = path / f"{i:05}.{kind}"
-                for start, block in _blocks(file):
+            sizes = {"tokens": item * shard["tokens"], "offsets": 8 * (shard["documents"] + 1)}
+            for kind, size in sizes.items():
+                name = f"{i:05}.{kind}"
+                blocks = folder.stream(name, size) if isinstance(folder, FarFiles) else _blocks(folder / name)
+                for start, block in blocks:
                     if hashlib.sha256(block).digest() != next(expected, None):
-                        raise _damaged(file, f"bytes {start:,} to {start + len(block) - 1:,}")
+                        raise _damaged(_place(folder, name), f"bytes {start:,} to {start + len(block) - 1:,}")
                     bar.advance(len(block))
             if next(expected, None) is not None:
-                raise _damaged(path / f"{i:05}.tokens", "the end: it is too short")
+                raise _damaged(_place(folder, f"{i:05}.tokens"), "the end: it is too short")
     for entry in [*manifest.get("sources", []), *([manifest["digests"]] if manifest.get("digests") else [])]:
-        read_checked(path, entry)
+        read_checked(folder, entry)
+
+
+def _place(folder: Path | FarFiles, name: str) -> Path | str:
+    return folder.folder.place(name) if isinstance(folder, FarFiles) else folder / name
 
 
 def _blocks(file: Path) -> Iterator[tuple[int, bytes]]:
@@ -58,24 +65,26 @@ def _blocks(file: Path) -> Iterator[tuple[int, bytes]]:
             start += len(block)
 
 
-def read_checked(path: Path, entry: Mapping[str, Any]) -> bytes:
-    """A small file that the manifest of the store in the folder ``path`` names.
+def read_checked(folder: Path | FarFiles, entry: Mapping[str, Any]) -> bytes:
+    """A small file that the manifest of the store in ``folder`` names.
 
     Raises:
         StoreError: it is not what was written; FileError: it can't be read.
     """
-    return _checked(path / entry["file"], entry["sha256"])
+    return _checked(folder, entry["file"], entry["sha256"])
 
 
-def _checked(file: Path, expected: str) -> bytes:
+def _checked(folder: Path | FarFiles, name: str, expected: str) -> bytes:
     """The whole small file, its SHA-256 compared."""
-    data = read_regular(file, "read the store")
+    if isinstance(folder, FarFiles):
+        return folder.small(name, expected)
+    data = read_regular(folder / name, "read the store")
     if hashlib.sha256(data).hexdigest() != expected:
-        raise _damaged(file, f"somewhere in its {len(data):,} bytes")
+        raise _damaged(folder / name, f"somewhere in its {len(data):,} bytes")
     return data
 
 
-def _damaged(file: Path, place: str) -> StoreError:
+def _damaged(file: Path | str, place: str) -> StoreError:
     return StoreError(
         "the store is damaged: a file is not what was written",
         where=f"{file}, {place}",

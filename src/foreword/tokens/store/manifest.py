@@ -47,9 +47,9 @@ def _unsealed(text: bytes) -> bool:
     return rest == b'%s"\n}\n' % hashlib.sha256(body).hexdigest().encode()
 
 
-def parse_manifest(text: bytes, folder: Path) -> dict[str, Any]:
+def parse_manifest(text: bytes, folder: Path | str) -> dict[str, Any]:
     """The manifest, its checksum and every field that opening relies on checked."""
-    where = folder / "manifest.json"
+    where = folder / "manifest.json" if isinstance(folder, Path) else f"{folder.rstrip('/')}/manifest.json"
     try:
         manifest = json.loads(text)
         kind, version = manifest["format"], manifest["version"]

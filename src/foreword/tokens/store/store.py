@@ -20,7 +20,7 @@ import errno
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -28,10 +28,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foreword._base.checks import integer
-from foreword._base.files import read_regular
+from foreword._base.files import read_regular, remote_url
 from foreword._base.notebook import notebook_html
+from foreword._base.remote import RemoteFolder
 from foreword.errors import ArgumentError, FileError, MissingFileError, OutOfRangeError, StoreError
 from foreword.tokens.store import checks, formats
+from foreword.tokens.store.block_cache import BlockCache
+from foreword.tokens.store.far import FarFiles
+from foreword.tokens.store.finding import find
 from foreword.tokens.store.manifest import BLOCK, parse_manifest
 from foreword.tokens.store.mapping import map_file
 from foreword.tokens.tokenizers.opening import get_tokenizer
@@ -39,10 +43,7 @@ from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["TokenStore", "token_dtype"]
 
-# What ``find`` compares at a time, in tokens: so few that a slice stays in the processor's cache, and soon has an end.
-_SLICE = 1 << 18
 _LOOKED_AT = 1 << 20  # ids: what is read of a foreign file up to here is compared with the vocabulary at once
-_PIECE = 1 << 10  # places that it holds as Python's integers
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -58,8 +59,10 @@ class TokenStore:
     """Token ids on disk, one document after another. Made by ``prepare``; opened by ``TokenStore.open``.
 
     Attributes:
-        path: its folder, or its first file where it is of a foreign format; as it was given.
+        path: its folder, or its first file where it is of a foreign format; as it was given. Of a store far away its
+            URL, a str.
         absolute_path: the same, wherever the process goes meanwhile.
+        far: the files of a store far away; None where it is on this machine.
         dtype: of its ids: uint16, uint32, or what the foreign format has.
         vocab_size: V of its tokenizer; every id is below it. Of a foreign format that names no tokenizer, the most
             that its dtype holds.
@@ -75,18 +78,20 @@ class TokenStore:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         *,
-        shards: list[NDArray[Any]],
+        shards: list[Any],
         offsets: Sequence[Callable[[], NDArray[np.uint64]]],
         shard_documents: Sequence[int],
         dtype: np.dtype[Any],
         manifest: dict[str, Any],
         fingerprint: str,
         tokenizer: Tokenizer | None = None,
+        far: FarFiles | None = None,
     ) -> None:
         self.path, self.dtype, self.manifest, self.fingerprint = path, dtype, manifest, fingerprint
-        self.absolute_path = path.absolute()
+        self.absolute_path = path.absolute() if isinstance(path, Path) else path
+        self.far = far
         self.shards = shards
         self.shard_starts = np.cumsum([0, *map(len, shards)])
         self.documents = sum(shard_documents)
@@ -99,26 +104,51 @@ class TokenStore:
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], *, tokenizer: str | Tokenizer | None = None, dtype: str | None = None
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        tokenizer: str | Tokenizer | None = None,
+        dtype: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        cache_bytes: int | None = None,
     ) -> TokenStore:
         """Open the store in the folder ``path``; a fraction of a millisecond at any size.
 
         Files of Megatron (.idx, or .bin beside one), llm.c (.bin), nanoGPT (.bin) and datatrove (.ds) are opened as
-        they are, mapped and not copied.
+        they are, mapped and not copied. Of a store behind a URL only its manifest is read; then blocks of 1 MiB where
+        they are needed, each compared with its checksum, and kept in a cache that the processes of a machine share.
 
         Args:
-            path: a folder that ``prepare`` made, or a file of one of those formats.
+            path: a folder that ``prepare`` made, a file of one of those formats, or the URL of such a folder
+                (s3://, gs://, az://, hf://, http(s)://, whatever fsspec knows).
             tokenizer: what made the ids, where the store does not say, or where its tokenizer's file has moved.
             dtype: of a headerless file of ids: "uint16" (the default) or "uint32".
+            storage_options: of a URL: what its fsspec file system takes. Credentials come from the environment without.
+            cache: of a URL: the folder of the cache; one in Foreword's own where it is None.
+            cache_bytes: of a URL: the bytes that the cache may take; None for what it has, or 10 GiB for a new one. The
+                block that came first makes room.
 
         Raises:
             MissingFileError: there is no such folder.
             StoreError: the folder is no store, a file's size is not what the manifest says, ``tokenizer`` is not the
                 one that made the ids, or a quick look at a file of ids shows some that can't be ids of it.
-            ArgumentError: a ``dtype`` that the store contradicts.
+            ArgumentError: a ``dtype`` that the store contradicts; a URL that can't be used.
+            DownloadError: the URL can't be reached.
+            MissingPackageError: the package that its protocol needs is not installed.
         """
-        folder = Path(path)
         given = None if tokenizer is None else get_tokenizer(tokenizer)
+        url = remote_url(path)
+        if url is not None:
+            files = FarFiles(RemoteFolder(url, storage_options), BlockCache(cache, cache_bytes))
+            return cls._of_manifest(files.manifest(), files.folder.shown, given, dtype, files)
+        if not (storage_options is None and cache is None and cache_bytes is None):
+            raise ArgumentError(
+                "storage_options, cache and cache_bytes are for a store behind a URL",
+                got=os.fspath(path),
+                fix="leave them out",
+            )
+        folder = Path(path)
         if folder.is_file():
             return cls._of_foreign(formats.open_foreign(folder, dtype=dtype), given, dtype)
         try:
@@ -127,6 +157,13 @@ class TokenStore:
             if cause.errno in (errno.ENOENT, errno.ENOTDIR):
                 raise _no_store(folder) from None
             raise
+        return cls._of_manifest(text, folder, given, dtype, None)
+
+    @classmethod
+    def _of_manifest(
+        cls, text: bytes, folder: Path | str, given: Tokenizer | None, dtype: str | None, far: FarFiles | None
+    ) -> TokenStore:
+        """The store that its manifest describes."""
         manifest = parse_manifest(text, folder)
         if dtype not in (None, manifest["dtype"]):
             raise ArgumentError(
@@ -139,19 +176,29 @@ class TokenStore:
         if given is not None:
             _check_tokenizer(given, manifest, folder)
         kind = np.dtype({"uint16": "<u2", "uint32": "<u4"}[manifest["dtype"]])
-        shards, absolute = manifest["shards"], folder.absolute()
-        return cls(
-            folder,
-            shards=[cls._array(folder / f"{i:05}.tokens", kind, shard["tokens"]) for i, shard in enumerate(shards)],
-            offsets=[
+        shards = manifest["shards"]
+        tokens: list[Any]
+        offsets: list[Callable[[], Any]]
+        if far is not None:
+            tokens, ends = far.arrays(manifest, kind)
+            offsets = [functools.partial(_itself, array) for array in ends]
+        else:
+            absolute = Path(folder).absolute()
+            tokens = [cls._array(Path(folder) / f"{i:05}.tokens", kind, shard["tokens"]) for i, shard in enumerate(shards)]
+            offsets = [
                 functools.partial(cls._array, absolute / f"{i:05}.offsets", np.dtype("<u8"), shard["documents"] + 1)
                 for i, shard in enumerate(shards)
-            ],
+            ]
+        return cls(
+            folder,
+            shards=tokens,
+            offsets=offsets,
             shard_documents=[shard["documents"] for shard in shards],
             dtype=kind,
             manifest=manifest,
             fingerprint=hashlib.sha256(text).hexdigest(),
             tokenizer=given,
+            far=far,
         )
 
     @classmethod
@@ -206,6 +253,11 @@ class TokenStore:
         tokenizer = get_tokenizer(name, **self.manifest["tokenizer"].get("options", {}))
         _check_tokenizer(tokenizer, self.manifest, self.path)
         return tokenizer
+
+    @property
+    def folder(self) -> Path | FarFiles:
+        """Where its files are."""
+        return Path(self.path) if self.far is None else self.far
 
     def __len__(self) -> int:
         return int(self.shard_starts[-1])
@@ -284,7 +336,7 @@ class TokenStore:
         offsets = self._load_offsets[shard]()
         local = index - int(self._document_starts[shard])
         start, stop = int(offsets[local]), int(offsets[local + 1])
-        ids = self.shards[shard][start:stop]
+        ids: NDArray[Any] = self.shards[shard][start:stop]
         if len(ids) <= _LOOKED_AT:
             self.check_ids(ids, int(self.shard_starts[shard]) + start)
         return ids
@@ -314,14 +366,7 @@ class TokenStore:
         end = len(self) - len(wanted) + 1
         if stop is not None:
             end = min(end, integer("stop", stop, at_least=0))
-        return self._find(wanted.tolist(), start, end)
-
-    def _find(self, wanted: list[int], start: int, stop: int) -> Iterator[int]:
-        for low in range(start, stop, _SLICE):
-            high = min(low + _SLICE, stop)
-            places = _places(self.read(low, high + len(wanted) - 1), wanted)
-            for at in range(0, len(places), _PIECE):
-                yield from (places[at : at + _PIECE] + low).tolist()
+        return find(self.read, wanted.tolist(), start, end)
 
     def verify(self) -> None:
         """Read every byte and compare it with the checksums; of a foreign format, which has none, the
@@ -336,18 +381,22 @@ class TokenStore:
             for start in range(0, len(self), _LOOKED_AT):
                 self.check_ids(self.read(start, min(len(self), start + _LOOKED_AT)), start)
         else:  # it may have changed since it was opened: its manifest and the sizes of its files are checked again
-            fresh = TokenStore.open(self.absolute_path)
-            checks.verify(fresh.path, fresh.manifest)
+            fresh = TokenStore.open(self.absolute_path) if self.far is None else self._far_again()
+            checks.verify(fresh.folder, fresh.manifest)
+
+    def _far_again(self) -> TokenStore:
+        assert self.far is not None
+        return _reopen_far(self.far, self._given_tokenizer)
 
     def is_intact(self, shard: int) -> bool:
         """Whether the tokens of a shard are those that were written, by its checksums; False where there are none.
 
         Costs: reads the whole shard, about 1.5 GB/s.
         """
-        if "shards" not in self.manifest:
+        if "shards" not in self.manifest or self.far is not None:
             return False
         try:
-            sums = read_regular(self.absolute_path / f"{shard:05}.sums", "read the store")
+            sums = read_regular(Path(self.absolute_path) / f"{shard:05}.sums", "read the store")
         except OSError:
             return False
         data = np.asarray(self.shards[shard][:]).view(np.uint8)
@@ -358,6 +407,8 @@ class TokenStore:
         return hashlib.sha256(sums).hexdigest() == expected and sums.startswith(b"".join(blocks))
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self.far is not None:
+            return _reopen_far, (self.far, self._given_tokenizer)
         return _reopen, (self.absolute_path, self._given_tokenizer, self._given_dtype)
 
     def _repr_html_(self) -> str:
@@ -370,11 +421,20 @@ class TokenStore:
         )
 
 
-def _reopen(path: Path, tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
+def _reopen(path: Path | str, tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
     return TokenStore.open(path, tokenizer=tokenizer, dtype=dtype)
 
 
-def _place(what: str, index: int, count: int, path: Path) -> int:
+def _reopen_far(files: FarFiles, tokenizer: Tokenizer | None) -> TokenStore:
+    files = FarFiles(files.folder, files.cache)
+    return TokenStore._of_manifest(files.manifest(), files.folder.shown, tokenizer, None, files)
+
+
+def _itself(array: Any) -> Any:
+    return array
+
+
+def _place(what: str, index: int, count: int, path: Path | str) -> int:
     """``index`` of ``count`` things, from 0; a negative one counts from the end."""
     index = integer(what, index)
     if not -count <= index < count:
@@ -384,29 +444,7 @@ def _place(what: str, index: int, count: int, path: Path) -> int:
     return index % count
 
 
-def _places(tokens: NDArray[Any], wanted: list[int]) -> NDArray[np.intp]:
-    """Where ``wanted`` [n] starts in ``tokens``, in order.
-
-    Its rarest ids are compared first, by a sample of the tokens. While many places are left, all are compared, which
-    is ten times faster for each than to compare those alone.
-    """
-    count = len(tokens) - len(wanted) + 1
-    sample = np.sort(tokens[::64])
-    often = np.searchsorted(sample, wanted, "right") - np.searchsorted(sample, wanted)
-    order = iter(np.argsort(often, kind="stable").tolist())
-    first = next(order)
-    same = tokens[first : first + count] == wanted[first]
-    while 16 * np.count_nonzero(same) > count and (i := next(order, None)) is not None:
-        same &= tokens[i : i + count] == wanted[i]
-    places = np.flatnonzero(same)
-    for i in order:
-        if not len(places):
-            break
-        places = places[tokens[places + i] == wanted[i]]
-    return places
-
-
-def _check_tokenizer(tokenizer: Tokenizer, manifest: dict[str, Any], where: Path) -> None:
+def _check_tokenizer(tokenizer: Tokenizer, manifest: dict[str, Any], where: Path | str) -> None:
     named = manifest["tokenizer"]
     if tokenizer.fingerprint != named["fingerprint"]:
         raise StoreError(

@@ -1,0 +1,258 @@
+"""Stores far away: the files of a store behind a URL, read a block at a time, each compared with its checksum.
+
+    array[a:b] ──▶ blocks ── in the cache? ──▶ BlockCache
+                     └── else ──▶ RemoteFolder: a range of bytes ── SHA-256 as 00000.sums says ──▶ the cache
+
+The sums are compared with the manifest, which has a checksum of itself: so an object that was deleted, changed, cut or
+mixed up is an error, and never other ids. Nothing is listed: names follow from the manifest.
+
+Not for: which windows come next (``windows.read_ahead``). Costs: a request for the manifest, one for the sums of each
+shard that is read, one for each MiB that is not in the cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreword._base.remote import RemoteFolder
+from foreword.errors import MissingFileError, StoreError
+from foreword.tokens.store.block_cache import BlockCache
+from foreword.tokens.store.manifest import BLOCK
+
+__all__ = ["FarArray", "FarFiles", "blocks_of"]
+
+REQUESTS = 32  # that one process has under way at once
+DIGEST = 32
+AHEAD = 16  # blocks of a long slice that are under way at once
+
+
+class FarFiles:
+    """The files of a store behind a URL.
+
+    Args:
+        folder: where they are.
+        cache: of their blocks.
+
+    Attributes:
+        folder, cache: as given.
+    """
+
+    def __init__(self, folder: RemoteFolder, cache: BlockCache) -> None:
+        self.folder, self.cache = folder, cache
+        self._shards: Sequence[Mapping[str, Any]] = ()
+        self._item = 2
+        self._sums: dict[int, bytes] = {}
+        self._threads: _Threads | None = None
+
+    def manifest(self) -> bytes:
+        """The manifest, as it is stored.
+
+        Raises:
+            MissingFileError: there is none.
+        """
+        try:
+            return self.folder.read("manifest.json")
+        except MissingFileError:
+            raise MissingFileError(
+                "there is no token store at the URL",
+                where=self.folder.shown,
+                fix="check the URL; one that is being prepared has no manifest until it is complete",
+            ) from None
+
+    def arrays(self, manifest: Mapping[str, Any], dtype: np.dtype[Any]) -> tuple[list[FarArray], list[FarArray]]:
+        """The token ids of each shard, and the offsets of its documents."""
+        self._shards, self._item = manifest["shards"], dtype.itemsize
+        shards = range(len(self._shards))
+        offsets = np.dtype("<u8")
+        return (
+            [FarArray(self, i, "tokens", dtype, self._shards[i]["tokens"]) for i in shards],
+            [FarArray(self, i, "offsets", offsets, self._shards[i]["documents"] + 1) for i in shards],
+        )
+
+    def block(self, shard: int, kind: str, number: int, size: int) -> bytes:
+        """A block of a file, checked.
+
+        Args:
+            shard: its number.
+            kind: "tokens" or "offsets".
+            number: of the block in the file.
+            size: of the file, in bytes.
+
+        Raises:
+            StoreError: the object is not what was written; DownloadError: it can't be had.
+        """
+        name, start = f"{shard:05}.{kind}", number * BLOCK
+        stop = min(start + BLOCK, size)
+        place = number if kind == "tokens" else number + blocks_of(self._shards[shard]["tokens"] * self._item)
+        digest = self._sums_of(shard)[place * DIGEST : (place + 1) * DIGEST]
+        return self.cache.get(digest, lambda: self._checked(name, digest, start, stop))
+
+    def submit(self, work: Callable[[], Any]) -> Any:
+        """A future of ``work``, done by one of a few threads."""
+        return self._own_threads().pool.submit(work)
+
+    def _own_threads(self) -> _Threads:
+        threads = self._threads
+        if threads is None or threads.process != os.getpid():  # a forked child has none, and may have locks that stay
+            threads = self._threads = _Threads()
+        return threads
+
+    def stream(self, name: str, size: int | None) -> Iterator[tuple[int, bytes]]:
+        """A whole object as it is now, past the cache, in blocks, each with its place; it should have ``size`` bytes.
+
+        Raises:
+            StoreError: it is missing; DownloadError: it can't be had.
+        """
+        try:
+            found = self.folder.size(name)
+        except MissingFileError:
+            raise self._missing(name) from None
+        found = size if found is None else found
+
+        def read(number: int) -> bytes:
+            return self.folder.read(name, number * BLOCK, min((number + 1) * BLOCK, found or 0))
+
+        numbers = iter(range(blocks_of(found or 0)))
+        waiting = [self.submit(functools.partial(read, number)) for number, _ in zip(numbers, range(AHEAD))]
+        start = 0
+        while waiting:
+            data = waiting.pop(0).result()
+            waiting += [self.submit(functools.partial(read, number)) for number, _ in zip(numbers, range(1))]
+            yield start, data
+            start += len(data)
+
+    def small(self, name: str, sha256: str) -> bytes:
+        """A whole small object, its SHA-256 compared."""
+        return self._checked(name, bytes.fromhex(sha256), None, None)
+
+    def _sums_of(self, shard: int) -> bytes:
+        sums = self._sums.get(shard)
+        if sums is None:
+            with self._own_threads().reading_sums:
+                sums = self._sums.get(shard)
+                if sums is None:
+                    expected = self._shards[shard]["sums_sha256"]
+                    sums = self.cache.get(bytes.fromhex(expected), lambda: self.small(f"{shard:05}.sums", expected))
+                    self._sums[shard] = sums
+        return sums
+
+    def _checked(self, name: str, sha256: bytes, start: int | None, stop: int | None) -> bytes:
+        """An object, or some bytes of it; what fails the comparison is asked for a second time."""
+        for again in (True, False):
+            try:
+                data = self.folder.read(name, start, stop)
+            except MissingFileError:
+                raise self._missing(name) from None
+            if hashlib.sha256(data).digest() == sha256:
+                return data
+            if again:
+                continue
+            whole = start is None or stop is None
+            short = not whole and len(data) != (stop or 0) - (start or 0)
+            raise StoreError(
+                "the store is damaged: an object is cut short"
+                if short
+                else "the store is damaged: an object is not what was written",
+                got=f"{len(data):,} bytes" if short else None,
+                expected=f"{(stop or 0) - (start or 0):,}" if short else None,
+                where=self.folder.place(name) + ("" if whole else f", bytes {start:,} to {(stop or 0) - 1:,}"),
+                fix="restore the object, or prepare the corpus again",
+            )
+        raise AssertionError
+
+    def _missing(self, name: str) -> StoreError:
+        return StoreError(
+            "an object of the store is missing",
+            where=self.folder.place(name),
+            fix="restore the object, or prepare the corpus again",
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FarFiles, (self.folder, self.cache)
+
+
+class _Threads:
+    """The threads of a process that make requests, which are started when they are needed, and their lock."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="foreword-far")
+        self.reading_sums = threading.Lock()
+
+
+class FarArray:
+    """A file of a store behind a URL as an array [count], of which the blocks are read when they are asked for.
+
+    An index may be an integer, a slice without a step, or an array of integers from 0 on.
+    """
+
+    def __init__(self, files: FarFiles, shard: int, kind: str, dtype: np.dtype[Any], count: int) -> None:
+        self._files, self._shard, self._kind, self._count = files, shard, kind, count
+        self.dtype = dtype
+        self.block_items = BLOCK // dtype.itemsize
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        return self._count * self.dtype.itemsize
+
+    def block(self, number: int) -> NDArray[Any]:
+        """The items of a block."""
+        return np.frombuffer(self._files.block(self._shard, self._kind, number, self.nbytes), self.dtype)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            start, stop, _ = index.indices(self._count)
+            return self._slice(start, max(start, stop))
+        if np.ndim(index):
+            places = np.asarray(index)
+            numbers, inverse = np.unique(places // self.block_items, return_inverse=True)
+            items = np.empty(places.shape, self.dtype)
+            inverse = inverse.reshape(places.shape)
+            for i, block in enumerate(self._blocks(numbers.tolist())):
+                mine = inverse == i
+                items[mine] = block[places[mine] % self.block_items]
+            return items
+        place = range(self._count)[index]
+        return self.block(place // self.block_items)[place % self.block_items]
+
+    def _slice(self, start: int, stop: int) -> NDArray[Any]:
+        if start == stop:
+            return np.empty(0, self.dtype)
+        first, last = start // self.block_items, (stop - 1) // self.block_items
+        items, low = np.empty(stop - start, self.dtype), first * self.block_items
+        for block in self._blocks(range(first, last + 1)):
+            part = block[max(0, start - low) : stop - low]
+            items[max(0, low - start) : max(0, low - start) + len(part)] = part
+            low += self.block_items
+        return items
+
+    def _blocks(self, numbers: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """Blocks in turn, the next ones under way."""
+        if len(numbers) == 1:
+            yield self.block(numbers[0])
+            return
+        waiting: list[Any] = []
+        for number in numbers:
+            waiting.append(self._files.submit(functools.partial(self.block, number)))
+            if len(waiting) == AHEAD:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def blocks_of(size: int) -> int:
+    """How many blocks so many bytes are."""
+    return -(-size // BLOCK)
