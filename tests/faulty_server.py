@@ -37,6 +37,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
+    def do_HEAD(self):
+        data = self.server.files.get(self.path.partition("?")[0])
+        self.send_response(404 if data is None else 200)
+        self.send_header("Content-Length", str(len(data or b"")))
+        self.end_headers()
+
     def do_GET(self):
         server, path = self.server, self.path.partition("?")[0]
         server.asked.append((self.path, self.headers["Range"]))
@@ -53,7 +59,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         etag = f'"{hashlib.md5(data).hexdigest()}"' if self.etag == "hash" else self.etag
         date = formatdate(hashlib.md5(data).digest()[0] * 1e6, usegmt=True)
         start, status = 0, 200
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers["Range"] or "")
         unchanged = self.headers["If-Range"] in (None, etag, date)
         if self.ranges == "careless":  # honours Range whatever If-Range says
             unchanged = True
@@ -68,9 +74,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("ETag", etag)
         if self.date:
             self.send_header("Last-Modified", date)
-        body = data[start:]
+        stop = min(len(data), int(wanted[2]) + 1) if status == 206 and wanted[2] else len(data)
+        body = data[start:stop]
         if status == 206:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
         if self.chunked:
             self.send_header("Transfer-Encoding", "chunked")
             body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)

@@ -197,7 +197,7 @@ class RemoteFolder:
         said = next(iter(str(cause).splitlines()), "")
         error = DownloadError(
             f"can't {doing}: the server refuses" if credentials else f"can't {doing}",
-            got=f"{type(cause).__name__}: {self._hidden(said)[:200]}" if said else type(cause).__name__,
+            got=("" if isinstance(cause, _StatusError) else f"{type(cause).__name__} ") + self._hidden(said)[:200],
             where=self.place(name),
             fix="set the credentials of its protocol in the environment, or give storage_options"
             if credentials

@@ -155,6 +155,17 @@ class Cut:
             return np.zeros(len(windows), np.int64)
         return np.searchsorted(self._first, windows, side="right") - 1
 
+    def first_from(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The first window that starts at each place of the stream or later, [n]; their number where there is none.
+
+        >>> Cut(np.array([0, 10, 13]), 4, 4, "pad").first_from(np.array([0, 1, 9, 10, 11]))
+        array([0, 1, 3, 3, 4])
+        """
+        stretch = np.clip(np.searchsorted(self.offsets, places, side="right") - 1, 0, len(self.offsets) - 2)
+        nth = -(-np.maximum(0, places - self.offsets[stretch]) // self.stride)
+        first: NDArray[np.int64] = np.minimum(self._first[stretch] + nth, self._first[stretch + 1])
+        return first
+
     def spans(self, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
         """Where the windows start in the stream, [n], and how many inputs each has, [n]; None where all have T."""
         if len(self._first) == 2:

@@ -19,6 +19,7 @@ from foreword._base.notebook import notebook_html
 from foreword.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, TooShortError
 from foreword.tokens.store.store import TokenStore
 from foreword.windows.arithmetic import Cut, Layout, Pieces, Tail, TokenAccount
+from foreword.windows.far_source import FarSource
 from foreword.windows.packing import Packing
 from foreword.windows.segments import Segments, document_segments, with_padding
 from foreword.windows.source import Source
@@ -95,7 +96,8 @@ class WindowDataset:
                 got=f"within={within!r}, tail={tail!r}, stride={stride}",
                 expected="within='document', tail='pad' or 'keep', and no stride",
             )
-        self._source = Source(source)
+        far = isinstance(source, TokenStore) and source.far is not None
+        self._source: Source | FarSource = FarSource(source) if far else Source(source)  # type: ignore[arg-type]
         self._documents = self._offsets(offsets) if segments or within == "document" else None
         if packing:
             assert self._documents is not None
@@ -190,6 +192,29 @@ class WindowDataset:
         if rows is None or places is None:
             rows, places = np.arange(len(windows)), np.zeros(len(windows), np.int64)
         return rows, places, starts, np.full_like(rows, self.context_length) if lengths is None else lengths
+
+    def runs_of_blocks(self, blocks: int) -> NDArray[np.int64] | None:
+        """The first window of each run of so many blocks of 1 MiB of the source, and the number of windows.
+
+        None where windows do not come in the order of the stream: they are packed.
+        """
+        if not isinstance(self._layout, Cut):
+            return None
+        runs = self._layout.first_from(self._source.run_starts(blocks))
+        runs[-1] = self._length
+        return runs
+
+    @property
+    def far(self) -> FarSource | None:
+        """Where the tokens of a store far away are read; None where they are on this machine."""
+        return self._source if isinstance(self._source, FarSource) else None
+
+    def blocks_of(self, windows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The blocks of a store far away that the windows need, by number."""
+        assert isinstance(self._source, FarSource)
+        pieces = self._layout.pieces(windows.astype(np.int64, copy=False))
+        lengths = self.context_length if pieces.lengths is None else pieces.lengths
+        return self._source.blocks(pieces.starts, lengths + 1)
 
     def account(self) -> TokenAccount:
         """What becomes of every token of the source in one epoch, over inputs."""

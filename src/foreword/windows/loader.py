@@ -17,7 +17,7 @@ import copy
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from foreword._base.progress import Progress
 from foreword._base.progress import progress as progress_bar
 from foreword.errors import ArgumentError
 from foreword.windows import clients, ranks
+from foreword.windows.block_order import run_length
 from foreword.windows.dataset import IGNORE, WindowDataset, longest, trimmed
 from foreword.windows.epochs import Epochs
 from foreword.windows.iterations import Iterations
@@ -35,6 +36,7 @@ from foreword.windows.joined import JoinedDataset
 from foreword.windows.mixture import exact_weights
 from foreword.windows.plan import Place, Track, my_places, plan
 from foreword.windows.prefetch import ahead
+from foreword.windows.read_ahead import Needs, blocks_held, read_ahead
 from foreword.windows.report import EpochReport, texts
 from foreword.windows.state import States
 
@@ -68,8 +70,12 @@ class WindowLoader:
     Args:
         data: the windows; or several sets of them by name, a mixture.
         batch_size: B, windows a batch and rank.
-        shuffle: draw each epoch's order from (seed, epoch); otherwise windows come in their order.
+        shuffle: draw each epoch's order from (seed, epoch); otherwise windows come in their order. "blocks" draws the
+            order of blocks of the store, and of windows inside a group of them: for a store far away, of which a window
+            at random costs a whole block.
         seed: any integer.
+        group: with ``shuffle="blocks"``, the blocks of 1 MiB that a group has; of a store far away, the blocks of two
+            groups are held in memory.
         drop_last: leave out a last step that is not full; otherwise its windows are shared out among the ranks, some of
             which may get one less than others. Where they are fewer than the ranks, those left short repeat the epoch's
             first windows, which are not counted: all ranks have as many batches, and none is empty.
@@ -112,7 +118,8 @@ class WindowLoader:
         data: WindowDataset | Mapping[str, WindowDataset],
         *,
         batch_size: int,
-        shuffle: bool = False,
+        shuffle: bool | Literal["blocks"] = False,
+        group: int = 64,
         seed: int = 0,
         drop_last: bool = True,
         rank: int | None = None,
@@ -125,7 +132,10 @@ class WindowLoader:
     ) -> None:
         self.data = data
         self.batch_size = integer("batch_size", batch_size, at_least=1)
-        self.shuffle = bool(shuffle)
+        if isinstance(shuffle, str) and shuffle != "blocks":
+            raise ArgumentError("shuffle is not known", got=repr(shuffle), expected="True, False or 'blocks'")
+        self.shuffle: bool | Literal["blocks"] = "blocks" if isinstance(shuffle, str) else bool(shuffle)
+        self.group = integer("group", group, at_least=1)
         self.seed = integer("seed", seed)
         self.drop_last = bool(drop_last)
         self._given_world_size = None if world_size is None else integer("world_size", world_size, at_least=1)
@@ -137,14 +147,16 @@ class WindowLoader:
         sources = _sources(data)
         shares = exact_weights(list(sources), weights)
         self._tracks = [
-            Track(name, windows, share, self.seed if self.shuffle else None)
+            Track(name, windows, share, self.seed if self.shuffle else None, self._group)
             for (name, windows), share in zip(sources.items(), shares, strict=True)
         ]
         self._first = self._tracks[0].data  # every source has its context_length, tail and segments
         self._mixture = not isinstance(data, WindowDataset)
         self._joined = JoinedDataset([track.data for track in self._tracks])
         self._epochs = Epochs(self._tracks, mixture=self._mixture, drop_last=self.drop_last)
-        options = {"seed": self.seed, "shuffle": self.shuffle}
+        options: dict[str, Any] = {"seed": self.seed, "shuffle": self.shuffle}
+        if self._group is not None:
+            options["group"] = self._group
         self._states = States(self._tracks, self._epochs, mixture=self._mixture, options=options)
         self._iterations = Iterations(self._epochs, self._epochs.first)
         self._counted_for: int | None = None  # the number of processes for which a length has been given
@@ -215,7 +227,8 @@ class WindowLoader:
             iterations.finish(iteration)
             return
         finalizing = sys.is_finalizing  # local: an iterator may be collected when modules are empty already
-        blocks = ahead(fetch, self._blocks(iteration.start, rank, world_size), self.prefetch)
+        planned = self._read_ahead(self._blocks(iteration.start, rank, world_size))
+        blocks = ahead(fetch, planned, self.prefetch)
         try:
             with self._bar(iteration.start) if self.progress else contextlib.nullcontext() as bar:
                 for block, batches in blocks:
@@ -261,6 +274,28 @@ class WindowLoader:
                 yield _Block(here, windows[rows], None if owners is None else owners[rows])
             cursor += samples
             steps = min(2 * steps, max(1, ORDER_WINDOWS // self.batch_size))
+
+    @property
+    def _group(self) -> int | None:
+        """Blocks a group, where blocks are shuffled."""
+        return self.group if self.shuffle == "blocks" else None
+
+    def _read_ahead(self, blocks: Iterator[_Block]) -> Iterator[_Block]:
+        """The blocks of batches; what they need of stores far away is fetched before their turn."""
+        if all(track.data.far is None for track in self._tracks):
+            return blocks
+        most = blocks_held(shuffle=bool(self.shuffle), group=self._group, run=run_length(self.group))
+        return read_ahead(blocks, self._needs, most=most, behind=self.prefetch)
+
+    def _needs(self, block: _Block) -> Needs:
+        """The blocks of stores far away that batches need."""
+        needs: Needs = []
+        for i, track in enumerate(self._tracks):
+            source = track.data.far
+            windows = block.windows if block.owners is None else block.windows[block.owners == i]
+            if source is not None and len(windows):
+                needs.append((source, track.data.blocks_of(windows)))
+        return needs
 
     def _first_windows(self, place: Place, nth: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp] | None]:
         """The windows with which the epoch of ``place`` began, and their owners; the ``nth`` of all, [n]."""

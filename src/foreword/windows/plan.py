@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword.errors import ArgumentError
+from foreword.windows.block_order import BlockOrder, run_length
 from foreword.windows.dataset import WindowDataset
 from foreword.windows.mixture import Schedule
 from foreword.windows.order import Permutation
@@ -44,10 +46,20 @@ class Place(NamedTuple):
 class Track:
     """One source of samples: endless draws from it, epoch after epoch, each in its own order."""
 
-    def __init__(self, name: str, data: WindowDataset, weight: Fraction, seed: int | None) -> None:
+    def __init__(
+        self, name: str, data: WindowDataset, weight: Fraction, seed: int | None, group: int | None = None
+    ) -> None:
         self.name, self.data, self.weight = name, data, weight
         self._seed = seed  # None: windows come in their order
-        self._order: tuple[int, Permutation] | None = None
+        self._order: tuple[int, Permutation | BlockOrder] | None = None
+        self._group = group  # of blocks, inside which windows are shuffled
+        self._runs = None if group is None else data.runs_of_blocks(run_length(group))
+        if group is not None and self._runs is None:
+            raise ArgumentError(
+                'shuffle="blocks" takes windows in the order of the stream, and packed windows have none',
+                got=f"packing={data.packing!r}",
+                fix="leave packing out, or take shuffle=True",
+            )
 
     def windows(self, draws: NDArray[np.int64]) -> NDArray[np.int64]:
         """The windows of the given draws, in rising order, [n]."""
@@ -64,8 +76,14 @@ class Track:
         if self._seed is None:
             return places
         if self._order is None or self._order[0] != epoch:
-            self._order = epoch, Permutation(len(self.data), seed=self._seed, epoch=epoch, name=self.name)
+            self._order = epoch, self._drawn(self._seed, epoch)
         return self._order[1](places)
+
+    def _drawn(self, seed: int, epoch: int) -> Permutation | BlockOrder:
+        if self._group is None or self._runs is None:
+            return Permutation(len(self.data), seed=seed, epoch=epoch, name=self.name)
+        runs = max(1, self._group // run_length(self._group))
+        return BlockOrder(self._runs, group=runs, seed=seed, epoch=epoch, name=self.name)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foreword.errors import ArgumentError, StoreError
+from foreword.tokens.store.manifest import BLOCK
 from foreword.tokens.store.store import TokenStore
+from foreword.windows.block_order import run_starts
 
 __all__ = ["Source"]
 
@@ -73,6 +75,11 @@ class Source:
     def store(self) -> TokenStore | None:
         """The store, where it is one."""
         return self._store
+
+    def run_starts(self, blocks: int) -> NDArray[np.int64]:
+        """Where each run of so many blocks of 1 MiB starts in the stream, and the end; a piece begins one."""
+        items = BLOCK // self._pieces[0].dtype.itemsize if self._pieces else BLOCK
+        return run_starts(np.append(self._starts, len(self)), blocks * items)
 
     def runs(self, starts: NDArray[np.int64], length: int, *, whole: bool) -> NDArray[Any]:
         """The ids from each start on, [n, length]; past the end of the stream, they are whatever is before it.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -122,11 +123,11 @@ class FarFiles:
             return self.folder.read(name, number * BLOCK, min((number + 1) * BLOCK, found or 0))
 
         numbers = iter(range(blocks_of(found or 0)))
-        waiting = [self.submit(functools.partial(read, number)) for number, _ in zip(numbers, range(AHEAD))]
+        waiting = [self.submit(functools.partial(read, number)) for number in itertools.islice(numbers, AHEAD)]
         start = 0
         while waiting:
             data = waiting.pop(0).result()
-            waiting += [self.submit(functools.partial(read, number)) for number, _ in zip(numbers, range(1))]
+            waiting += [self.submit(functools.partial(read, number)) for number in itertools.islice(numbers, 1)]
             yield start, data
             start += len(data)
 
