@@ -92,9 +92,7 @@ class BlockOrder:
         nth = self._before[drawn] + windows - self._runs[run]
         return self._within(nth, drawn // self._group, inverse=True)
 
-    def _within(
-        self, places: NDArray[np.int64], groups: NDArray[np.int64], *, inverse: bool
-    ) -> NDArray[np.int64]:
+    def _within(self, places: NDArray[np.int64], groups: NDArray[np.int64], *, inverse: bool) -> NDArray[np.int64]:
         """Places exchanged inside their groups."""
         out = np.empty_like(places)
         for group in np.unique(groups).tolist():

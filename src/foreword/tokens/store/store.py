@@ -184,7 +184,9 @@ class TokenStore:
             offsets = [functools.partial(_itself, array) for array in ends]
         else:
             absolute = Path(folder).absolute()
-            tokens = [cls._array(Path(folder) / f"{i:05}.tokens", kind, shard["tokens"]) for i, shard in enumerate(shards)]
+            tokens = [
+                cls._array(Path(folder) / f"{i:05}.tokens", kind, shard["tokens"]) for i, shard in enumerate(shards)
+            ]
             offsets = [
                 functools.partial(cls._array, absolute / f"{i:05}.offsets", np.dtype("<u8"), shard["documents"] + 1)
                 for i, shard in enumerate(shards)
