@@ -161,13 +161,13 @@ def test_a_file_that_is_in_use_says_so():
 
 
 def test_a_store_that_is_being_prepared_is_refused_to_others(tmp_path):
-    from foreword.tokens.preparing.prepare import _exclusive
+    from foreword.tokens.preparing.journal import exclusive
 
-    with _exclusive(tmp_path / "store"):
+    with exclusive(tmp_path / "store"):
         (tmp_path / "store" / "shard").write_bytes(b"")
-        with pytest.raises(StoreError, match="another process"), _exclusive(tmp_path / "store"):
+        with pytest.raises(StoreError, match="another process"), exclusive(tmp_path / "store"):
             pass
     assert sorted(path.name for path in (tmp_path / "store").iterdir())[-1] == "shard"
-    with pytest.raises(ValueError, match="as it was"), _exclusive(tmp_path / "fresh"):
+    with pytest.raises(ValueError, match="as it was"), exclusive(tmp_path / "fresh"):
         raise ValueError("as it was")
     assert not (tmp_path / "fresh").exists()

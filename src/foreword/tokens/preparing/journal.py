@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ __all__ = [
     "Journal",
     "cut_back",
     "discard",
+    "exclusive",
+    "is_own_file",
     "is_published",
     "is_shard_file",
     "load",
@@ -163,14 +165,17 @@ def is_shard_file(name: str, *, beyond: int) -> bool:
     return found is not None and int(found[1]) >= beyond
 
 
-def is_published(journal: Journal, folder: Path) -> bool:
+def is_own_file(name: str) -> bool:
+    """Whether a file's name is one that a prepare gives."""
+    return _OWN_FILE.fullmatch(name) is not None
+
+
+def is_published(journal: Journal, manifest: bytes) -> bool:
     """Whether the run of a journal came to its end, and was killed before it took the journal away.
 
-    ``folder`` is the first output's, whose manifest is written last.
+    ``manifest`` is the first output's, which is written last.
     """
-    return bool(
-        hashlib.sha256(read_regular(folder / "manifest.json", "open the token store")).hexdigest() != journal.base
-    )
+    return bool(hashlib.sha256(manifest).hexdigest() != journal.base)
 
 
 def read_sources(store: TokenStore) -> list[dict[str, Any]]:
@@ -179,3 +184,41 @@ def read_sources(store: TokenStore) -> list[dict[str, Any]]:
     for entry in store.manifest["sources"]:
         accounts += [json.loads(line) for line in read_checked(store.folder, entry).splitlines()]
     return accounts
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path, *, ours: bool = False) -> Iterator[None]:
+    """Hold ``folder`` (made if missing) against every other prepare.
+
+    If it is empty at the end, it is taken away: where it was made here, or is ``ours``, not the user's.
+    """
+    import filelock
+
+    with explained("write the store", folder):
+        created = ours or not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise StoreError(
+                "another process is preparing this store", where=folder, fix="wait for it, or name another folder"
+            ) from None
+        try:
+            yield
+        finally:
+            empty = created and all(path.name == ".lock" for path in folder.iterdir())
+            gone = empty and _take_away(folder)
+            lock.release()
+            if empty and not gone:  # Windows removes no file that is open: if it does now, nobody else has the lock
+                _take_away(folder)
+
+
+def _take_away(folder: Path) -> bool:
+    """Remove a folder that holds a lock and nothing else, if that can be."""
+    try:
+        (folder / ".lock").unlink(missing_ok=True)
+        folder.rmdir()
+    except OSError:
+        return False
+    return True

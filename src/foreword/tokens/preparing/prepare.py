@@ -13,17 +13,16 @@ Not for: tokenizing a text in memory (``Tokenizer.encode``). Costs: 1 GB/s of re
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
 import functools
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from foreword._base import threads
-from foreword._base.files import explained, output_path
+from foreword._base.files import output_path, read_regular, remote_url
 from foreword._base.progress import progress
 from foreword.errors import ArgumentError, StoreError
 from foreword.tokens.preparing import journal
@@ -39,6 +38,7 @@ from foreword.tokens.preparing.corpus import (
 )
 from foreword.tokens.preparing.documents import Reader, Reading
 from foreword.tokens.preparing.run import Plan, Run
+from foreword.tokens.preparing.upload import Upload
 from foreword.tokens.store.store import TokenStore, token_dtype
 from foreword.tokens.tokenizers.opening import get_tokenizer
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
@@ -105,6 +105,7 @@ def prepare(
     shard_tokens: int = SHARD_TOKENS,
     engine: str = "local",
     address: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> TokenStore:
     """Tokenize a corpus into the token store ``out``, and open it.
 
@@ -116,7 +117,7 @@ def prepare(
             each also as .gz, .bz2, .xz or .zst; a list of ``Path``; or an iterable of texts or of records (a Hugging
             Face dataset). A file without a known suffix is what its first bytes say. What a folder holds besides is
             passed over: a warning names it, and the manifest.
-        out: the folder to make, on this machine; a store only when it is complete.
+        out: the folder to make, or a URL that fsspec can write (s3://, gs://, az://); a store only when it is complete.
         tokenizer: a name, a tokenizer's file, or a ``Tokenizer``.
         append_end_of_text: put the tokenizer's end-of-text id after each document; a text names the token that ends
             one, such as "<|im_end|>".
@@ -140,6 +141,8 @@ def prepare(
         shard_tokens: a shard ends with the document that brings it to so many tokens.
         engine: "local", threads of this process; or "ray", processes of a Ray cluster.
         address: of the Ray cluster; one is started on this machine where it is None.
+        storage_options: where ``out`` is a URL: what its fsspec file system takes. Credentials come from the
+            environment without, and are written nowhere.
 
     Returns:
         The store; with ``split`` the one of ``out/train`` (open the others: ``TokenStore.open(out / "val")``).
@@ -147,10 +150,11 @@ def prepare(
     Raises:
         StoreError: ``out`` was made of another corpus or with other options (names the difference), is being prepared
             by another process, or holds an interrupted run of which files, or what it had read, are not as they were.
-        ArgumentError: an option that can't be used; no document in the corpus; an ``out`` that is a URL.
+        ArgumentError: an option that can't be used; no document in the corpus; a URL that can't be written.
         ArgumentTypeError: an object that can't be meant as a corpus; says what to write.
         MissingFileError, FileError, FormatError, TextDecodeError: the corpus can't be read (says where), or ``out``
             can't be written.
+        DownloadError: the URL ``out`` can't be reached, or refuses.
 
     >>> import tempfile
     >>> store = prepare(["Every effort", "moves you"], tempfile.mkdtemp() + "/store")
@@ -177,6 +181,7 @@ def prepare(
         shard_tokens=shard_tokens,
         engine=engine,
         address=address,
+        storage_options=storage_options,
     )
     for note in done.notes:
         warnings.warn(f"prepare: {note}", stacklevel=2)
@@ -200,6 +205,7 @@ def prepared(
     shard_tokens: int,
     engine: str,
     address: str | None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """As ``prepare``, which see; tells what came of it."""
     tokenizer = get_tokenizer(tokenizer)
@@ -231,11 +237,19 @@ def prepared(
             "shard_tokens": shard_tokens,
         },
     )
-    folder = output_path(out)
-    found = open_corpus(corpus, format=format, out=folder)
-    make_workers = functools.partial(_workers, engine, workers, address)
-    with _exclusive(folder):
-        return _prepared(plan, folder, found, make_workers, append=append, restart=restart)
+    url = remote_url(out)
+    if url is None and storage_options is not None:
+        raise ArgumentError("storage_options are for a URL", got=os.fspath(out), fix="leave them out")
+    upload = None if url is None else Upload(url, storage_options)
+    folder = output_path(out) if upload is None else upload.work
+    try:
+        found = open_corpus(corpus, format=format, out=folder)
+        make_workers = functools.partial(_workers, engine, workers, address)
+        with journal.exclusive(folder, ours=upload is not None):
+            return _prepared(plan, folder, found, make_workers, append=append, restart=restart, upload=upload)
+    finally:
+        if upload is not None:
+            upload.close()
 
 
 def _prepared(
@@ -246,31 +260,40 @@ def _prepared(
     *,
     append: bool,
     restart: bool,
+    upload: Upload | None,
 ) -> Prepared:
-    """Do what is left to do for the store in ``folder``, which is locked."""
-    complete = all((folder / name / "manifest.json").exists() for name in plan.names)
+    """Do what is left to do for the store in ``folder``, or at a URL, for which ``folder`` is locked."""
+    manifests = [_manifest(folder, name, upload) for name in plan.names]
+    complete = None not in manifests
     saved = journal.load(folder)
-    if saved is not None and (restart or (complete and journal.is_published(saved, folder / plan.names[0]))):
+    if saved is not None and (restart or (manifests[0] and complete and journal.is_published(saved, manifests[0]))):
         journal.discard(folder, plan.names)
         saved = None
+    if upload is not None and saved is None:
+        upload.clear()
     sources: Sequence[Source] = found.sources
     stores = None
     accounts: list[dict[str, Any]] = []
     if complete:
-        stores = {name: TokenStore.open(folder / name, tokenizer=plan.tokenizer) for name in plan.names}
+        stores = _open(folder, plan, upload)
         first = stores[plan.names[0]]
         accounts = journal.read_sources(first)
-        _refuse_difference(first.manifest, plan, folder)
+        where = folder if upload is None else upload.shown
+        _refuse_difference(first.manifest, plan, where)
         if not append:
-            _refuse_other_corpus(sources, accounts, first.manifest, plan.reading, folder)
+            _refuse_other_corpus(sources, accounts, first.manifest, plan.reading, where)
             return Prepared(stores, complete=True, passed_over=found.passed_over)
         sources = _new_sources(sources, accounts)
         if not sources:
             return Prepared(stores, complete=False, passed_over=found.passed_over, already=len(found))
     elif append:
         raise StoreError("there is no complete store to append to", where=folder, fix="prepare it first")
+    elif saved is None and upload is not None:
+        upload.refuse_foreign(plan.names)
     elif saved is None:
         _refuse_foreign(folder, plan)
+    if upload is not None:
+        upload.begin()
     already = len(found) - len(sources)
     new = Run(
         plan,
@@ -281,8 +304,9 @@ def _prepared(
         saved=saved,
         passed_over=found.passed_over,
         make_workers=make_workers,
+        upload=upload,
     ).work()
-    stores = {name: TokenStore.open(folder / name, tokenizer=plan.tokenizer) for name in plan.names}
+    stores = _open(folder, plan, upload)
     names = {account["name"] for account in accounts}
     return Prepared(
         stores,
@@ -291,6 +315,21 @@ def _prepared(
         already=already if new else already + len(sources),
         renewed=sum(source.name in names for source in sources),
     )
+
+
+def _manifest(folder: Path, name: str, upload: Upload | None) -> bytes | None:
+    """The manifest of a part of the store, if it is there."""
+    if upload is not None:
+        return upload.manifest(name)
+    path = folder / name / "manifest.json"
+    return read_regular(path, "open the token store") if path.exists() else None
+
+
+def _open(folder: Path, plan: Plan, upload: Upload | None) -> dict[str, TokenStore]:
+    """The parts of the store, which is complete."""
+    if upload is not None:
+        return {name: upload.open(name, plan.tokenizer) for name in plan.names}
+    return {name: TokenStore.open(folder / name, tokenizer=plan.tokenizer) for name in plan.names}
 
 
 def _workers(engine: str, count: int | None, address: str | None, task: Task) -> Workers:
@@ -320,41 +359,6 @@ def _end_of_text_id(tokenizer: Tokenizer, named: bool | str) -> int:
     return tokenizer.special_id(named) if isinstance(named, str) else tokenizer.end_of_text_id
 
 
-@contextlib.contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` (made if missing) against every other prepare; a folder that stays empty is taken away again."""
-    import filelock
-
-    with explained("write the store", folder):
-        created = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock")
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
-            raise StoreError(
-                "another process is preparing this store", where=folder, fix="wait for it, or name another folder"
-            ) from None
-        try:
-            yield
-        finally:
-            empty = created and all(path.name == ".lock" for path in folder.iterdir())
-            gone = empty and _take_away(folder)
-            lock.release()
-            if empty and not gone:  # Windows removes no file that is open: if it does now, nobody else has the lock
-                _take_away(folder)
-
-
-def _take_away(folder: Path) -> bool:
-    """Remove a folder that holds a lock and nothing else, if that can be."""
-    try:
-        (folder / ".lock").unlink(missing_ok=True)
-        folder.rmdir()
-    except OSError:
-        return False
-    return True
-
-
 def _refuse_foreign(folder: Path, plan: Plan) -> None:
     """Refuse a folder that holds something else."""
     stores = sorted(path.parent.name for path in folder.glob("*/manifest.json"))
@@ -376,7 +380,7 @@ def _refuse_foreign(folder: Path, plan: Plan) -> None:
         )
 
 
-def _refuse_difference(manifest: dict[str, Any], plan: Plan, where: Path) -> None:
+def _refuse_difference(manifest: dict[str, Any], plan: Plan, where: Path | str) -> None:
     """Refuse a store that was made by another tokenizer or with other options."""
     for name, value in plan.policies.items():
         if manifest["policies"].get(name) != value:
@@ -394,7 +398,7 @@ def _refuse_other_corpus(
     accounts: list[dict[str, Any]],
     manifest: dict[str, Any],
     reading: Reading,
-    where: Path,
+    where: Path | str,
 ) -> None:
     """Refuse a corpus that does not hold, byte for byte, what the store was made of; names of files are labels."""
 

@@ -25,6 +25,7 @@ from foreword.tokens.preparing.corpus import FileSource, Source, sha256_of
 from foreword.tokens.preparing.digests import DIGEST_BYTES, Seen, SplitRule, digest
 from foreword.tokens.preparing.documents import Reader, Reading
 from foreword.tokens.preparing.journal import Journal
+from foreword.tokens.preparing.upload import Upload
 from foreword.tokens.store.checks import read_checked
 from foreword.tokens.store.manifest import as_json
 from foreword.tokens.store.store import TokenStore
@@ -82,6 +83,7 @@ class Run:
         saved: an earlier run's journal.
         passed_over: names of what was found beside the sources and is not read.
         make_workers: makes who encodes.
+        upload: where the store is sent, if it is for a URL.
     """
 
     def __init__(
@@ -95,7 +97,9 @@ class Run:
         saved: Journal | None,
         passed_over: Sequence[str],
         make_workers: Callable[[Task], Workers],
+        upload: Upload | None = None,
     ) -> None:
+        self._upload = upload
         self._plan, self._folder, self._sources, self._base = plan, folder, sources, base
         self._known, self._passed_over = known, passed_over
         self._make_workers = make_workers
@@ -174,7 +178,13 @@ class Run:
         """Bring every file back to what the journal says; a fresh run begins with a journal that says: nothing."""
         for name, state in zip(self._plan.names, self._start.outputs, strict=True):
             self._writers.append(
-                StoreWriter(self._folder / name, self._plan.dtype, shard_tokens=self._plan.shard_tokens, state=state)
+                StoreWriter(
+                    self._folder / name,
+                    self._plan.dtype,
+                    shard_tokens=self._plan.shard_tokens,
+                    state=state,
+                    sent=None if self._upload is None else self._upload.shards(name),
+                )
             )
         accounts, stamps = (self._cut_back(name, size) for name, size in self._sizes.items())
         if self._plan.deduplicate:
@@ -327,6 +337,8 @@ class Run:
             ),
         )
         self._fresh = False
+        if self._upload is not None:
+            self._upload.saved()
 
     def _save_lists(self) -> None:
         """Add what is new to the accounts of sources, their stamps and the digests, durably."""
@@ -362,12 +374,15 @@ class Run:
         if new:
             self._refuse_empty(read, [sum(shard["documents"] for shard in part) for part in shards])
             self._write_manifests(shards, accounts, self._totals(read, before), before)
+        kept: dict[str, int] = {}
         for index, name in enumerate(self._plan.names):
             # shards of an attempt that was started over, or of texts that the store holds already
-            kept = len(shards[index]) if new else len(self._start.outputs[index]["shards"])
+            kept[name] = len(shards[index]) if new or self._base is None else len(self._base[name].shards)
             for path in list((self._folder / name).iterdir()):
-                if journals.is_shard_file(path.name, beyond=kept):
+                if journals.is_shard_file(path.name, beyond=kept[name]):
                     path.unlink()
+        if self._upload is not None:
+            self._upload.end(kept)
         journals.remove(self._folder)
         return new
 
@@ -427,6 +442,8 @@ class Run:
                 sources=[*(before["sources"] if before else []), entry],
                 digests=kept,
             )
+            if self._upload is not None:
+                self._upload.publish(name, [file, *(["digests"] if kept else []), "manifest.json"])
 
 
 def _time(source: Source) -> int | None:

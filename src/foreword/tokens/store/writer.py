@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from foreword._base.files import atomic_write
 from foreword.errors import StoreError
 from foreword.tokens.store.manifest import BLOCK, FORMAT, VERSION, as_json, seal
 
-__all__ = ["StoreWriter", "write_manifest"]
+__all__ = ["Sent", "StoreWriter", "not_as_written", "write_manifest"]
 
 
 class BlockFile:
@@ -43,7 +43,7 @@ class BlockFile:
             self._digest(memoryview(data))
         if digest is not None and digest != self.digest():
             self._file.close()
-            raise _not_as_written(path, got="other bytes than were written")
+            raise not_as_written(path, got="other bytes than were written")
 
     def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
@@ -80,6 +80,18 @@ class BlockFile:
         self._file.close()
 
 
+class Sent(Protocol):
+    """Shards that are sent elsewhere when they are closed."""
+
+    def has(self, stem: Path, shard: Mapping[str, Any], item: int) -> bool:
+        """Whether a closed shard, of ids of ``item`` bytes, is there, and not in the folder any more."""
+        ...
+
+    def closed(self, stem: Path) -> None:
+        """A shard was closed."""
+        ...
+
+
 class StoreWriter:
     """Writes the shards of one store into ``folder``.
 
@@ -88,22 +100,34 @@ class StoreWriter:
         dtype: of the token ids.
         shard_tokens: a shard is closed at the end of the document that brings it to so many.
         state: what ``state()`` gave when the files were as they shall be; None for a new store.
+        sent: where closed shards are sent, if they are.
 
     Raises:
         StoreError: the files are not what ``state`` says.
     """
 
     def __init__(
-        self, folder: Path, dtype: np.dtype[Any], *, shard_tokens: int, state: Mapping[str, Any] | None = None
+        self,
+        folder: Path,
+        dtype: np.dtype[Any],
+        *,
+        shard_tokens: int,
+        state: Mapping[str, Any] | None = None,
+        sent: Sent | None = None,
     ) -> None:
-        self._folder, self._dtype, self._shard_tokens = folder, dtype, shard_tokens
+        self._folder, self._dtype, self._shard_tokens, self._sent = folder, dtype, shard_tokens, sent
         folder.mkdir(parents=True, exist_ok=True)
         self.shards: list[dict[str, Any]] = list(state["shards"]) if state else []
         self._tokens: int = state["open"][0] if state else 0  # of the shard that is open
         self._documents: int = state["open"][1] if state else 0
         self._token_file: BlockFile | None = None
         for i, shard in enumerate(self.shards):
-            self._check_shard(folder / f"{i:05}", shard)
+            stem = folder / f"{i:05}"
+            if sent is not None and sent.has(stem, shard, dtype.itemsize):
+                continue
+            self._check_shard(stem, shard)
+            if sent is not None:
+                sent.closed(stem)
         if self._tokens or self._documents:
             self._open_shard(*(state.get("digests", ()) if state else ()))
 
@@ -114,7 +138,7 @@ class StoreWriter:
         sums = stem.with_suffix(".sums")
         _check_size(sums, None)
         if hashlib.sha256(sums.read_bytes()).hexdigest() != shard["sums_sha256"]:
-            raise _not_as_written(sums, got="other bytes than were written")
+            raise not_as_written(sums, got="other bytes than were written")
 
     def append(self, ids: NDArray[Any], ends: NDArray[np.int64]) -> None:
         """Add token ids [n]; ``ends`` [documents] says after how many of them each document ends."""
@@ -168,6 +192,8 @@ class StoreWriter:
             {"tokens": self._tokens, "documents": self._documents, "sums_sha256": hashlib.sha256(sums).hexdigest()}
         )
         self._token_file, self._tokens, self._documents = None, 0, 0
+        if self._sent is not None:
+            self._sent.closed(self._folder / f"{len(self.shards) - 1:05}")
 
     def sync(self) -> None:
         """Make durable what ``state`` tells."""
@@ -214,14 +240,14 @@ def _check_size(path: Path, size: int | None, *, exactly: bool = True) -> None:
     try:
         found, mode = path.stat().st_size, path.stat().st_mode
     except FileNotFoundError:
-        raise _not_as_written(path, got="no such file") from None
+        raise not_as_written(path, got="no such file") from None
     if not stat.S_ISREG(mode):
-        raise _not_as_written(path, got="no regular file")
+        raise not_as_written(path, got="no regular file")
     if size is not None and (found < size or (exactly and found != size)):
-        raise _not_as_written(path, got=f"{found:,} bytes", expected=f"{size:,}, as its journal says")
+        raise not_as_written(path, got=f"{found:,} bytes", expected=f"{size:,}, as its journal says")
 
 
-def _not_as_written(path: Path, **facts: object) -> StoreError:
+def not_as_written(path: Path | str, **facts: object) -> StoreError:
     return StoreError(
         "a file of an interrupted prepare is not as it was left",
         where=path,
