@@ -1,14 +1,11 @@
 """A loopback object store for the benchmarks: files of a folder by GET and HEAD, whole or a range of bytes, as S3 and
 plain HTTP servers give them, each request after a wait.
 
-    python benchmarks/remote/object_store.py FOLDER [--wait SECONDS]        prints the port
-
 Not for: writing, listing, credentials (any are accepted).
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import email.utils
@@ -64,29 +61,27 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fold
 @contextlib.contextmanager
 def running(folder: Path, *, wait: float = 0.0) -> Iterator[str]:
     """The URL of a store of ``folder``, served by a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, __file__, os.fspath(folder), "--wait", str(wait)], stdout=subprocess.PIPE, text=True
-    )
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import object_store; object_store.main()"
+    command = [sys.executable, "-c", code, os.fspath(folder), str(wait)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
-async def main(folder: Path, wait: float) -> None:
+def main() -> None:
+    """Serve the folder of the first argument, each request after the seconds of the second; print the port."""
+    folder, wait = Path(sys.argv[1]), float(sys.argv[2])
+
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await serve(reader, writer, folder, wait)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    async def work() -> None:
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await server.serve_forever()
 
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--wait", type=float, default=0.0)
-    given = parser.parse_args()
-    asyncio.run(main(given.folder, given.wait))
+    asyncio.run(work())

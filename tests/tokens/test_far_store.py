@@ -19,14 +19,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import faulty_server
 from foreword._base import remote
 from foreword.errors import ArgumentError, DownloadError, FileError, MissingFileError, MissingPackageError, StoreError
 from foreword.tokens import TokenStore, export, inspect
 from foreword.tokens.store import block_cache
 from foreword.tokens.store.block_cache import BlockCache
 from foreword.tokens.store.manifest import BLOCK
-
-import faulty_server
 
 from . import far
 

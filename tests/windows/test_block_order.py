@@ -75,12 +75,12 @@ def test_a_large_order_at_single_places() -> None:
 @given(
     documents=st.lists(st.integers(0, 30), min_size=1, max_size=8),
     pieces=st.lists(st.integers(0, 40), min_size=1, max_size=4),
-    T=st.integers(1, 6),
-    S=st.integers(1, 8),
+    length=st.integers(1, 6),
+    stride=st.integers(1, 8),
     tail=st.sampled_from(["drop", "pad", "keep"]),
 )
-def test_the_first_window_from_a_place(documents, pieces, T, S, tail) -> None:
-    cut = Cut(np.cumsum([0, *documents]), T, S, tail)
+def test_the_first_window_from_a_place(documents, pieces, length, stride, tail) -> None:
+    cut = Cut(np.cumsum([0, *documents]), length, stride, tail)
     starts = cut.spans(np.arange(len(cut)))[0]
     places = np.arange(sum(documents) + 3)
     assert cut.first_from(places).tolist() == [int((starts < place).sum()) for place in places]

@@ -9,6 +9,7 @@ Not for: names that are fetched whole into the cache (``download``). Costs: impo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from foreword._base.files import remote_url
 from foreword._base.urls import offline, shown
 from foreword.errors import ArgumentError, DownloadError, ForewordError, MissingFileError, MissingPackageError
 
@@ -134,10 +134,8 @@ class RemoteFolder:
         """Delete the object ``name``, if it is there."""
 
         def delete(files: Any, path: str) -> None:
-            try:
+            with contextlib.suppress(FileNotFoundError):
                 files.rm_file(path)
-            except FileNotFoundError:
-                pass
 
         self._patiently("delete the object", name, delete)
 

@@ -17,6 +17,7 @@ Not for: reading (``far_source``). Costs: 24 bytes a run (8 MiB); some 100 ns an
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from foreword.windows.order import Permutation
 
-__all__ = ["BlockOrder", "run_length", "run_starts"]
+__all__ = ["BlockOrder", "distinct", "run_length", "run_starts"]
 
 _KEPT = 4  # groups whose order is kept
 
@@ -44,8 +45,20 @@ def run_starts(pieces: NDArray[np.int64], run_tokens: int) -> NDArray[np.int64]:
     >>> run_starts(np.array([0, 5, 9]), 2)
     array([0, 2, 4, 5, 7, 9])
     """
-    starts = [np.arange(start, stop, run_tokens) for start, stop in zip(pieces[:-1], pieces[1:], strict=True)]
+    starts = [np.arange(start, stop, run_tokens) for start, stop in itertools.pairwise(pieces)]
     return np.concatenate([*starts, pieces[-1:]]).astype(np.int64)
+
+
+def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The different ones of some integers, rising: ``np.unique``, whose first call imports ``numpy.ma``, 20 ms.
+
+    >>> distinct(np.array([[3, 1], [1, 2]]))
+    array([1, 2, 3])
+    """
+    rising = np.sort(numbers, axis=None)
+    first = np.ones(len(rising), bool)
+    np.not_equal(rising[1:], rising[:-1], out=first[1:])
+    return rising[first]
 
 
 class BlockOrder:
@@ -95,7 +108,7 @@ class BlockOrder:
     def _within(self, places: NDArray[np.int64], groups: NDArray[np.int64], *, inverse: bool) -> NDArray[np.int64]:
         """Places exchanged inside their groups."""
         out = np.empty_like(places)
-        for group in np.unique(groups).tolist():
+        for group in distinct(groups).tolist():
             mine = groups == group
             order = self._order(group)
             inside = places[mine] - self._groups[group]

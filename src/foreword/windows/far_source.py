@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from foreword.tokens.store.far import FarArray
 from foreword.tokens.store.manifest import BLOCK
 from foreword.tokens.store.store import TokenStore
-from foreword.windows.block_order import run_starts
+from foreword.windows.block_order import distinct, run_starts
 
 __all__ = ["FarSource"]
 
@@ -82,7 +82,7 @@ class FarSource:
         """The numbers of the blocks that hold the ids from each start on, rising."""
         first = self._number(starts)
         last = self._number(np.maximum(np.minimum(starts + lengths, len(self)) - 1, starts))
-        return np.unique(np.minimum(first[:, None] + np.arange(int((last - first).max(initial=0)) + 1), last[:, None]))
+        return distinct(np.minimum(first[:, None] + np.arange(int((last - first).max(initial=0)) + 1), last[:, None]))
 
     def retain(self, numbers: NDArray[np.int64]) -> None:
         """Fetch these blocks, and hold them until they are released as often as they were retained."""
@@ -159,7 +159,7 @@ class FarSource:
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int64]]]:
         """The wanted rows, some at a time, with the slots of memory where their blocks are while they are used."""
         rows = np.flatnonzero(wanted)
-        different = np.unique(numbers[rows])
+        different = distinct(numbers[rows])
         for low in range(0, len(different), _TOGETHER):
             some = different[low : low + _TOGETHER]
             for number in some[self._slots[some] < 0].tolist():

@@ -20,7 +20,6 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np

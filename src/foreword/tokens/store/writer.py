@@ -248,6 +248,7 @@ def _check_size(path: Path, size: int | None, *, exactly: bool = True) -> None:
 
 
 def not_as_written(path: Path | str, **facts: object) -> StoreError:
+    """What is said of a file, or an object, of an interrupted run that is not as it was."""
     return StoreError(
         "a file of an interrupted prepare is not as it was left",
         where=path,

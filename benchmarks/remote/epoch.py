@@ -1,0 +1,76 @@
+"""One shuffled epoch from an object store through a cache that holds a third of the data.
+
+    python benchmarks/remote/epoch.py [--tokens 100000000] [--repeats 3] [--quick] [--json FILE]
+
+A server of this machine gives the objects; the cache is empty at first, and the time begins with opening. Foreword
+reads its store over HTTP, litdata its own chunks over S3's protocol, with the same limit. Both check nothing but what
+they check by themselves: Foreword every block's SHA-256, twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "loader"))
+sys.path.insert(0, str(Path(__file__).parent))
+from object_store import running
+from rivals import litdata
+from stores import B, T, epoch, make_store
+
+from runner import Contender, Result, installed, main, race
+
+
+def litdata_epoch(url: str, cache: Path, limit: int, windows: int) -> float:
+    """The seconds of litdata's epoch."""
+    from litdata import StreamingDataLoader, StreamingDataset
+    from litdata.streaming import downloader
+    from litdata.streaming.item_loader import TokensLoader
+
+    downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = True  # which its client refuses otherwise
+    shutil.rmtree(cache, ignore_errors=True)
+    start = time.perf_counter()
+    data = StreamingDataset(
+        f"s3://bucket/litdata-tokens-{T}",
+        cache_dir=str(cache),
+        item_loader=TokensLoader(block_size=T + 1),
+        shuffle=True,
+        drop_last=True,
+        max_cache_size=limit,
+        storage_options={"endpoint_url": url, "aws_access_key_id": "a", "aws_secret_access_key": "b"},
+    )
+    count = 0
+    for ids in StreamingDataLoader(data, batch_size=B, num_workers=0, drop_last=True):
+        window = ids.long()
+        count += window[:, :-1].contiguous().numel()
+        window[:, 1:].contiguous()
+    seconds = time.perf_counter() - start
+    assert count >= (windows - B * 20) * T, count  # its windows do not share their ends
+    return seconds
+
+
+def measure(args: argparse.Namespace) -> list[Result]:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        store = make_store(folder / "bucket" / "store", args.tokens)
+        limit = 2 * args.tokens // 3
+        with running(folder) as url:
+            ours = f"{url}/bucket/{store.name}"
+            contenders = [Contender("Foreword", lambda: epoch(ours, folder / "cache", limit))]
+            if installed("litdata") and installed("boto3"):
+                litdata(folder / "bucket" / "tokens.bin", B, T)  # makes its chunks, of 17 MB, in the same bucket
+                windows = args.tokens // (T + 1)
+                contenders.append(
+                    Contender("litdata", lambda: litdata_epoch(url, folder / "litdata-cache", limit, windows))
+                )
+            claim = "shuffled epoch from an object store, cache a third of the data"
+            return [race(claim, contenders, repeats=args.repeats, warmup=0, work=args.tokens / 1e6, rate="M tokens/s")]
+
+
+if __name__ == "__main__":
+    main(measure, __doc__, repeats=3, needs=["fsspec", "aiohttp"], sizes={"tokens": (100_000_000, 6_000_000)})
