@@ -234,6 +234,30 @@ TABLES: dict[str, Claims | Systems] = {
         ],
         ["gigatoken", "tiktoken", "datasets", "datatrove", "numpy"],
     ),
+    "remote": Claims(
+        [
+            Row(
+                "a shuffled epoch, [8, 1024], 100 million tokens",
+                "remote/epoch.py",
+                "shuffled epoch from an object store, cache a third of the data",
+                {"litdata": "litdata"},
+            ),
+            Row(
+                "a shuffled epoch with 50 ms added to each request, 200 million tokens",
+                "remote/waiting.py",
+                "the same with 50 ms added to each request",
+                {"Foreword": "without"},
+                ours="Foreword, 50 ms a request more",
+            ),
+            Row(
+                "open 10 GB and take the first batch [8, 1024] in order, 1 ms added to each request, after imports",
+                "remote/first_batch.py",
+                "open + first batch of a far store of 10 GB, 1 ms a request",
+                {},
+            ),
+        ],
+        ["litdata", "torch", "numpy"],
+    ),
     "scale": Systems(
         "corpus/scale.py",
         {

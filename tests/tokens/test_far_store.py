@@ -79,6 +79,20 @@ def test_it_is_the_store(made: Path, opened: TokenStore, tmp_path: Path) -> None
     opened.verify()
 
 
+def test_the_commands_take_its_url(server, made: Path, tmp_path: Path, monkeypatch) -> None:
+    from typer.testing import CliRunner
+
+    from foreword.cli import app
+
+    monkeypatch.setenv("FOREWORD_HOME", str(tmp_path / "home"))
+    said = CliRunner().invoke(app, ["inspect", server.url + "/store", "--verify", "--json"])
+    assert said.exit_code == 0, said.output
+    assert json.loads(said.stdout)["tokens"] == len(TokenStore.open(made))
+    said = CliRunner().invoke(app, ["export", server.url + "/store", str(tmp_path / "out"), "--format", "llmc"])
+    assert said.exit_code == 0, said.output
+    assert (tmp_path / "home" / "blocks" / "index").exists()
+
+
 def test_opening_reads_the_manifest_alone(server, opened: TokenStore) -> None:
     assert [path for path, _ in server.asked] == ["/store/manifest.json"]
     opened[5]

@@ -35,7 +35,9 @@ Corpus = Annotated[
         help="A file, folder, pattern or URL of txt, md, jsonl, json, parquet, csv, tsv.", show_default=False
     ),
 ]
-Store = Annotated[str, typer.Argument(help="A store, or a token file of another library.", show_default=False)]
+Store = Annotated[
+    str, typer.Argument(help="A store, or its URL; or a token file of another library.", show_default=False)
+]
 Given = Annotated[
     str | None, typer.Option("--tokenizer", help="What made the ids, where the store does not say.", show_default=False)
 ]
@@ -52,7 +54,7 @@ app = typer.Typer(
 @takes_reading
 def prepare(
     corpus: Corpus,
-    out: Annotated[str, typer.Argument(help="The folder of the store.", show_default=False)],
+    out: Annotated[str, typer.Argument(help="The folder of the store, or its URL.", show_default=False)],
     tokenizer: TokenizerName = "gpt2",
     pattern: Pattern = None,
     end_of_text: Annotated[bool, typer.Option(help="Put the end-of-text token after each document.")] = True,
@@ -80,7 +82,8 @@ def prepare(
 ) -> None:
     """Make a token store from a corpus.
 
-    Interrupted, run it again: it resumes. The bytes of the store are the same at any number of workers.
+    Interrupted, run it again: it resumes. The bytes of the store are the same at any number of workers. To a URL, such as
+    s3://bucket/store, shards are sent as they are completed, and the manifest last.
 
     Example: foreword prepare books/ store/ --split val=0.01
     """
