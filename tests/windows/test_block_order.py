@@ -191,9 +191,7 @@ def test_what_is_fetched_and_held(server, stores) -> None:
     """Each block once; the next ones before they are used; no more than may be held; nothing when it is over."""
     loader = WindowLoader(WindowDataset(stores[1], context_length=100), batch_size=4, shuffle="blocks", group=2)
     most = blocks_held(shuffle=True, group=2, run=run_length(2))
-    held = []
-    for _ in loader:
-        held.append(loader.data.far.held)
+    held = [loader.data.far.held for _ in loader]
     assert 2 < max(held) <= most + 2
     assert loader.data.far.held == 0
     asked = [request for request in server.asked if request[0].endswith(".tokens")]

@@ -82,8 +82,8 @@ def prepare(
 ) -> None:
     """Make a token store from a corpus.
 
-    Interrupted, run it again: it resumes. The bytes of the store are the same at any number of workers. To a URL, such as
-    s3://bucket/store, shards are sent as they are completed, and the manifest last.
+    Interrupted, run it again: it resumes. The bytes of the store are the same at any number of workers. To a URL, such
+    as s3://bucket/store, shards are sent as they are completed, and the manifest last.
 
     Example: foreword prepare books/ store/ --split val=0.01
     """

@@ -16,9 +16,10 @@ import functools
 import hashlib
 import itertools
 import os
+import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from foreword.tokens.store.manifest import BLOCK
 
 __all__ = ["FarArray", "FarFiles", "blocks_of"]
 
-REQUESTS = 32  # that one process has under way at once
+REQUESTS = 32  # that a process has under way at once
 DIGEST = 32
 AHEAD = 16  # blocks of a long slice that are under way at once
 
@@ -52,7 +53,6 @@ class FarFiles:
         self._shards: Sequence[Mapping[str, Any]] = ()
         self._item = 2
         self._sums: dict[int, bytes] = {}
-        self._threads: _Threads | None = None
 
     def manifest(self) -> bytes:
         """The manifest, as it is stored.
@@ -97,15 +97,9 @@ class FarFiles:
         digest = self._sums_of(shard)[place * DIGEST : (place + 1) * DIGEST]
         return self.cache.get(digest, lambda: self._checked(name, digest, start, stop))
 
-    def submit(self, work: Callable[[], Any]) -> Any:
+    def submit(self, work: Callable[[], Any]) -> Future[Any]:
         """A future of ``work``, done by one of a few threads."""
-        return self._own_threads().pool.submit(work)
-
-    def _own_threads(self) -> _Threads:
-        threads = self._threads
-        if threads is None or threads.process != os.getpid():  # a forked child has none, and may have locks that stay
-            threads = self._threads = _Threads()
-        return threads
+        return _own_threads().submit(work)
 
     def stream(self, name: str, size: int | None) -> Iterator[tuple[int, bytes]]:
         """A whole object as it is now, past the cache, in blocks, each with its place; it should have ``size`` bytes.
@@ -138,12 +132,9 @@ class FarFiles:
     def _sums_of(self, shard: int) -> bytes:
         sums = self._sums.get(shard)
         if sums is None:
-            with self._own_threads().reading_sums:
-                sums = self._sums.get(shard)
-                if sums is None:
-                    expected = self._shards[shard]["sums_sha256"]
-                    sums = self.cache.get(bytes.fromhex(expected), lambda: self.small(f"{shard:05}.sums", expected))
-                    self._sums[shard] = sums
+            expected = self._shards[shard]["sums_sha256"]
+            sums = self.cache.get(bytes.fromhex(expected), lambda: self.small(f"{shard:05}.sums", expected))
+            self._sums[shard] = sums
         return sums
 
     def _checked(self, name: str, sha256: bytes, start: int | None, stop: int | None) -> bytes:
@@ -182,12 +173,43 @@ class FarFiles:
 
 
 class _Threads:
-    """The threads of a process that make requests, which are started when they are needed, and their lock."""
+    """The threads of this process that make requests, of all stores; started when needed, and no hindrance to its end.
+
+    (Those of ``concurrent.futures`` would finish all that was ever asked for before a process may end.)
+    """
 
     def __init__(self) -> None:
         self.process = os.getpid()
-        self.pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="foreword-far")
-        self.reading_sums = threading.Lock()
+        self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._started = 0
+
+    def submit(self, work: Callable[[], Any]) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._waiting.put((future, work))
+        if self._started < REQUESTS:
+            self._started += 1
+            threading.Thread(target=self._serve, name=f"foreword-far-{self._started}", daemon=True).start()
+        return future
+
+    def _serve(self) -> None:
+        while True:
+            future, work = self._waiting.get()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work())
+                except BaseException as failure:
+                    future.set_exception(failure)
+            del future, work  # a block is not kept until the next one comes
+
+
+_threads: _Threads | None = None
+
+
+def _own_threads() -> _Threads:
+    global _threads
+    if _threads is None or _threads.process != os.getpid():  # a forked child has no threads
+        _threads = _Threads()
+    return _threads
 
 
 class FarArray:
