@@ -138,7 +138,7 @@ def test_the_manifest_comes_last_and_large_files_in_parts(bucket, corpus: Path, 
     prepare(corpus, url(bucket), **OPTIONS)
     assert put[0] == ".preparing"
     assert put[-2:] == ["sources.0.jsonl", "manifest.json"]
-    assert put[1:4] == ["00000.tokens", "00000.offsets", "00000.sums"]
+    assert put[1:4] == ["00000.offsets", "00000.tokens", "00000.sums"]
     assert all(seen)
 
 

@@ -18,7 +18,7 @@ from foreword.errors import ArgumentError, StoreError
 from foreword.tokens import TokenStore
 from foreword.windows import WindowDataset, WindowLoader
 from foreword.windows.arithmetic import Cut
-from foreword.windows.block_order import BlockOrder, run_length, run_starts
+from foreword.windows.block_order import BlockOrder, run_starts
 from foreword.windows.order import Permutation
 from foreword.windows.read_ahead import blocks_held
 
@@ -190,7 +190,7 @@ def test_every_window_comes_once_and_resumed_is_not_stopped(stores) -> None:
 def test_what_is_fetched_and_held(server, stores) -> None:
     """Each block once; the next ones before they are used; no more than may be held; nothing when it is over."""
     loader = WindowLoader(WindowDataset(stores[1], context_length=100), batch_size=4, shuffle="blocks", group=2)
-    most = blocks_held(shuffle=True, group=2, run=run_length(2))
+    most = blocks_held(shuffle=True, group=2)
     held = [loader.data.far.held for _ in loader]
     assert 2 < max(held) <= most + 2
     assert loader.data.far.held == 0

@@ -28,7 +28,6 @@ from foreword._base.progress import Progress
 from foreword._base.progress import progress as progress_bar
 from foreword.errors import ArgumentError
 from foreword.windows import clients, ranks
-from foreword.windows.block_order import run_length
 from foreword.windows.dataset import IGNORE, WindowDataset, longest, trimmed
 from foreword.windows.epochs import Epochs
 from foreword.windows.iterations import Iterations
@@ -36,7 +35,7 @@ from foreword.windows.joined import JoinedDataset
 from foreword.windows.mixture import exact_weights
 from foreword.windows.plan import Place, Track, my_places, plan
 from foreword.windows.prefetch import ahead
-from foreword.windows.read_ahead import Needs, blocks_held, read_ahead
+from foreword.windows.read_ahead import ReadAhead
 from foreword.windows.report import EpochReport, texts
 from foreword.windows.state import States
 
@@ -153,6 +152,9 @@ class WindowLoader:
         self._first = self._tracks[0].data  # every source has its context_length, tail and segments
         self._mixture = not isinstance(data, WindowDataset)
         self._joined = JoinedDataset([track.data for track in self._tracks])
+        self._read_ahead = ReadAhead(
+            [track.data for track in self._tracks], shuffle=bool(shuffle), group=self._group, behind=self.prefetch
+        )
         self._epochs = Epochs(self._tracks, mixture=self._mixture, drop_last=self.drop_last)
         options: dict[str, Any] = {"seed": self.seed, "shuffle": self.shuffle}
         if self._group is not None:
@@ -279,23 +281,6 @@ class WindowLoader:
     def _group(self) -> int | None:
         """Blocks a group, where blocks are shuffled."""
         return self.group if self.shuffle == "blocks" else None
-
-    def _read_ahead(self, blocks: Iterator[_Block]) -> Iterator[_Block]:
-        """The blocks of batches; what they need of stores far away is fetched before their turn."""
-        if all(track.data.far is None for track in self._tracks):
-            return blocks
-        most = blocks_held(shuffle=bool(self.shuffle), group=self._group, run=run_length(self.group))
-        return read_ahead(blocks, self._needs, most=most, behind=self.prefetch)
-
-    def _needs(self, block: _Block) -> Needs:
-        """The blocks of stores far away that batches need."""
-        needs: Needs = []
-        for i, track in enumerate(self._tracks):
-            source = track.data.far
-            windows = block.windows if block.owners is None else block.windows[block.owners == i]
-            if source is not None and len(windows):
-                needs.append((source, track.data.blocks_of(windows)))
-        return needs
 
     def _first_windows(self, place: Place, nth: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp] | None]:
         """The windows with which the epoch of ``place`` began, and their owners; the ``nth`` of all, [n]."""

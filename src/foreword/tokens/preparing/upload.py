@@ -193,4 +193,5 @@ class Shards:
 
     def closed(self, stem: Path) -> None:
         """A shard is complete on this machine: send it."""
-        self._upload.send(self._target, [stem.with_suffix(suffix) for suffix in (".tokens", ".offsets", ".sums")])
+        files = sorted(stem.parent.glob(f"{stem.name}.*"), key=lambda file: (file.suffix == ".sums", file.suffix))
+        self._upload.send(self._target, files)
