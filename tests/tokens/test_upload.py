@@ -161,7 +161,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing of prepare's own clean-up that a kill would not allow."""
 
 
-def killed_when(monkeypatch, corpus: Path, bucket, shards: int) -> None:
+def killed_when(monkeypatch, corpus: Path, bucket: Any, shards: int) -> None:
     """A run that is killed when so many shards have been sent and are journaled."""
     with monkeypatch.context() as patch:
         patch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
@@ -169,12 +169,15 @@ def killed_when(monkeypatch, corpus: Path, bucket, shards: int) -> None:
 
         def kill(self):
             saved(self)
-            if "manifest.json" not in objects(bucket) and f"{shards - 1:05}.sums" in objects(bucket):
+            last = self.work / f"{shards - 1:05}.tokens"
+            if not last.exists() and (self.work / f"{shards:05}.tokens").exists():
                 raise Killed
 
         patch.setattr(Upload, "saved", kill)
         with pytest.raises(Killed):
             prepare(corpus, url(bucket), **OPTIONS)
+    assert f"{shards - 1:05}.sums" in objects(bucket)
+    assert "manifest.json" not in objects(bucket)
 
 
 def test_what_was_sent_is_looked_at_when_a_run_resumes(bucket, corpus: Path, tmp_path: Path, monkeypatch) -> None:
