@@ -203,6 +203,13 @@ def test_what_is_fetched_and_held(server, stores) -> None:
     assert loader.data.far.held == 0
 
 
+def test_no_more_is_held_than_may_be(stores, monkeypatch) -> None:
+    monkeypatch.setattr("foreword.windows.read_ahead._IN_ORDER", 2)
+    loader = WindowLoader(WindowDataset(stores[1], context_length=10_000), batch_size=8)
+    held = [loader.data.far.held for _ in loader]
+    assert 2 <= max(held) <= 4  # two, and what the last batch that was looked up reaches into
+
+
 def test_what_comes_next_is_fetched_meanwhile(server, stores) -> None:
     """While a consumer is in the first block, the next ones arrive."""
     loader = WindowLoader(WindowDataset(stores[1], context_length=1000), batch_size=4)
