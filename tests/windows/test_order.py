@@ -37,6 +37,21 @@ def test_every_window_once_at_the_edges(n):
     assert np.array_equal(np.sort(Permutation(n, seed=1, epoch=2)(np.arange(n))), np.arange(n))
 
 
+@settings(deadline=None)
+@given(n=st.integers(1, 20_000), seed=st.integers(), epoch=st.integers(0, 99))
+def test_the_inverse_tells_where_each_window_comes(n, seed, epoch):
+    order = Permutation(n, seed=seed, epoch=epoch)
+    assert np.array_equal(order.inverse(order(np.arange(n))), np.arange(n))
+    assert np.array_equal(order(order.inverse(np.arange(n))), np.arange(n))
+
+
+@pytest.mark.parametrize("n", [SORTED_BELOW - 1, SORTED_BELOW, 65_536, 65_537, 10**9, 2**40, 2**40 + 2**20 + 1])
+def test_the_inverse_at_the_edges(n):
+    order = Permutation(n, seed=1, epoch=2)
+    places = np.unique(np.concatenate((np.random.default_rng(0).integers(0, n, 5000), [0, n - 1])))
+    assert np.array_equal(order.inverse(order(places)), places)
+
+
 def test_2_to_the_40_windows():
     places = np.random.default_rng(0).integers(0, 2**40, 10_000)
     order = Permutation(2**40, seed=0, epoch=0)

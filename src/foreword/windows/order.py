@@ -6,6 +6,7 @@ memory. So an epoch starts at once whatever its length, and resuming it takes tw
 The map is a Feistel network over pairs (Black and Rogaway, "Ciphers with arbitrary finite domains", 2002):
 i = L·b + R with L < a, R < b and a·b just above n; each round adds to one half a keyed hash of the other, modulo a or
 b, which can be undone and so is one-to-one; a result of n or more goes round again (cycle walking), about once in √n.
+``inverse`` undoes the rounds in reverse, and walks the same way back.
 
 Not for: cryptography. Costs: some 50 ns an index in numpy.
 """
@@ -45,6 +46,7 @@ class Permutation:
         digest = hashlib.blake2b(f"{n} {seed} {epoch} {name}".encode(), digest_size=8 * (ROUNDS + 2)).digest()
         self._keys = np.frombuffer(digest, "<u8")
         self._sorted: NDArray[np.int64] | None = None
+        self._places: NDArray[np.int64] | None = None  # of each window in it, once that was asked
         if n < SORTED_BELOW:
             hashes = _hash(np.arange(n, dtype=_U), self._keys[0], self._keys[1])
             self._sorted = np.argsort(hashes, kind="stable")
@@ -62,6 +64,23 @@ class Permutation:
             x[outside] = self._network(x[outside])
         return x.view(np.int64)
 
+    def inverse(self, windows: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """The places at which ``windows`` come in the order; int64, of the same shape.
+
+        >>> order = Permutation(10**9, seed=0, epoch=0)
+        >>> order.inverse(order(np.array([41_017])))
+        array([41017])
+        """
+        if self._sorted is not None:
+            if self._places is None:
+                self._places = np.argsort(self._sorted)
+            places: NDArray[np.int64] = self._places[windows]
+            return places
+        x = self._undone(windows.astype(_U))
+        while (outside := x >= self.n).any():  # the walk to the window went through these
+            x[outside] = self._undone(x[outside])
+        return x.view(np.int64)
+
     def _network(self, x: NDArray[np.uint64]) -> NDArray[np.uint64]:
         left = x // self._b
         right = x - left * self._b
@@ -70,9 +89,30 @@ class Permutation:
             _add(right, left, self._b, self._keys[round_ + 1])
         return left * self._b + right
 
+    def _undone(self, x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """What the network maps to ``x``."""
+        left = x // self._b
+        right = x - left * self._b
+        for round_ in reversed(range(0, ROUNDS, 2)):
+            _subtract(right, left, self._b, self._keys[round_ + 1])
+            _subtract(left, right, self._a, self._keys[round_])
+        return left * self._b + right
+
 
 def _add(half: NDArray[np.uint64], other: NDArray[np.uint64], modulus: np.uint64, key: np.uint64) -> None:
     """half += hash(other) modulo ``modulus``, in place."""
+    half += _below(other, modulus, key)
+    np.minimum(half, half - modulus, out=half)  # below the modulus, the difference wraps round to a huge number
+
+
+def _subtract(half: NDArray[np.uint64], other: NDArray[np.uint64], modulus: np.uint64, key: np.uint64) -> None:
+    """half −= hash(other) modulo ``modulus``, in place."""
+    half -= _below(other, modulus, key)
+    np.minimum(half, half + modulus, out=half)  # below 0, it has wrapped round to a huge number, and the sum back
+
+
+def _below(other: NDArray[np.uint64], modulus: np.uint64, key: np.uint64) -> NDArray[np.uint64]:
+    """A hash of each of ``other``, below ``modulus``."""
     h = other + key
     h *= _MULTIPLY_1
     h ^= h >> _32
@@ -80,8 +120,7 @@ def _add(half: NDArray[np.uint64], other: NDArray[np.uint64], modulus: np.uint64
     h >>= _32
     h *= modulus  # 32 random bits × modulus / 2³²: a number below the modulus, without a division
     h >>= _32
-    half += h
-    np.minimum(half, half - modulus, out=half)  # below the modulus, the difference wraps round to a huge number
+    return h
 
 
 def _hash(x: NDArray[np.uint64], key_1: np.uint64, key_2: np.uint64) -> NDArray[np.uint64]:
