@@ -224,7 +224,7 @@ def test_a_new_source_starts_at_0_and_the_others_go_on():
     larger.load_state_dict(state)
     told = larger.state_dict()["sources"]
     assert told["c"] | {"fingerprint": ""} == {
-        "fingerprint": "", "weight": "1/2", "drawn": 0, "epoch": 0, "cursor": 0
+        "fingerprint": "", "drawn": 0, "epoch": 0, "cursor": 0
     }  # fmt: skip
     assert told["a"]["cursor"] == state["sources"]["a"]["cursor"] == 5
     iterator = iter(larger)

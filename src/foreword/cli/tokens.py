@@ -163,6 +163,14 @@ def inspect(
     within: window_options.Within = "stream",
     tail: window_options.Tail = None,
     packing: window_options.Packing = None,
+    trace: window_options.Trace = None,
+    when: window_options.When = None,
+    shuffle: window_options.Shuffle = False,
+    seed: window_options.Seed = 0,
+    epoch: window_options.Epoch = 0,
+    world_size: window_options.WorldSize = 1,
+    rank: window_options.Rank = 0,
+    state: window_options.State = None,
     plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
@@ -176,6 +184,11 @@ def inspect(
     --plot then draws the windows, and without it the documents by length.
 
     Example: foreword inspect store/ --windows --context-length 1024 --within document --packing best-fit
+
+    With --trace it prints a step's windows, their files and text; with --when, the steps that train on a document. Both
+    take the cut and the loader's options, or a loader's state for what was changed on the way.
+
+    Example: foreword inspect store/ --trace 41017 --context-length 1024 --batch-size 8 --shuffle
     """
     from foreword.tokens import TokenStore
     from foreword.tokens import inspect as look
@@ -183,27 +196,33 @@ def inspect(
     opened = TokenStore.open(store, tokenizer=_tokenizer(tokenizer, pattern) if tokenizer else None, dtype=dtype)
     if verify:
         opened.verify()
-    found = look(opened, first=first, top=top)
-    data = epoch = None
-    if windows:
+    data = account = None
+    if windows or trace is not None or when is not None:
         from foreword.windows import WindowDataset
 
         cut: dict[str, Any] = {"stride": stride, "within": within, "tail": tail, "packing": packing}
         data = WindowDataset(opened, context_length=context_length, **cut)
-        epoch = window_options.report(data, opened, batch_size=batch_size)
+    if data is not None and not (trace is when is None):
+        options = {"batch_size": batch_size, "shuffle": shuffle, "seed": seed, "world_size": world_size}
+        wanted: dict[str, Any] = {"trace": trace, "when": when, "epoch": epoch, "rank": rank, "state": state}
+        print(window_options.traced(data, opened, options=options, as_json=as_json, **wanted))
+        return
+    found = look(opened, first=first, top=top)
+    if data is not None:
+        account = window_options.report(data, opened, batch_size=batch_size)
     if plot is not None:
         from foreword import display
 
         (display.store(opened) if data is None else display.windows(data)).plot(plot)
     if as_json:
         data_found = {**dataclasses.asdict(found), "verified": verify}
-        if epoch is not None:
-            data_found["windows"] = window_options.as_data(epoch)
+        if account is not None:
+            data_found["windows"] = window_options.as_data(account)
         print(json.dumps(data_found, indent=1, ensure_ascii=False))
         return
     _print_inspection(opened, found, verified=verify)
-    if epoch is not None:
-        print(f"\nwindows\n{epoch}")
+    if account is not None:
+        print(f"\nwindows\n{account}")
 
 
 def _print_inspection(store: TokenStore, found: Inspection, *, verified: bool) -> None:

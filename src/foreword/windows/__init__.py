@@ -13,5 +13,6 @@ from foreword.windows.arithmetic import TokenAccount
 from foreword.windows.dataset import WindowDataset
 from foreword.windows.loader import WindowLoader
 from foreword.windows.report import EpochReport
+from foreword.windows.tracing import Occurrence, TracedWindow
 
-__all__ = ["EpochReport", "TokenAccount", "WindowDataset", "WindowLoader"]
+__all__ = ["EpochReport", "Occurrence", "TokenAccount", "TracedWindow", "WindowDataset", "WindowLoader"]

@@ -120,6 +120,10 @@ class Layout(Protocol):
         """What the windows hold."""
         ...
 
+    def holding(self, documents: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The windows whose inputs hold tokens of some documents, rising; ``offsets``: where each document starts."""
+        ...
+
     def account(self) -> TokenAccount:
         """What becomes of every token in one epoch."""
         ...
@@ -171,6 +175,24 @@ class Cut:
         """What the windows hold: a piece each."""
         starts, lengths = self.spans(windows)
         return Pieces(None, None, starts, lengths, None)
+
+    def holding(self, documents: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The windows whose inputs hold tokens of some documents, rising; ``offsets``: where each document starts.
+
+        >>> Cut(np.array([0, 9]), 4, 2, "drop").holding(np.array([1]), np.array([0, 2, 3, 9]))
+        array([0, 1])
+        """
+        if len(self._first) > 2:  # stretches are documents
+            first, end = self._first[documents], self._first[documents + 1]
+        else:
+            begin, last = self.offsets[0], self.offsets[1] - 1  # the last token is no input
+            starts, ends = offsets[documents] - begin, np.minimum(offsets[documents + 1], last) - begin
+            first = np.maximum(0, (starts - self.context_length) // self.stride + 1)
+            end = np.minimum(len(self), (ends - 1) // self.stride + 1)
+            end[ends <= starts] = 0  # nothing of it
+        counts = np.maximum(0, end - first)
+        nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.unique(np.repeat(first, counts) + nth)
 
     def account(self) -> TokenAccount:
         """What becomes of every token in one epoch.

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["BatchSampler", "collate", "sampler"]
 
 
-def sampler(loader: WindowLoader, batches: Callable[[], Iterator[list[int]]]) -> Any:
-    """The windows of this rank, one by one: a torch ``Sampler``, or ``SequentialSampler`` where nothing is shuffled."""
-    return _sampler_class(loader.shuffle)(loader, batches)
+def sampler(loader: WindowLoader, batches: Callable[[], Iterator[list[int]]], samples: int) -> Any:
+    """The windows of this rank, one by one: a torch ``Sampler``, or ``SequentialSampler`` where nothing is shuffled.
+
+    ``samples`` are the windows of an epoch of all ranks.
+    """
+    return _sampler_class(loader.shuffle)(loader, batches, samples)
 
 
 class BatchSampler:
@@ -62,8 +65,8 @@ def _sampler_class(shuffle: bool) -> type:
     class WindowSampler(base):  # type: ignore[misc]
         """Indices into ``loader.dataset``, one by one, of this rank's batches; a batch's are taken together."""
 
-        def __init__(self, loader: WindowLoader, batches: Callable[[], Iterator[list[int]]]) -> None:
-            self._loader, self._batches = loader, batches
+        def __init__(self, loader: WindowLoader, batches: Callable[[], Iterator[list[int]]], samples: int) -> None:
+            self._loader, self._batches, self._samples = loader, batches, samples
             self.data_source = loader.dataset
 
         def set_epoch(self, epoch: int) -> None:
@@ -75,7 +78,7 @@ def _sampler_class(shuffle: bool) -> type:
                 yield from batch
 
         def __len__(self) -> int:
-            return my_windows(len(self.data_source), self._loader)
+            return my_windows(self._samples, self._loader)
 
     return WindowSampler
 

@@ -95,7 +95,7 @@ class WindowDataset:
                 got=f"within={within!r}, tail={tail!r}, stride={stride}",
                 expected="within='document', tail='pad' or 'keep', and no stride",
             )
-        self._source = Source(source)
+        self._source, self._given_offsets = Source(source), offsets
         self._documents = self._offsets(offsets) if segments or within == "document" else None
         if packing:
             assert self._documents is not None
@@ -190,6 +190,21 @@ class WindowDataset:
         if rows is None or places is None:
             rows, places = np.arange(len(windows)), np.zeros(len(windows), np.int64)
         return rows, places, starts, np.full_like(rows, self.context_length) if lengths is None else lengths
+
+    @functools.cached_property
+    def document_offsets(self) -> NDArray[np.int64] | None:
+        """Where each document starts in the stream, and the end, [documents + 1]; None for an array without them."""
+        if self._documents is not None:
+            return self._documents
+        if self._source.store is None and self._given_offsets is None:
+            return None
+        return self._offsets(self._given_offsets)
+
+    def holding(self, documents: NDArray[Any]) -> NDArray[np.int64]:
+        """The windows whose inputs hold tokens of some of the documents, given by index: rising, each once."""
+        offsets = self.document_offsets
+        assert offsets is not None, "an array without documents"
+        return self._layout.holding(documents.astype(np.int64, copy=False), offsets)
 
     def account(self) -> TokenAccount:
         """What becomes of every token of the source in one epoch, over inputs."""

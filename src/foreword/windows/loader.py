@@ -26,17 +26,20 @@ from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
 from foreword._base.progress import Progress
 from foreword._base.progress import progress as progress_bar
-from foreword.errors import ArgumentError
-from foreword.windows import clients, ranks
+from foreword.windows import clients, ranks, tracing
 from foreword.windows.dataset import IGNORE, WindowDataset, longest, trimmed
 from foreword.windows.epochs import Epochs
+from foreword.windows.history import History, Leg
 from foreword.windows.iterations import Iterations
 from foreword.windows.joined import JoinedDataset
-from foreword.windows.mixture import exact_weights
 from foreword.windows.plan import Place, Track, my_places, plan
 from foreword.windows.prefetch import ahead
 from foreword.windows.report import EpochReport, texts
+from foreword.windows.skip import GivenSkip, document_of, documents_to_skip
+from foreword.windows.sources import by_name
 from foreword.windows.state import States
+from foreword.windows.tracing import Occurrence, TracedWindow
+from foreword.windows.weights import GivenWeights, exact_weights
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +84,8 @@ class WindowLoader:
             source has given its share of them within one sample. An epoch of a mixture is as many samples as its
             sources have windows together; a source that ends begins its own next epoch, and none starts over with the
             mixture's.
+        skip: documents that are never trained on, by index; of a mixture, by source. Windows whose inputs hold tokens
+            of one are left out: the order of the rest is as it would be with them.
         prefetch: blocks of batches to prepare ahead, in a thread; 0 prepares each when it is needed.
         device: where batches go ("cuda", …); to a GPU by way of pinned memory, without waiting for the copy.
         pin_memory: give batches in pinned memory, to be moved by the caller. Without an accelerator there is none, and
@@ -117,7 +122,8 @@ class WindowLoader:
         drop_last: bool = True,
         rank: int | None = None,
         world_size: int | None = None,
-        weights: Mapping[str, float] | None = None,
+        weights: GivenWeights | None = None,
+        skip: GivenSkip | None = None,
         prefetch: int = 0,
         device: str | torch.device | None = None,
         pin_memory: bool = False,
@@ -134,19 +140,22 @@ class WindowLoader:
             ranks.resolve(self._given_rank, self._given_world_size)
         self.prefetch = integer("prefetch", prefetch, at_least=1) if prefetch else 0
         self.device, self.pin_memory, self.progress = device, bool(pin_memory), bool(progress)
-        sources = _sources(data)
-        shares = exact_weights(list(sources), weights)
-        self._tracks = [
-            Track(name, windows, share, self.seed if self.shuffle else None)
-            for (name, windows), share in zip(sources.items(), shares, strict=True)
-        ]
-        self._first = self._tracks[0].data  # every source has its context_length, tail and segments
+        sources = by_name(data)
         self._mixture = not isinstance(data, WindowDataset)
+        skipped = documents_to_skip(skip, sources, mixture=self._mixture)
+        self._tracks = [
+            Track(name, windows, seed=self.seed if self.shuffle else None, skip=skipped.get(name, ()))
+            for name, windows in sources.items()
+        ]
+        for track in self._tracks:
+            track.refuse_to_be_empty()
+        self._first = self._tracks[0].data  # every source has its context_length, tail and segments
         self._joined = JoinedDataset([track.data for track in self._tracks])
-        self._epochs = Epochs(self._tracks, mixture=self._mixture, drop_last=self.drop_last)
-        options = {"seed": self.seed, "shuffle": self.shuffle}
-        self._states = States(self._tracks, self._epochs, mixture=self._mixture, options=options)
+        shares = exact_weights(list(sources), weights)
+        self._epochs = Epochs(self._tracks, shares, mixture=self._mixture, drop_last=self.drop_last)
+        self._states = States(self._epochs, {"seed": self.seed, "shuffle": self.shuffle})
         self._iterations = Iterations(self._epochs, self._epochs.first)
+        self._history = History()
         self._counted_for: int | None = None  # the number of processes for which a length has been given
         self._check_step(self._step)
 
@@ -193,7 +202,10 @@ class WindowLoader:
         Raises:
             ArgumentError: it is below 0; or an epoch of a mixture from before it was changed.
         """
-        self._iterations.set_epoch(integer("epoch", epoch, at_least=0), self._step)
+        epoch = integer("epoch", epoch, at_least=0)
+        if epoch != self.epoch:
+            self._history = self._known_history()
+            self._iterations.set_epoch(self._history.start_of(epoch, self._epochs), self._step)
 
     def __iter__(self) -> Iterator[Any]:
         return self._handed_out(self._fetch)
@@ -210,6 +222,7 @@ class WindowLoader:
             )
         self._counted_for = None
         iteration = iterations.begin(self.batch_size * world_size)
+        self._history = self._history.since(Leg(iteration.start, self.batch_size, world_size, self._epochs))
         left = self._epochs.steps(iteration.start, iteration.step)
         if not left:
             iterations.finish(iteration)
@@ -251,24 +264,17 @@ class WindowLoader:
             planned = plan(self._tracks, samples, places[places < samples], schedule, place.before)
             windows, owners = planned.windows, planned.owners
             if len(windows) < len(places):  # a rank that is left short
-                again, their_owners = self._first_windows(place, places[len(windows) :] - samples)
+                again, their_owners = self._epochs.first_windows(place, places[len(windows) :] - samples)
                 windows = np.concatenate((windows, again))
                 owners = None if owners is None or their_owners is None else np.concatenate((owners, their_owners))
             for row in range(0, len(windows), block_rows):
                 done = row * world_size
                 rows = slice(row, row + block_rows)
-                here = place._replace(cursor=cursor + done, drawn=planned.drawn(done))
+                nth = place.later((cursor - place.cursor + done) // step)
+                here = place._replace(cursor=cursor + done, drawn=planned.drawn(done), step=nth)
                 yield _Block(here, windows[rows], None if owners is None else owners[rows])
             cursor += samples
             steps = min(2 * steps, max(1, ORDER_WINDOWS // self.batch_size))
-
-    def _first_windows(self, place: Place, nth: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp] | None]:
-        """The windows with which the epoch of ``place`` began, and their owners; the ``nth`` of all, [n]."""
-        cursor, drawn = place.start
-        nth = nth % (self._epochs.samples - cursor)
-        samples = int(nth.max()) + 1
-        planned = plan(self._tracks, samples, np.arange(samples), self._epochs.schedule(drawn), place.before)
-        return planned.windows[nth], None if planned.owners is None else planned.owners[nth]
 
     def _fetch(self, block: _Block) -> tuple[_Block, list[Any]]:
         """A block and its batches."""
@@ -331,7 +337,7 @@ class WindowLoader:
     @property
     def sampler(self) -> Any:
         """This rank's windows in their order, as indices into ``dataset``; with ``set_epoch``."""
-        return clients.sampler(self, lambda: self._handed_out(self._indices))
+        return clients.sampler(self, lambda: self._handed_out(self._indices), self._epochs.samples)
 
     @property
     def batch_sampler(self) -> Any:
@@ -365,6 +371,7 @@ class WindowLoader:
             batches=len(self),
             samples=samples - left_out,
             left_out=left_out,
+            skipped=sum(len(track.left_out) for track in self._tracks),
             first=self._texts(0, decode),
             last=self._texts(len(self) - 1, decode) if not self._mixture else (),
         )
@@ -376,7 +383,7 @@ class WindowLoader:
         place = self._iterations.place()
         place = place._replace(cursor=place.start[0], drawn=place.start[1])
         if step:
-            place = self._epochs.after(place, step * self._step)
+            place = self._epochs.after(place, step, self._step)
         block = next(self._blocks(place, self.rank, self.world_size))
         arrays = self._gather(block.windows, block.owners)
         return texts(arrays["inputs"], arrays["targets"] != IGNORE, decode)
@@ -388,7 +395,7 @@ class WindowLoader:
         those that were prefetched. It holds the epoch and cursor of each source, too, and how many samples the mixture
         has drawn from it.
         """
-        return self._states.save(self._iterations.place())
+        return self._states.save(self._iterations.place(), self._known_history())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state`` was taken: the next iterator begins with the sample after the last handed out.
@@ -403,12 +410,71 @@ class WindowLoader:
         Raises:
             StoreError: the state belongs to other data, another order, or another version; says which.
         """
-        self._iterations = Iterations(self._epochs, self._states.load(state), loaded=True)
+        place, self._history = self._states.load(state)
+        self._iterations = Iterations(self._epochs, place, loaded=True)
 
     def __getstate__(self) -> dict[str, Any]:
         # Iterators do not travel: a copy begins where this loader stands.
         iterations = Iterations(self._epochs, self._iterations.place())
         return vars(self) | {"_iterations": iterations, "_states": copy.copy(self._states)}
+
+    def _known_history(self) -> History:
+        """Where settings changed, up to the place that waits, where these hold."""
+        waiting = self._iterations.waiting
+        if waiting is None:
+            return self._history
+        return self._history.since(Leg(waiting, self.batch_size, self.world_size, self._epochs))
+
+    def trace(self, step: int, *, epoch: int | None = None, rank: int | None = None) -> list[TracedWindow]:
+        """What a batch holds: the windows that a rank gets in a step, in the order of its rows.
+
+        By arithmetic, from the plan of the epoch, whether or not a loop went so far; also of steps before the batch
+        size, the processes, the weights or the skipped documents were changed, which the state remembers.
+
+        Args:
+            step: of the epoch, from 0.
+            epoch: from 0; None for the one in which the loader stands.
+            rank: whose batch; None for this process's.
+
+        Raises:
+            OutOfRangeError: there is no such step, or was no such rank.
+            ArgumentError: what came then is not known: the state was saved by an earlier version, or it is a window of
+                a source that has been dropped.
+
+        >>> data = WindowDataset(np.arange(100), context_length=4, offsets=[0, 10, 100])
+        >>> WindowLoader(data, batch_size=2).trace(1)[0]
+        TracedWindow(source='data', window=2, start=8, stop=12, documents=((0, None), (1, None)))
+        """
+        step, epoch = integer("step", step, at_least=0), self._epoch_or(epoch)
+        rank = self.rank if rank is None else integer("rank", rank, at_least=0)
+        return tracing.trace(self._known_history().run_of(epoch, step), step, rank)
+
+    def when(self, document: int, *, source: str | None = None, epoch: int | None = None) -> list[Occurrence]:
+        """When a document is trained on: where in an epoch windows come whose inputs hold tokens of it, in order.
+
+        Args:
+            document: its index in the source.
+            source: which source of a mixture it is of; may be left out where there is one.
+            epoch: from 0; None for the one in which the loader stands.
+
+        Raises:
+            OutOfRangeError: there is no such document.
+            ArgumentError: an array without ``offsets``; no such source; steps that are not known (``trace``); weights
+                of which the order does not repeat itself within 10 million samples: says which to use instead.
+
+        >>> data = WindowDataset(np.arange(100), context_length=4, offsets=[0, 10, 100])
+        >>> WindowLoader(data, batch_size=2).when(0)
+        [Occurrence(epoch=0, step=0, rank=0, row=0), Occurrence(epoch=0, step=0, rank=0, row=1), \
+Occurrence(epoch=0, step=1, rank=0, row=0)]
+        """
+        name = tracing.source_named(source, [track.name for track in self._tracks])
+        data = next(track.data for track in self._tracks if track.name == name)
+        windows = data.holding(np.array([document_of(data, document, name)]))
+        runs = self._known_history().runs(self._epoch_or(epoch))
+        return [found for run in runs for found in tracing.when(run, name, windows)]
+
+    def _epoch_or(self, epoch: int | None) -> int:
+        return self.epoch if epoch is None else integer("epoch", epoch, at_least=0)
 
     def _repr_html_(self) -> str:
         return notebook_html("loader", self)
@@ -420,31 +486,3 @@ class WindowLoader:
             f"WindowLoader({self.data!r}, batch_size={self.batch_size}, shuffle={self.shuffle}, seed={self.seed}, "
             f"drop_last={self.drop_last}{shared})"
         )
-
-
-def _sources(data: WindowDataset | Mapping[str, WindowDataset]) -> dict[str, WindowDataset]:
-    """The sources by name, sorted, so that their order in the mapping does not matter.
-
-    Raises:
-        ArgumentError: there are none, or their batches would differ in shape, or their ids in meaning.
-    """
-    if isinstance(data, WindowDataset):
-        return {"data": data}
-    sources = {str(name): data[name] for name in sorted(data)}
-    if not sources:
-        raise ArgumentError("a mixture needs a source", fix="give WindowDatasets by name")
-    shapes = {name: (d.context_length, d.tail == "keep", d.segments) for name, d in sources.items()}
-    if len(set(shapes.values())) > 1:
-        raise ArgumentError(
-            "the sources of a mixture must agree on context_length, segments and the tail 'keep'",
-            got="; ".join(f"{name}: {d.context_length}, {d.segments}, {d.tail!r}" for name, d in sources.items()),
-        )
-    stores = {name: d.source.manifest["tokenizer"] for name, d in sources.items() if d.source is not None}
-    tokenizers = {name: about["fingerprint"] for name, about in stores.items() if about.get("fingerprint")}
-    if len(set(tokenizers.values())) > 1:
-        raise ArgumentError(
-            "the stores of a mixture come from different tokenizers: an id would mean different tokens",
-            got="; ".join(f"{name}: {fingerprint}" for name, fingerprint in tokenizers.items()),
-            fix="prepare them all with one tokenizer",
-        )
-    return sources

@@ -29,6 +29,7 @@ class EpochReport:
         batches: batches an epoch, of this rank.
         samples: windows an epoch, of all ranks together, as handed out.
         left_out: windows that ``drop_last`` leaves out of an epoch.
+        skipped: windows that touch documents to skip, and do not come; the accounts count them, too.
         first, last: the windows of this rank's first and last batch, as text; of a mixture only the first.
     """
 
@@ -38,12 +39,16 @@ class EpochReport:
     left_out: int
     first: tuple[str, ...]
     last: tuple[str, ...]
+    skipped: int = 0
 
     def __str__(self) -> str:
         lines = []
         for name, account in self.accounts.items():
             lines += [*([f"{name}:"] if len(self.accounts) > 1 else []), *_lines(account)]
-        lines.append(f"{self.batches:,} batches; {self.samples:,} windows handed out, {self.left_out:,} left out")
+        skipped = f"; {self.skipped:,} of skipped documents do not come" if self.skipped else ""
+        lines.append(
+            f"{self.batches:,} batches; {self.samples:,} windows handed out, {self.left_out:,} left out{skipped}"
+        )
         for title, texts in (("first batch", self.first), ("last batch", self.last)):
             lines += [f"{title}:", *(f"  {_cropped(text)!r}" for text in texts)] if texts else []
         return "\n".join(lines)

@@ -22,9 +22,7 @@ from typing import Any
 
 from foreword._base.files import atomic_write, explained, read_regular
 from foreword.errors import StoreError
-from foreword.tokens.store.checks import read_checked
 from foreword.tokens.store.manifest import as_json
-from foreword.tokens.store.store import TokenStore
 
 __all__ = [
     "DIGESTS",
@@ -36,7 +34,6 @@ __all__ = [
     "is_published",
     "is_shard_file",
     "load",
-    "read_sources",
     "remove",
     "save",
 ]
@@ -171,11 +168,3 @@ def is_published(journal: Journal, folder: Path) -> bool:
     return bool(
         hashlib.sha256(read_regular(folder / "manifest.json", "open the token store")).hexdigest() != journal.base
     )
-
-
-def read_sources(store: TokenStore) -> list[dict[str, Any]]:
-    """The accounts of the sources that made a store, in the order in which they were read."""
-    accounts = []
-    for entry in store.manifest["sources"]:
-        accounts += [json.loads(line) for line in read_checked(store.path, entry).splitlines()]
-    return accounts

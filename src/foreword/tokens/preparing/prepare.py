@@ -39,6 +39,7 @@ from foreword.tokens.preparing.corpus import (
 )
 from foreword.tokens.preparing.documents import Reader, Reading
 from foreword.tokens.preparing.run import Plan, Run
+from foreword.tokens.store.sources import read_sources
 from foreword.tokens.store.store import TokenStore, token_dtype
 from foreword.tokens.tokenizers.opening import get_tokenizer
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
@@ -259,7 +260,7 @@ def _prepared(
     if complete:
         stores = {name: TokenStore.open(folder / name, tokenizer=plan.tokenizer) for name in plan.names}
         first = stores[plan.names[0]]
-        accounts = journal.read_sources(first)
+        accounts = read_sources(first.path, first.manifest)
         _refuse_difference(first.manifest, plan, folder)
         if not append:
             _refuse_other_corpus(sources, accounts, first.manifest, plan.reading, folder)

@@ -34,6 +34,7 @@ from foreword.errors import ArgumentError, FileError, MissingFileError, OutOfRan
 from foreword.tokens.store import checks, formats
 from foreword.tokens.store.manifest import BLOCK, parse_manifest
 from foreword.tokens.store.mapping import map_file
+from foreword.tokens.store.sources import SourceFiles, read_sources
 from foreword.tokens.tokenizers.opening import get_tokenizer
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
@@ -288,6 +289,25 @@ class TokenStore:
         if len(ids) <= _LOOKED_AT:
             self.check_ids(ids, int(self.shard_starts[shard]) + start)
         return ids
+
+    def file_of(self, document: int) -> str | None:
+        """The name of the corpus file that a document came from, below the corpus's folder.
+
+        Args:
+            document: its index.
+
+        None where it came from no file, or where the store does not know: ids of another library's format, and stores
+        from which duplicates were dropped, or that are a part of a split.
+
+        Raises:
+            OutOfRangeError: there is no such document.
+            StoreError: the list of files is not what was written.
+        """
+        return self._source_files.name(_place("document", document, self.documents, self.path))
+
+    @functools.cached_property
+    def _source_files(self) -> SourceFiles:
+        return SourceFiles(read_sources(self.absolute_path, self.manifest), self.documents)
 
     def find(self, ids: ArrayLike, *, start: int = 0, stop: int | None = None) -> Iterator[int]:
         """The places of a token sequence in the stream, in order, overlapping ones too; also across documents.
