@@ -33,7 +33,7 @@ class Drawn:
         names = ["data"] if self.alone else sorted(luck.sample(NAMES, luck.randint(1, 3)))
         for i, name in enumerate(names):
             lengths = [luck.choice([0, 1, 2, 3, 7, luck.randint(0, 25)]) for _ in range(luck.randint(1, 12))]
-            lengths.append(T + luck.randint(1, 20))
+            lengths.insert(luck.randint(0, len(lengths)), T + luck.randint(1, 20))
             self.offsets[name] = np.cumsum([0, *lengths])
             ids = MILLION * i + np.arange(self.offsets[name][-1])
             cut = luck.choice(
@@ -124,7 +124,7 @@ class Drawn:
             assert all(state == states[0] for state in states)
             if not handed_out:
                 break
-        self.state = states[0] if steps else self.state
+        self.state = json.loads(json.dumps(loaders[0].state_dict()))
         return loaders
 
     def rows(self, batch):

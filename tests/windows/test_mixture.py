@@ -1,5 +1,6 @@
 """Which source comes next: exact shares in every prefix, also where weights change, and the table of it."""
 
+import json
 from fractions import Fraction
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import foreword as fw
 from foreword.errors import ArgumentError
 from foreword.windows import timetable
 from foreword.windows.mixture import Schedule
@@ -133,3 +135,86 @@ def test_counts_that_are_not_on_the_table_go_their_own_way():
 def test_weights_that_can_not_be(weights, problem):
     with pytest.raises((ArgumentError, TypeError), match=problem):
         exact_weights("ab", weights)
+
+
+def numbered(windows, name):
+    """Window i has the inputs [1000 · name + i, …]."""
+    return fw.WindowDataset(1000 * name + np.arange(windows + 2), context_length=2, stride=1)
+
+
+def given_of(batch):
+    """The sources of a batch's windows, by their place in the names."""
+    return (batch[0][:, 0] // 1000).tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(luck=st.randoms(use_true_random=False), weights=weights())
+def test_a_loader_keeps_to_a_schedule_through_stops(luck, weights):
+    """In every prefix each source has given its exact share, within one, however often a run is stopped and resumed."""
+    names = [n for i, n in enumerate(NAMES[: weights.sources]) if any(shares[i] for shares in weights.shares)]
+    kept = [i for i in range(weights.sources) if any(shares[i] for shares in weights.shares)]
+    pieces = [
+        (begin, {NAMES[i]: float(shares[i] * 2520) for i in kept if shares[i]})
+        for begin, shares in zip(weights.begins, weights.shares, strict=True)
+    ]
+    data = {name: numbered(luck.randint(3, 40), NAMES.index(name)) for name in names}
+    samples, state, order = weights.begins[-1] + 60, None, []
+    while len(order) < samples:
+        world_size, batch_size = luck.choice([1, 2]), luck.randint(1, 9)
+        loaders = [
+            fw.WindowLoader(
+                data, weights=pieces, batch_size=batch_size, rank=rank, world_size=world_size,
+                shuffle=True, drop_last=False,
+            )
+            for rank in range(world_size)
+        ]  # fmt: skip
+        for loader in loaders:
+            if state is not None:
+                loader.load_state_dict(state)
+        left = sum(map(len, data.values())) - (state["cursor"] if state else 0)
+        iterators = [iter(loader) for loader in loaders]
+        now = []
+        for _ in range(luck.randint(1, 30)):
+            now += [
+                source
+                for iterator in iterators
+                for batch in [next(iterator, None)]
+                if batch
+                for source in given_of(batch)
+            ]
+        order += now[:left]  # without what ranks that were left short repeated
+        state = json.loads(json.dumps(loaders[0].state_dict()))
+    exact = exact_weights(names, pieces)
+    counts = dict.fromkeys(kept, 0)
+    for n, source in enumerate(order[:samples], 1):
+        counts[source] += 1
+        for i, (_, count) in enumerate(counts.items()):
+            assert abs(count - Fraction(exact.sum(i, n), exact.whole)) < 1
+    if len(names) > 1:
+        assert order[:samples] == [kept[i] for i in one_by_one(exact, samples)]
+
+
+def test_a_schedule_adds_a_source_and_drops_one():
+    data = {name: numbered(60, i) for i, name in enumerate("abc")}
+    weights = [(0, {"a": 1, "b": 1}), (20, {"b": 1, "c": 3}), (60, {"c": 1})]
+    loader = fw.WindowLoader(data, batch_size=10, weights=weights)
+    counts = [np.bincount(given_of(batch), minlength=3).tolist() for batch in loader]
+    assert np.array(counts[:2]).sum(0).tolist() == [10, 10, 0]
+    assert np.array(counts[2:6]).sum(0).tolist() == [0, 10, 30]
+    assert np.array(counts[6:]).sum(0).tolist() == [0, 0, 120]
+
+
+def test_other_pieces_hold_from_where_they_are_given():
+    """A schedule that is changed in mid-run counts its samples from there on; the same one goes on."""
+    data = {name: numbered(60, i) for i, name in enumerate("ab")}
+    weights = [(0, {"a": 1}), (50, {"b": 1})]
+    loader = fw.WindowLoader(data, batch_size=10, weights=weights)
+    batches = iter(loader)
+    for _ in range(3):
+        next(batches)
+    same = fw.WindowLoader(data, batch_size=10, weights=[(0, {"a": 7}), (50, {"b": 2})])
+    same.load_state_dict(loader.state_dict())
+    assert [sum(given_of(batch)) for batch in same][:3] == [0, 0, 10]
+    other = fw.WindowLoader(data, batch_size=10, weights=[(0, {"a": 1}), (30, {"b": 1})])
+    other.load_state_dict(loader.state_dict())
+    assert [sum(given_of(batch)) for batch in other][:4] == [0, 0, 0, 10]

@@ -34,8 +34,6 @@ def check(seed):
     size = run.sizes["batch_size"] * run.sizes["world_size"]
     assert len(loaders[0]) == (kept // size if run.sizes["drop_last"] else -(-kept // size))
     loader = luck.choice(loaders)
-    if run.state is None:
-        run.state = loader.state_dict()
 
     def traced(epoch, step, rank):
         try:

@@ -105,10 +105,13 @@ class Track:
         return windows
 
     def draws(self, windows: NDArray[np.int64], first: int, end: int) -> Iterator[NDArray[np.int64]]:
-        """The draws from ``first`` to before ``end`` that give one of the windows, epoch by epoch; none is left out."""
-        n = self.samples
+        """The draws from ``first`` to before ``end`` that give one of the windows, epoch by epoch."""
+        if end - first <= len(windows):  # few draws: look which windows they are
+            yield first + np.flatnonzero(np.isin(self.windows(np.arange(first, end)), windows))
+            return
+        windows, n = windows[~_among(windows, self.left_out)], self.samples
         for epoch in range(first // n, -(-end // n)):
-            draws = np.sort(self.order(epoch).inverse(windows)) + epoch * n
+            draws = self.order(epoch).nth(windows) + epoch * n
             yield draws[(draws >= first) & (draws < end)]
 
     def order(self, epoch: int) -> Rest:
@@ -133,6 +136,14 @@ class Track:
         epochs, place = divmod(place, len(self.data))
         epoch += epochs
         return epoch * self.samples + self.order(epoch).before(place)
+
+
+def _among(values: NDArray[np.int64], rising: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of the values are among others that are rising."""
+    at = np.searchsorted(rising, values)
+    found = at < len(rising)
+    found[found] = rising[at[found]] == values[found]
+    return found
 
 
 class Lost:

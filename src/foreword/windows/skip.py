@@ -56,7 +56,7 @@ class Rest:
         left_out: those that do not come, [n].
 
     >>> rest = Rest(InOrder(), np.array([1, 2, 6]))
-    >>> rest(np.arange(5)), rest.inverse(np.array([0, 5, 7])), rest.before(6)
+    >>> rest(np.arange(5)), rest.nth(np.array([7, 0, 5])), rest.before(6)
     (array([0, 3, 4, 5, 7]), array([0, 3, 4]), 4)
     """
 
@@ -69,9 +69,9 @@ class Rest:
         """The windows of the rest that come ``nth``, from 0."""
         return self._order(self.places(nth))
 
-    def inverse(self, windows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """As the how manieth of the rest ``windows`` come; none of those left out."""
-        places = self._order.inverse(windows)
+    def nth(self, windows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """As which of the rest, from 0, ``windows`` come, rising; none of those left out."""
+        places = np.sort(self._order.inverse(windows))
         return places - np.searchsorted(self._gaps, places) if len(self._gaps) else places
 
     def places(self, nth: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ a microsecond a window; the table of a mixture's order, once.
 
 from __future__ import annotations
 
-import bisect
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword.errors import ArgumentError, OutOfRangeError
-from foreword.windows.dataset import WindowDataset
 from foreword.windows.history import Run
 from foreword.windows.plan import Lost, Track, my_places, plan
 from foreword.windows.timetable import LONGEST, TooLong, timetable
@@ -102,6 +101,7 @@ def _described(track: Track | Lost, windows: NDArray[np.int64]) -> list[TracedWi
             fix="load the state into a loader that has that source, too, and trace there",
         )
     data = track.data
+    file_of = data.source.file_of if data.source is not None else _no_file
     rows, _, starts, lengths = data.spans(windows)
     offsets = data.document_offsets
     held: list[list[tuple[int, str | None]]] = [[] for _ in windows]
@@ -109,8 +109,9 @@ def _described(track: Track | Lost, windows: NDArray[np.int64]) -> list[TracedWi
         first = np.searchsorted(offsets, starts, side="right") - 1
         end = np.searchsorted(offsets, starts + lengths)
         for row, low, high in zip(rows.tolist(), first.tolist(), end.tolist(), strict=True):
-            used = low + np.flatnonzero(np.diff(offsets[low : high + 1]))  # empty documents have no tokens
-            held[row] += [(document, _file_of(data, document)) for document in used.tolist()]
+            for document in range(low, high):
+                if high - low == 1 or offsets[document] < offsets[document + 1]:  # not an empty one between others
+                    held[row].append((document, file_of(document)))
     ends = np.cumsum(np.bincount(rows, minlength=len(windows))).tolist()
     starts, stops = starts.tolist(), (starts + lengths).tolist()
     found = []
@@ -126,8 +127,8 @@ def _described(track: Track | Lost, windows: NDArray[np.int64]) -> list[TracedWi
     return found
 
 
-def _file_of(data: WindowDataset, document: int) -> str | None:
-    return None if data.source is None else data.source.file_of(document)
+def _no_file(document: int) -> None:
+    """The file of a document that is none of a store's."""
 
 
 def when(run: Run, source: str, windows: NDArray[np.int64]) -> Iterator[Occurrence]:
@@ -142,7 +143,6 @@ def when(run: Run, source: str, windows: NDArray[np.int64]) -> Iterator[Occurren
     if source not in names or not run.steps:
         return
     i = names.index(source)
-    windows = windows[~np.isin(windows, epochs.tracks[i].left_out)]
     end = epochs.after(place, run.steps, size)
     samples = end.cursor - place.cursor
     drawn = place.before[i] + place.drawn[i], place.before[i] + end.drawn[i]
@@ -179,17 +179,15 @@ def _samples_of(run: Run, i: int, nth: NDArray[np.int64]) -> NDArray[np.int64]:
 def _rows(run: Run, at: NDArray[np.int64], samples: int) -> Iterator[Occurrence]:
     """The rows that samples of the run are, counted from its first; ``samples`` are all that it hands out."""
     leg, size = run.leg, run.leg.size
-    whole = samples // size * size
-    shared = max(samples - whole, leg.world_size)  # the last step, if it is not full: see my_places
-    limits = [shared * rank // leg.world_size for rank in range(leg.world_size)]
-    for sample in at.tolist():
-        step, nth = divmod(sample, size)
-        if sample < whole:
-            rank, row = divmod(nth, leg.batch_size)
-        else:
-            rank = bisect.bisect_right(limits, nth) - 1
-            row = nth - limits[rank]
-        yield Occurrence(run.place.epoch, run.first + step, rank, row)
+    steps, nth = np.divmod(at, size)
+    ranks, rows = np.divmod(nth, leg.batch_size)
+    if rest := samples % size:  # the last step is not full: see my_places
+        limits = max(rest, leg.world_size) * np.arange(leg.world_size) // leg.world_size
+        short = at >= samples - rest
+        ranks[short] = np.searchsorted(limits, nth[short], side="right") - 1
+        rows[short] = nth[short] - limits[ranks[short]]
+    places = (steps + run.first).tolist(), ranks.tolist(), rows.tolist()
+    return map(Occurrence, itertools.repeat(run.place.epoch), *places)
 
 
 def source_named(source: str | None, names: Sequence[str]) -> str:
