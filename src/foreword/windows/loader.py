@@ -83,7 +83,8 @@ class WindowLoader:
         weights: the share of each source of a mixture, by name; equal shares where it is None. After n samples each
             source has given its share of them within one sample. An epoch of a mixture is as many samples as its
             sources have windows together; a source that ends begins its own next epoch, and none starts over with the
-            mixture's.
+            mixture's. Or weights that change: [(0, {…}), (1_000_000, {…})], from so many samples on, of all ranks
+            together; a source gives nothing where it isn't named.
         skip: documents that are never trained on, by index; of a mixture, by source. Windows whose inputs hold tokens
             of one are left out: the order of the rest is as it would be with them.
         prefetch: blocks of batches to prepare ahead, in a thread; 0 prepares each when it is needed.
@@ -96,7 +97,8 @@ class WindowLoader:
     longest of its windows.
 
     Raises:
-        ArgumentError: an argument that can't be used; sources that do not fit together.
+        ArgumentError: an argument that can't be used; sources that do not fit together; no window is left to a source.
+        OutOfRangeError: a document to skip that there is not.
 
     >>> data = WindowDataset(np.arange(100), context_length=4)
     >>> loader = WindowLoader(data, batch_size=8)
@@ -392,17 +394,19 @@ class WindowLoader:
         """Where the loader stands: a few integers and fingerprints, ready for JSON or torch.save.
 
         Right at any moment, and equal on every rank after equally many batches: those that were handed out count, not
-        those that were prefetched. It holds the epoch and cursor of each source, too, and how many samples the mixture
-        has drawn from it.
+        those that were prefetched. It holds the epoch and cursor of each source, too, how many samples the mixture has
+        drawn from it, and where settings changed, for ``trace`` and ``when``.
         """
         return self._states.save(self._iterations.place(), self._known_history())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state`` was taken: the next iterator begins with the sample after the last handed out.
 
-        batch_size, world_size, and the weights and sources of a mixture may differ from then: a source that is new
-        begins at 0, one that is left out is remembered, and goes on when a later loader has it again. (With other
-        weights or sources, the shares are exact from here on.) Iterators that have started go on, and move nothing.
+        batch_size, world_size, skip, and the weights and sources of a mixture may differ from then: a source that is
+        new begins at 0, one that is left out is remembered, and goes on when a later loader has it again. (With other
+        weights or sources, the shares are exact from here on, and samples counted anew.) With another ``skip``, the
+        epoch's remaining windows come without those that touch its documents. Iterators that have started go on, and
+        move nothing.
 
         Args:
             state: what ``state_dict`` gave, on any rank.

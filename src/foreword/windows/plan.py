@@ -32,7 +32,8 @@ class Place(NamedTuple):
 
     Attributes:
         epoch: from 0.
-        cursor: samples of the epoch that all ranks together have handed out.
+        cursor: samples of the epoch that all ranks together have handed out; of a single source, as many as would have
+            been with the documents left out that are now.
         drawn: samples that each source has given, [sources]: of a mixture, since it has had these weights.
         before: draws of each source before that, [sources].
         start: the cursor, and what was ``drawn``, where the epoch began; or the mixture, if it did within the epoch.
@@ -121,9 +122,9 @@ class Track:
             whole: Order = InOrder()
             if self._seed is not None:
                 whole = Permutation(len(self.data), seed=self._seed, epoch=epoch, name=self.name)
-            order = self._orders[epoch] = Rest(whole, self.left_out)
-            while len(self._orders) > ORDERS:
-                del self._orders[next(iter(self._orders))]
+            order = Rest(whole, self.left_out)
+            # A new dict, so that a thread that saves a state meets none that is being changed.
+            self._orders = dict([*self._orders.items(), (epoch, order)][-ORDERS:])
         return order
 
     def stand(self, draws: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -206,7 +207,11 @@ class Timetable:
             self._counts = [c + times * total for c, total in zip(self._counts, pattern.total, strict=True)]
 
 
-@functools.lru_cache(maxsize=8)
 def timetable(weights: Weights) -> Timetable:
-    """The timetable of some weights, kept for those used last."""
+    """The timetable of some weights, kept for those used last; each thread has its own."""
+    return _timetable(weights, threading.get_ident())
+
+
+@functools.lru_cache(maxsize=8)
+def _timetable(weights: Weights, thread: int) -> Timetable:  # noqa: ARG001
     return Timetable(weights)

@@ -140,7 +140,7 @@ def when(run: Run, source: str, windows: NDArray[np.int64]) -> Iterator[Occurren
     leg, epochs, place = run.leg, run.leg.epochs, run.place
     size = leg.size
     names = [track.name for track in epochs.tracks]
-    if source not in names or not run.steps:
+    if source not in names or not run.steps or not len(windows):
         return
     i = names.index(source)
     end = epochs.after(place, run.steps, size)
