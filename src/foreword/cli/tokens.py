@@ -188,7 +188,7 @@ def inspect(
     With --trace it prints a step's windows, their files and text; with --when, the steps that train on a document. Both
     take the cut and the loader's options, or a loader's state for what was changed on the way.
 
-    Example: foreword inspect store/ --trace 41017 --context-length 1024 --batch-size 8 --shuffle
+    Example: foreword inspect store/ --trace 7 --context-length 16 --batch-size 4 --shuffle
     """
     from foreword.tokens import TokenStore
     from foreword.tokens import inspect as look
