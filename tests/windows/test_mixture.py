@@ -1,5 +1,6 @@
 """Which source comes next: exact shares in every prefix, also where weights change, and the table of it."""
 
+import contextlib
 import json
 from fractions import Fraction
 
@@ -110,6 +111,28 @@ def test_what_can_not_be_tabulated_is_refused_and_stays_refused(monkeypatch):
     for _ in range(2):
         with pytest.raises(TooLong):
             table.counts(10)
+
+
+def test_a_table_that_was_interrupted_goes_on(monkeypatch):
+    """Ctrl-C while it is gone through, in a long notebook."""
+    far = Weights(
+        (0, 300, 700), ((Fraction(1, 3), Fraction(2, 3)), (Fraction(3, 7), Fraction(4, 7)), (Fraction(1, 2),) * 2)
+    )
+    order = one_by_one(far, 1000)
+    for after in range(1, 9):
+        left = iter(range(after))
+
+        def interrupted(*args, left=left):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return take_turns(*args)
+
+        table = Timetable(far)
+        with monkeypatch.context() as patch:
+            patch.setattr(timetable, "take_turns", interrupted)
+            with contextlib.suppress(KeyboardInterrupt):
+                table.reach(1000)
+        assert np.array_equal(table.sources(0, 1000), order)
 
 
 def test_counts_that_are_not_on_the_table_go_their_own_way():

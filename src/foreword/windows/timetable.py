@@ -190,11 +190,12 @@ class Timetable:
         Raises:
             TooLong: too many have been gone through; so will it be from now on.
         """
-        self._left -= samples
-        if self._left < 0:
+        if samples > self._left:
             self._left = 0
             raise TooLong
-        return take_turns(self._weights, counts, samples)
+        sources = take_turns(self._weights, counts, samples)
+        self._left -= samples  # not where it was interrupted
+        return sources
 
     def _append(self, rounds: list[NDArray[np.intp]], times: int | None) -> None:
         """One more stretch: the rounds, so many times."""
