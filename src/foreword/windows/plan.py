@@ -8,6 +8,7 @@ Not for: reading tokens. Costs: 8 bytes a window planned ahead, and for a mixtur
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
@@ -92,7 +93,11 @@ class Track:
 
     def skipping(self, skip: Sequence[int]) -> Track:
         """The same source without windows of these documents."""
-        return Track(self.name, self.data, seed=self._seed, skip=skip)
+        other = copy.copy(self)
+        other.skip, other._orders = tuple(skip), {}
+        for known in ("left_out", "samples"):
+            vars(other).pop(known, None)
+        return other
 
     def windows(self, draws: NDArray[np.int64]) -> NDArray[np.int64]:
         """The windows of the given draws, in rising order, [n]."""
@@ -119,13 +124,16 @@ class Track:
         """The order of an epoch of this source."""
         order = self._orders.get(epoch)
         if order is None:
-            whole: Order = InOrder()
-            if self._seed is not None:
-                whole = Permutation(len(self.data), seed=self._seed, epoch=epoch, name=self.name)
-            order = Rest(whole, self.left_out)
+            order = Rest(self._whole(epoch), self.left_out)
             # A new dict, so that a thread that saves a state meets none that is being changed.
             self._orders = dict([*self._orders.items(), (epoch, order)][-ORDERS:])
         return order
+
+    def _whole(self, epoch: int) -> Order:
+        """The order of an epoch, of all windows."""
+        if self._seed is None:
+            return InOrder()
+        return Permutation(len(self.data), seed=self._seed, epoch=epoch, name=self.name)
 
     def stand(self, draws: int) -> tuple[int, int]:
         """Where the source stands after so many draws: its epoch, and a place in the order of all its windows."""
