@@ -2,8 +2,8 @@
 
     python benchmarks/loader/trace.py [--windows 1000000000] [--repeats 5] [--quick] [--json FILE]
 
-The ids are sparse files, of which no byte is written or read: 4 tokens a window, in documents of 4,096 tokens. The mean
-of a thousand drawn steps, and of a thousand drawn documents, of one epoch, on one rank of eight, with batches of 32;
+The ids are sparse files, of which no byte is written: 64 tokens a window, in documents of 4,096 tokens. The mean of
+a thousand drawn steps, and of a thousand drawn documents, of one epoch, on one rank of eight, with batches of 32;
 once of the run as it began, once after four changes of batch size, ranks, weights and skipped documents. The rival is
 what one would do without: keep a log of every sample that was handed out, here of the first million, as an array in
 memory, [samples, 2], and look there; for a document through all of it.
@@ -24,7 +24,7 @@ import foreword as fw
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from runner import Contender, Result, main, race
 
-T, DOCUMENT, CALLS, LOGGED = 4, 4096, 1000, 1_000_000
+T, DOCUMENT, CALLS, LOGGED = 64, 4096, 1000, 1_000_000
 SHARES = {"code": 0.3, "math": 0.2, "web": 0.5}
 
 

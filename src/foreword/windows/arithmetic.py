@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from foreword._base.notebook import notebook_html
 
-__all__ = ["Cut", "Layout", "Pieces", "Tail", "TokenAccount", "count_windows"]
+__all__ = ["Cut", "Layout", "Pieces", "Tail", "TokenAccount", "count_windows", "distinct"]
 
 Tail = Literal["drop", "pad", "keep"]
 
@@ -192,7 +192,7 @@ class Cut:
             end[ends <= starts] = 0  # nothing of it
         counts = np.maximum(0, end - first)
         nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return np.unique(np.repeat(first, counts) + nth)
+        return distinct(np.repeat(first, counts) + nth)
 
     def account(self) -> TokenAccount:
         """What becomes of every token in one epoch.
@@ -218,6 +218,12 @@ class Cut:
             padded=len(self) * T - held,
             dropped=stored - distinct,
         )
+
+
+def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers rising, each once; some ten times as fast as ``np.unique`` where they are nearly so."""
+    numbers = np.sort(numbers, kind="stable")
+    return numbers[np.diff(numbers, prepend=-1) > 0]
 
 
 def _at_least_0(count: Any) -> Any:

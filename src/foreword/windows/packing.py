@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword.windows.arithmetic import Pieces, TokenAccount
+from foreword.windows.arithmetic import Pieces, TokenAccount, distinct
 
 __all__ = ["Packing", "best_fit"]
 
@@ -144,7 +144,7 @@ class Packing:
         known, windows = self._by_document
         first, end = np.searchsorted(known, documents), np.searchsorted(known, documents, side="right")
         found = [windows[a:b] for a, b in zip(first.tolist(), end.tolist(), strict=True)]
-        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+        return distinct(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
     def account(self) -> TokenAccount:
         """What becomes of every token in one epoch: each document's last is a target only, all others an input once."""
