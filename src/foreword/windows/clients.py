@@ -1,4 +1,4 @@
-"""What a loader shows to those who expect torch's DataLoader: samplers, and a function that collates.
+"""What a loader shows to those who expect torch's DataLoader: samplers.
 
 Lightning tells the sampler which epoch begins. accelerate, and HF Trainer with it, builds a DataLoader of its own from
 dataset, batch sampler and ``collate_fn`` when it skips batches. What is taken from a sampler moves the loader's place
@@ -18,7 +18,7 @@ from foreword.windows.plan import my_places
 if TYPE_CHECKING:
     from foreword.windows.loader import WindowLoader
 
-__all__ = ["BatchSampler", "collate", "sampler"]
+__all__ = ["BatchSampler", "sampler"]
 
 
 def sampler(loader: WindowLoader, batches: Callable[[], Iterator[list[int]]]) -> Any:
@@ -85,12 +85,3 @@ def my_windows(samples: int, loader: WindowLoader) -> int:
     B, rank, world_size = loader.batch_size, loader.rank, loader.world_size
     steps, rest = divmod(samples, B * world_size)
     return steps * B + (len(my_places(rest, B, rank, world_size)) if rest and not loader.drop_last else 0)
-
-
-def collate(samples: list[Any]) -> Any:
-    """Samples of a dataset as one batch, as the loader gives it: a tuple, or a dict where there are segments."""
-    import torch
-
-    if isinstance(samples[0], dict):
-        return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
-    return tuple(torch.stack(parts) for parts in zip(*samples, strict=True))

@@ -207,6 +207,18 @@ class TokenStore:
         _check_tokenizer(tokenizer, self.manifest, self.path)
         return tokenizer
 
+    @functools.cached_property
+    def end_of_text_id(self) -> int | None:
+        """The id that ``prepare`` put after each document; None where it put none, or another library made the store.
+
+        Raises:
+            StoreError: the installed tokenizer of that name gives other ids.
+        """
+        ending = self.manifest.get("policies", {}).get("append_end_of_text")
+        if not ending:
+            return None
+        return self.tokenizer.special_id(ending) if isinstance(ending, str) else self.tokenizer.end_of_text_id
+
     def __len__(self) -> int:
         return int(self.shard_starts[-1])
 
