@@ -10,8 +10,9 @@ Knows nothing of how tokens were made. torch is imported with the first tensor.
 """
 
 from foreword.windows.arithmetic import TokenAccount
+from foreword.windows.clients import trainer_callback
 from foreword.windows.dataset import WindowDataset
 from foreword.windows.loader import WindowLoader
 from foreword.windows.report import EpochReport
 
-__all__ = ["EpochReport", "TokenAccount", "WindowDataset", "WindowLoader"]
+__all__ = ["EpochReport", "TokenAccount", "WindowDataset", "WindowLoader", "trainer_callback"]
