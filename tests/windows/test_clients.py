@@ -288,6 +288,37 @@ def test_accelerate_prepares_and_saves(accelerate, make_loader, epochs, tmp_path
     assert [firsts(batch) for batch in resumed] == epochs[1][3:]
 
 
+@pytest.mark.parametrize("stop", [1, 4, 10, 13])  # between two steps of the optimizer, too, and at an epoch's end
+def test_accelerate_accumulates_gradients_over_all_windows(accelerate, make_loader, epochs, tmp_path, stop):
+    def run(batches, *, save_at=None, resume=False):
+        accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=3)
+        model = torch.nn.Linear(4, 1)
+        model, optimizer, loader = accelerator.prepare(model, torch.optim.SGD(model.parameters()), make_loader())
+        accelerator.register_for_checkpointing(loader)
+        if resume:
+            accelerator.load_state(tmp_path)
+        seen, stepped = [], []
+        while len(seen) < batches:
+            for batch in loader:
+                with accelerator.accumulate(model):
+                    accelerator.backward(model(batch[0].float()).mean())
+                    optimizer.step()
+                    optimizer.zero_grad()
+                seen.append(firsts(batch))
+                stepped.append(accelerator.sync_gradients)
+                if len(seen) == save_at:
+                    accelerator.save_state(tmp_path)
+                if len(seen) == batches:
+                    break
+        return seen, stepped
+
+    whole = [batch for epoch in epochs[:2] for batch in epoch]
+    seen, stepped = run(stop, save_at=stop)
+    assert seen == whole[:stop]
+    assert stepped == [(i + 1) % 3 == 0 for i in range(stop)]
+    assert run(20 - stop, resume=True)[0] == whole[stop:]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="starts its processes by fork")
 def test_accelerate_on_two_processes(tmp_path):
     pytest.importorskip("accelerate")
