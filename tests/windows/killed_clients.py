@@ -2,8 +2,8 @@
 
     python killed_clients.py CLIENT FOLDER RUN WORLD_SIZE STEPS [VICTIM STEP]
 
-Each process notes the windows of every step in FOLDER/RUN-rank; a checkpoint is left after every third step. At STEP,
-the process VICTIM kills itself without a word. Where there is a checkpoint, the run goes on from the newest.
+Each process notes the windows of every step in FOLDER/RUN-rank; a checkpoint is left after every third step, but by the
+run "whole". At STEP, the process VICTIM kills itself without a word. Where there is a checkpoint, the run goes on from the newest.
 A process per rank is forked once everything is imported.
 """
 
@@ -44,6 +44,7 @@ class Notes:
         self._rank = int(os.environ["RANK"])
         self._path, self._victim, self._fatal_step = folder / f"{run}-{self._rank}", victim, fatal_step
         self._steps = 0
+        self.saves = run != "whole"
 
     def step(self, inputs):
         self._steps += 1
@@ -79,7 +80,7 @@ def torch_alone(folder, steps, notes):
             notes.step(inputs)
             model(inputs.float()).mean().backward()
             done += 1
-            if done % EVERY == 0:
+            if notes.saves and done % EVERY == 0:
                 dcp.save(parts, checkpoint_id=folder / "new")
                 if dist.get_rank() == 0:
                     (folder / "new").rename(folder / f"step={done}")
@@ -108,7 +109,7 @@ def accelerate(folder, steps, notes):
             accelerator.backward(model(inputs.float()).mean())
             optimizer.step()
             done += 1
-            if done % EVERY == 0:
+            if notes.saves and done % EVERY == 0:
                 accelerator.save_state(folder / "new")
                 accelerator.wait_for_everyone()
                 if accelerator.is_main_process:
@@ -149,7 +150,8 @@ def lightning(folder, steps, notes):
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[save],
+        enable_checkpointing=notes.saves,
+        callbacks=[save] if notes.saves else [],
     )
     trainer.fit(Model(), make_loader(), ckpt_path=newest(folder))
 

@@ -37,7 +37,7 @@ def test_one_of_four_is_killed_and_all_go_on(client, tmp_path):
         pytest.importorskip(client)
     for folder in ("whole", "stopped"):
         (tmp_path / folder).mkdir()
-    _, whole = run(client, tmp_path / "whole", "run", 4, STEPS)
+    _, whole = run(client, tmp_path / "whole", "whole", 4, STEPS)
     assert all(len(steps) == STEPS for steps in whole)
     epoch = sorted(window for steps in whole for batch in steps[:11] for window in batch)
     assert epoch == list(range(176))
@@ -55,7 +55,7 @@ def test_a_distributed_checkpoint_loads_under_another_number_of_ranks(world_size
     """Saved by two, which are killed afterwards."""
     pytest.importorskip("torch.distributed.checkpoint")
     (tmp_path / "whole").mkdir()
-    _, whole = run("torch", tmp_path / "whole", "run", 1, 60)  # four windows a step: an epoch, and some of the next
+    _, whole = run("torch", tmp_path / "whole", "whole", 1, 60)  # four windows a step: an epoch, and some of the next
     order = [window for batch in whole[0] for window in batch]
     (tmp_path / "two").mkdir()
     codes, before = run("torch", tmp_path / "two", "run", 2, 100, 0, 8)  # checkpoints after steps 3 and 6

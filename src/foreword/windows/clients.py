@@ -118,7 +118,7 @@ def _callback_class() -> type:
         def __init__(self, loader: WindowLoader) -> None:
             self._loader = loader
 
-        def on_train_begin(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
             if not state.global_step or not args.ignore_data_skip:
                 return
             if KEPT not in state.stateful_callbacks:
@@ -129,10 +129,10 @@ def _callback_class() -> type:
                 )
             self._loader.load_state_dict(state.stateful_callbacks[KEPT])
 
-        def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
             state.stateful_callbacks[KEPT] = self._loader.state_dict()
 
-        def on_epoch_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
             state.stateful_callbacks[KEPT] = self._loader.state_dict()
 
     return KeepsPlace
