@@ -3,8 +3,8 @@
     python killed_clients.py CLIENT FOLDER RUN WORLD_SIZE STEPS [VICTIM STEP]
 
 Each process notes the windows of every step in FOLDER/RUN-rank; a checkpoint is left after every third step, but by the
-run "whole". At STEP, the process VICTIM kills itself without a word. Where there is a checkpoint, the run goes on from the newest.
-A process per rank is forked once everything is imported.
+run "whole". At STEP, the process VICTIM kills itself without a word. Where there is a checkpoint, the run goes on from
+the newest. A process per rank is forked once everything is imported.
 """
 
 import json
