@@ -34,7 +34,7 @@ from foreword.errors import ArgumentError, FileError, MissingFileError, OutOfRan
 from foreword.tokens.store import checks, formats
 from foreword.tokens.store.manifest import BLOCK, parse_manifest
 from foreword.tokens.store.mapping import map_file
-from foreword.tokens.tokenizers.opening import get_tokenizer
+from foreword.tokens.tokenizers.opening import get_tokenizer, tokenizer_of
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["TokenStore", "token_dtype"]
@@ -203,7 +203,7 @@ class TokenStore:
                 where=self.path,
                 fix='say it: TokenStore.open(path, tokenizer="gpt2")',
             )
-        tokenizer = get_tokenizer(name, **self.manifest["tokenizer"].get("options", {}))
+        tokenizer = tokenizer_of(self.manifest["tokenizer"])
         _check_tokenizer(tokenizer, self.manifest, self.path)
         return tokenizer
 

@@ -382,8 +382,16 @@ class RankTokenizer(Tokenizer):
     @functools.cached_property
     def vocab_size(self) -> int:  # type: ignore[override]
         """One more than the largest token id."""
-        last = self._ranks.rstrip().rpartition(b"\n")[2].split()[-1]  # they are sorted
-        return max(int(last), *self.special_tokens.values(), 0) + 1
+        return max(self.last_rank, *self.special_tokens.values(), 0) + 1
+
+    @property
+    def last_rank(self) -> int:
+        """The largest id that is no special token's."""
+        return int(self._ranks.rstrip().rpartition(b"\n")[2].split()[-1])  # they are sorted
+
+    def with_special_tokens(self, special_tokens: Mapping[str, int]) -> RankTokenizer:
+        """The same ranks and pattern with other special tokens."""
+        return RankTokenizer(self.name, self._ranks, self.pattern, special_tokens, self.options)
 
     @functools.cached_property
     def fingerprint(self) -> str:  # type: ignore[override]
