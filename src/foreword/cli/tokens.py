@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the same as data.")]
 TokenizerName = Annotated[
-    str, typer.Option(help="gpt2, bytes, a name that tiktoken knows, or a file: tokenizer.json, .tiktoken, .model.")
+    str,
+    typer.Option(
+        help="gpt2, bytes, a name that tiktoken knows, of a model too; a file: tokenizer.json, .tiktoken, .model; a "
+        "folder that holds one; or OWNER/REPO on the Hugging Face hub."
+    ),
 ]
 Pattern = Annotated[
     str | None,
@@ -53,7 +57,9 @@ app = typer.Typer(
 def prepare(
     corpus: Corpus,
     out: Annotated[str, typer.Argument(help="The folder of the store.", show_default=False)],
-    tokenizer: TokenizerName = "gpt2",
+    tokenizer: Annotated[
+        str | None, typer.Option(help="As for foreword tokens show.", show_default="gpt2, for texts")
+    ] = None,
     pattern: Pattern = None,
     end_of_text: Annotated[bool, typer.Option(help="Put the end-of-text token after each document.")] = True,
     end_of_text_token: Annotated[
@@ -89,7 +95,7 @@ def prepare(
     done = prepared(
         corpus,
         out,
-        tokenizer=_tokenizer(tokenizer, pattern),
+        tokenizer=None if tokenizer is None and pattern is None else _tokenizer(tokenizer or "gpt2", pattern),
         append_end_of_text=(end_of_text and end_of_text_token) or end_of_text,
         beginning=beginning,
         reading=reading,

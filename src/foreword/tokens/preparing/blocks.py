@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword.tokens.preparing.contents import Contents
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["Block", "BlockEncoder", "Encoded", "Framing", "Task", "Threads", "Workers", "encode_block"]
@@ -54,6 +55,7 @@ class Task:
     framing: Framing
     dtype: np.dtype[Any]
     outputs: int
+    contents: Contents
 
 
 class Workers(Protocol):
@@ -108,7 +110,7 @@ class Threads:
 
 @dataclasses.dataclass
 class Block:
-    """Pieces of documents: their UTF-8, whether a document begins and ends with each, and whose output it is."""
+    """Pieces of documents: their payloads, whether a document begins and ends with each, and whose output it is."""
 
     texts: list[bytes] = dataclasses.field(default_factory=list)
     begins: list[bool] = dataclasses.field(default_factory=list)
@@ -161,7 +163,7 @@ class BlockEncoder:
 
 def encode_block(task: Task, block: Block) -> Encoded:
     """The ids of a block, with what is put around documents, told apart by output."""
-    ids, lengths = task.tokenizer.encode_many(block.texts)
+    ids, lengths = task.contents.encode(task.tokenizer, block.texts)
     begins, ends = np.array(block.begins), np.array(block.ends)
     before, after = task.framing.before, task.framing.after
     if before or after:

@@ -28,6 +28,7 @@ from foreword._base.progress import progress
 from foreword.errors import ArgumentError, StoreError
 from foreword.tokens.preparing import journal
 from foreword.tokens.preparing.blocks import Framing, Task, Threads, Workers
+from foreword.tokens.preparing.contents import Contents, Ids, Text
 from foreword.tokens.preparing.corpus import (
     Corpus,
     FileSource,
@@ -38,7 +39,7 @@ from foreword.tokens.preparing.corpus import (
     sha256_of,
 )
 from foreword.tokens.preparing.documents import Reader, Reading
-from foreword.tokens.preparing.run import Plan, Run
+from foreword.tokens.preparing.run import Plan, Run, differing
 from foreword.tokens.store.store import TokenStore, token_dtype
 from foreword.tokens.tokenizers.opening import get_tokenizer
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
@@ -88,14 +89,15 @@ def prepare(
     corpus: object,
     out: str | os.PathLike[str],
     *,
-    tokenizer: str | os.PathLike[str] | Tokenizer = "gpt2",
+    tokenizer: str | os.PathLike[str] | Tokenizer | Any = None,
     append_end_of_text: bool | str = True,
     beginning: str | None = None,
     documents: str = "file",
     separator: str | None = None,
-    field: str = "text",
+    field: str | None = None,
     encoding: str = "utf-8",
     bad_records: str = "error",
+    records: str = "text",
     format: str | None = None,  # noqa: A002 - the option's name
     split: Mapping[str, float] | None = None,
     deduplicate: bool = False,
@@ -117,18 +119,21 @@ def prepare(
             Face dataset). A file without a known suffix is what its first bytes say. What a folder holds besides is
             passed over: a warning names it, and the manifest.
         out: the folder to make, on this machine; a store only when it is complete.
-        tokenizer: a name, a tokenizer's file, or a ``Tokenizer``.
+        tokenizer: what ``get_tokenizer`` takes; "gpt2" where it is None and records are texts.
         append_end_of_text: put the tokenizer's end-of-text id after each document; a text names the token that ends
             one, such as "<|im_end|>".
         beginning: a special token to put before each document, such as "<s>".
         documents: what a document is in text files: "file", "line" or "blank-line"; in the others a record is one. An
             empty document is dropped, and counted.
         separator: in text files, the text between two documents, instead of ``documents``.
-        field: the field, or column, that holds a record's text.
+        field: the field, or column, that holds a record's text, "text" where it is None, or its ids, "input_ids";
+            "meta.text" names a field within a field.
         encoding: of text, jsonl and csv files.
         bad_records: "error", or "skip" and count: lines that are not JSON, records without the field, null texts, rows
             of csv with too few or too many cells.
-        format: "text", "jsonl", "json", "parquet", "csv" or "tsv", whatever the files are called.
+        records: what a record holds: "text", or "ids", text that ``tokenizer`` made ids of already. An end-of-text id
+            at their end is not put there twice.
+        format: "text", "jsonl", "json", "parquet", "arrow", "csv" or "tsv", whatever the files are called.
         split: shares of documents by name, {"val": 0.01}: they go to ``out/val``, the rest to ``out/train``. Which
             they are follows from a hash of each text, and stays when documents are added. A warning names a part that
             gets none.
@@ -166,7 +171,12 @@ def prepare(
         append_end_of_text=append_end_of_text,
         beginning=beginning,
         reading=Reading(
-            documents=documents, separator=separator, field=field, encoding=encoding, bad_records=bad_records
+            documents=documents,
+            separator=separator,
+            field=field,
+            encoding=encoding,
+            bad_records=bad_records,
+            records=records,
         ),
         format=format,
         split=split,
@@ -187,7 +197,7 @@ def prepared(
     corpus: object,
     out: str | os.PathLike[str],
     *,
-    tokenizer: str | os.PathLike[str] | Tokenizer,
+    tokenizer: str | os.PathLike[str] | Tokenizer | Any,
     append_end_of_text: bool | str,
     beginning: str | None,
     reading: Reading,
@@ -202,7 +212,12 @@ def prepared(
     address: str | None,
 ) -> Prepared:
     """As ``prepare``, which see; tells what came of it."""
-    tokenizer = get_tokenizer(tokenizer)
+    if tokenizer is None and reading.records != "text":
+        raise ArgumentError(
+            f"which tokenizer goes with the {reading.records} of the records?",
+            fix='say it: prepare(…, tokenizer="gpt2") (--tokenizer gpt2)',
+        )
+    tokenizer = get_tokenizer("gpt2" if tokenizer is None else tokenizer)
     for name, value in (("workers", workers), ("shard_tokens", shard_tokens)):
         if value is not None and value < 1:
             raise ArgumentError(f"{name} must be at least 1", got=value)
@@ -217,6 +232,7 @@ def prepared(
         tokenizer=tokenizer,
         framing=framing,
         reading=reading,
+        contents=_contents(reading, tokenizer, framing),
         shares=shares,
         deduplicate=deduplicate,
         shard_tokens=shard_tokens,
@@ -224,7 +240,7 @@ def prepared(
         policies={
             "append_end_of_text": append_end_of_text,
             "beginning": beginning,
-            **dataclasses.asdict(reading),
+            **reading.described(),
             "format": format,
             "split": shares or None,
             "deduplicate": deduplicate,
@@ -262,7 +278,7 @@ def _prepared(
         accounts = journal.read_sources(first)
         _refuse_difference(first.manifest, plan, folder)
         if not append:
-            _refuse_other_corpus(sources, accounts, first.manifest, plan.reading, folder)
+            _refuse_other_corpus(sources, accounts, first.manifest, plan, folder)
             return Prepared(stores, complete=True, passed_over=found.passed_over)
         sources = _new_sources(sources, accounts)
         if not sources:
@@ -314,6 +330,13 @@ def _checked_split(split: Mapping[str, float] | None) -> dict[str, float]:
     if sum(shares.values()) >= 1:
         raise ArgumentError("the shares of the split leave nothing for train", got=shares, expected="a sum below 1")
     return shares
+
+
+def _contents(reading: Reading, tokenizer: Tokenizer, framing: Framing) -> Contents:
+    field = reading.field or ""
+    if reading.records == "ids":
+        return Ids(field, tokenizer.vocab_size, framing.after[0] if framing.after else None)
+    return Text(field)
 
 
 def _end_of_text_id(tokenizer: Tokenizer, named: bool | str) -> int:
@@ -378,22 +401,21 @@ def _refuse_foreign(folder: Path, plan: Plan) -> None:
 
 def _refuse_difference(manifest: dict[str, Any], plan: Plan, where: Path) -> None:
     """Refuse a store that was made by another tokenizer or with other options."""
-    for name, value in plan.policies.items():
-        if manifest["policies"].get(name) != value:
-            raise StoreError(
-                f"the store is there already, prepared with another {name}",
-                got=f"{name}={value!r}",
-                expected=f"{name}={manifest['policies'].get(name)!r}, as the store was made",
-                where=where,
-                fix="give the same options, or name another folder",
-            )
+    for name, before, value in differing(manifest["policies"], plan.policies):
+        raise StoreError(
+            f"the store is there already, prepared with another {name}",
+            got=f"{name}={value!r}",
+            expected=f"{name}={before!r}, as the store was made",
+            where=where,
+            fix="give the same options, or name another folder",
+        )
 
 
 def _refuse_other_corpus(
     sources: Sequence[Source],
     accounts: list[dict[str, Any]],
     manifest: dict[str, Any],
-    reading: Reading,
+    plan: Plan,
     where: Path,
 ) -> None:
     """Refuse a corpus that does not hold, byte for byte, what the store was made of; names of files are labels."""
@@ -428,7 +450,7 @@ def _refuse_other_corpus(
     ever, digests = set(left), []
     with progress("comparing the corpus", sum(source.size or 0 for source in sources)) as bar:
         for source in sources:
-            digests.append(_digest(source, reading))
+            digests.append(_digest(source, plan))
             bar.advance(source.size or 0)
             # An append passes over what is there, so a copy of it may have come since.
             if digests[-1] not in ever or (not left[digests[-1]] and not appended):
@@ -441,11 +463,11 @@ def _refuse_other_corpus(
         raise differs("the same contents in another order")
 
 
-def _digest(source: Source, reading: Reading) -> str:
+def _digest(source: Source, plan: Plan) -> str:
     """The SHA-256 of a source, as its account has it."""
     if isinstance(source, FileSource):
         return sha256_of(source)
-    reader = Reader(reading, cuttable=True)
+    reader = Reader(plan.reading, cuttable=True, contents=plan.contents)
     for _ in reader.read(source):
         pass
     return str(reader.account[-1]["sha256"])
