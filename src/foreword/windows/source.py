@@ -49,9 +49,7 @@ class Source:
             self._store: TokenStore | None = source
             self._mapped: _MappedPart | None = None
             pieces = list(source.shards)
-            path = source.absolute_path
-            folder = path.is_dir()
-            paths = [path / f"{i:05}.tokens" if folder else path for i in range(len(pieces))]
+            paths = source.shard_paths
         else:
             self._store = None
             array = np.asarray(source)

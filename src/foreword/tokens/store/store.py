@@ -65,6 +65,7 @@ class TokenStore:
             that its dtype holds.
         documents: how many documents it holds.
         shards: token ids of each shard, mapped.
+        shard_paths: the file that each is in.
         shard_starts: where each shard starts in the stream of tokens, and the end, int64 [shards + 1].
         fingerprint: a hash of the manifest, and so of every byte of the store.
         manifest: what the store says of itself, as data.
@@ -84,10 +85,13 @@ class TokenStore:
         manifest: dict[str, Any],
         fingerprint: str,
         tokenizer: Tokenizer | None = None,
+        files: Sequence[Path] | None = None,
     ) -> None:
         self.path, self.dtype, self.manifest, self.fingerprint = path, dtype, manifest, fingerprint
         self.absolute_path = path.absolute()
         self.shards = shards
+        self._files = None if files is None else [file.absolute() for file in files]  # of a foreign format, all of them
+        self.shard_paths = [self.absolute_path / f"{i:05}.tokens" for i in range(len(shards))]
         self.shard_starts = np.cumsum([0, *map(len, shards)])
         self.documents = sum(shard_documents)
         self.vocab_size: int = tokenizer.vocab_size if tokenizer else manifest["tokenizer"]["vocab_size"]
@@ -103,13 +107,14 @@ class TokenStore:
     ) -> TokenStore:
         """Open the store in the folder ``path``; a fraction of a millisecond at any size.
 
-        Files of Megatron (.idx, or .bin beside one), llm.c (.bin), nanoGPT (.bin) and datatrove (.ds) are opened as
-        they are, mapped and not copied.
+        Files of Megatron (.idx, or .bin beside one), llm.c (.bin), nanoGPT (.bin), datatrove (.ds), NumPy and OLMo
+        (.npy) are opened as they are, mapped and not copied.
 
         Args:
-            path: a folder that ``prepare`` made, or a file of one of those formats.
+            path: a folder that ``prepare`` made; a file of one of those formats; a pattern that several of one format
+                match, its shards in the order of their names; or Megatron's prefix of two files.
             tokenizer: what made the ids, where the store does not say, or where its tokenizer's file has moved.
-            dtype: of a headerless file of ids: "uint16" (the default) or "uint32".
+            dtype: of a headerless file of ids: "uint16" (the default, but for .npy) or "uint32".
 
         Raises:
             MissingFileError: there is no such folder.
@@ -119,8 +124,9 @@ class TokenStore:
         """
         folder = Path(path)
         given = None if tokenizer is None else get_tokenizer(tokenizer)
-        if folder.is_file():
-            return cls._of_foreign(formats.open_foreign(folder, dtype=dtype), given, dtype)
+        files = [folder] if folder.is_file() else formats.token_files(folder)
+        if files is not None:
+            return cls._of_foreign(folder if len(files) > 1 else None, files, given, dtype)
         try:
             text = read_regular(folder / "manifest.json", "open the token store")
         except FileError as cause:
@@ -155,31 +161,45 @@ class TokenStore:
         )
 
     @classmethod
-    def _of_foreign(cls, file: formats.ForeignTokens, tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
-        """A token file of another library as a store of one shard; an empty one has none."""
-        tokens, offsets = file.tokens, file.offsets
-        most = int(np.iinfo(tokens.dtype).max) + 1
+    def _of_foreign(
+        cls, path: Path | None, files: Sequence[Path], tokenizer: Tokenizer | None, dtype: str | None
+    ) -> TokenStore:
+        """Token files of another library as a store of a shard each; an empty one has none.
+
+        ``path`` is what the store is called, where it is not its only file.
+        """
+        opened = [formats.open_foreign(file, dtype=dtype) for file in files]
+        formats.refuse_mixture(opened)
+        kind, held = opened[0].tokens.dtype, [file for file in opened if len(file.tokens)]
+        fingerprints = [file.fingerprint() for file in opened]
         store = cls(
-            file.path,
-            shards=[tokens] if len(tokens) else [],
-            offsets=[lambda: offsets] if len(tokens) else [],
-            shard_documents=[len(offsets) - 1] if len(tokens) else [],
-            dtype=tokens.dtype,
+            path or opened[0].path,
+            shards=[file.tokens for file in held],
+            offsets=[functools.partial(_offsets_of, file) for file in held],
+            shard_documents=[len(file.offsets) - 1 for file in held],
+            dtype=kind,
             manifest={
-                "format": file.format,
-                "dtype": tokens.dtype.name,
-                "tokens": len(tokens),
-                "documents": len(offsets) - 1,
-                "tokenizer": {"name": tokenizer.name if tokenizer else None, "vocab_size": most, "fingerprint": None},
+                "format": opened[0].format,
+                "dtype": kind.name,
+                "tokens": sum(len(file.tokens) for file in opened),
+                "documents": sum(len(file.offsets) - 1 for file in (held or opened)),
+                "tokenizer": {
+                    "name": tokenizer.name if tokenizer else None,
+                    "vocab_size": int(np.iinfo(kind).max) + 1,
+                    "fingerprint": None,
+                },
             },
-            fingerprint=file.fingerprint(),
+            fingerprint=fingerprints[0] if path is None else hashlib.sha256("".join(fingerprints).encode()).hexdigest(),
             tokenizer=tokenizer,
+            files=files,
         )
+        store.shard_paths = [file.path.absolute() for file in held]
         store._given_dtype = dtype
         store._id_limit = store.vocab_size
-        file.refuse_other_dtype(stated=dtype is not None, known=tokenizer is not None)
-        for start, ids in file.sample():
-            store.check_ids(ids, start)
+        for file, place in zip(held, store.shard_starts.tolist(), strict=False):
+            file.refuse_other_dtype(stated=dtype is not None, known=tokenizer is not None)
+            for start, ids in file.sample():
+                store.check_ids(ids, place + start)
         return store
 
     @classmethod
@@ -370,6 +390,8 @@ class TokenStore:
         return hashlib.sha256(sums).hexdigest() == expected and sums.startswith(b"".join(blocks))
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self._files is not None and len(self._files) > 1:
+            return _reopen_files, (self.absolute_path, self._files, self._given_tokenizer, self._given_dtype)
         return _reopen, (self.absolute_path, self._given_tokenizer, self._given_dtype)
 
     def _repr_html_(self) -> str:
@@ -380,6 +402,14 @@ class TokenStore:
             f"TokenStore({str(self.path)!r}, tokens={len(self):,}, documents={self.documents:,}, "
             f"dtype={self.dtype}, tokenizer={self.manifest['tokenizer']['name']!r})"
         )
+
+
+def _offsets_of(file: formats.ForeignTokens) -> NDArray[np.uint64]:
+    return file.offsets
+
+
+def _reopen_files(path: Path, files: Sequence[Path], tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
+    return TokenStore._of_foreign(path, files, tokenizer, dtype)
 
 
 def _reopen(path: Path, tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
