@@ -40,7 +40,15 @@ _OPTIONS: dict[str, tuple[Any, str | None]] = {
         None,
     ),
     "encoding": (Annotated[str, typer.Option(help="Of text, jsonl, json, csv and tsv files.")], "utf-8"),
-    "records": (Annotated[str, typer.Option(help="What a record holds: text, or ids of tokens.")], "text"),
+    "records": (
+        Annotated[
+            str,
+            typer.Option(
+                help="What a record holds: text, ids (of tokens), messages, or completion (prompt, completion)."
+            ),
+        ],
+        "text",
+    ),
     "bad_records": (Annotated[str, typer.Option(help="error, or skip and count.")], "error"),
     "format_": (
         Annotated[

@@ -63,7 +63,9 @@ class Batches:
         self._first = sources[0]
         self._keep, self._segments = self._first.tail == "keep", self._first.segments
         self._moves = device is not None or pin_memory
-        self._lazy = not self._moves and all(data.tail == "drop" and not data.segments for data in sources)
+        self._lazy = not self._moves and all(
+            data.tail == "drop" and not data.segments and not data.supervised for data in sources
+        )
         self._widened_rows = self._rows(WIDENED_TOKENS)
         self.block_rows = self._rows(BLOCK_TOKENS if self._lazy or compact else WHOLE_TOKENS)
         if compact:
@@ -167,7 +169,12 @@ def _check_compact(sources: Sequence[WindowDataset]) -> None:
         ArgumentError: there is such; or the sources have ids of several dtypes.
     """
     for data in sources:
-        said = (f"tail={data.tail!r}", f"segments={data.segments}", f"mask_end_of_text={data.mask_end_of_text}")
+        said = (
+            f"tail={data.tail!r}",
+            f"segments={data.segments}",
+            f"mask_end_of_text={data.mask_end_of_text}",
+            *(("a loss",) if data.supervised else ()),
+        )
         needed = ("tail='drop'", "segments=False", "mask_end_of_text=False")
         if said != needed:
             raise ArgumentError(

@@ -49,6 +49,8 @@ class WindowDataset:
         segments: give also positions, document_ids and cu_seqlens (``segments``), as a dict.
         pad_id: the input id at padding.
         offsets: where each document starts in an array, and the end, [documents + 1]; a store has its own.
+        loss: for an array, whether each token is trained on as a target: integers or bools [tokens], 0 where it is not.
+            Its target is −100 then. A supervised store says it itself.
         mask_end_of_text: in windows that run on over the ends of documents, leave the target that follows an end of
             text out of the loss: the next document's first token, which nothing before it foretells. It is −100.
         end_of_text_id: the id that ends a text, for ``mask_end_of_text``; a store that ``prepare`` has ended its texts
@@ -85,6 +87,7 @@ class WindowDataset:
         segments: bool = False,
         pad_id: int = 0,
         offsets: ArrayLike | None = None,
+        loss: ArrayLike | None = None,
         mask_end_of_text: bool = False,
         end_of_text_id: int | None = None,
     ) -> None:
@@ -102,6 +105,7 @@ class WindowDataset:
                 expected="within='document', tail='pad' or 'keep', and no stride",
             )
         self._source = Source(source)
+        self._loss = self._losses(loss)
         self.mask_end_of_text = bool(mask_end_of_text)
         self.end_of_text_id = self._end_of_text(end_of_text_id)
         self._documents = self._offsets(offsets) if segments or within == "document" else None
@@ -124,6 +128,11 @@ class WindowDataset:
     def source(self) -> TokenStore | None:
         """The store that the tokens come from; None where they are an array."""
         return self._source.store
+
+    @property
+    def supervised(self) -> bool:
+        """Whether some tokens are not trained on, so that their targets are −100."""
+        return self._loss is not None
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -195,6 +204,8 @@ class WindowDataset:
         T = self.context_length
         pairs = shifted(self._source.runs(starts, T + 1, whole=lengths is None)).astype(np.int64, "C")
         self.mask(pairs)
+        if self._loss is not None:
+            pairs[1][self._loss.runs(starts, T + 1, whole=lengths is None)[:, 1:] == 0] = IGNORE
         if lengths is not None and int(lengths.min(initial=T)) < T:
             beyond = np.arange(T) >= lengths[:, None]
             pairs[0][beyond], pairs[1][beyond] = self.pad_id, IGNORE
@@ -220,6 +231,8 @@ class WindowDataset:
         where[padding] = 0
         pairs = np.empty((2, windows, self.context_length), np.int64)
         pairs[0], pairs[1] = self._source.at(where), self._source.at(where + 1)
+        if self._loss is not None:
+            pairs[1][self._loss.at(where + 1) == 0] = IGNORE
         pairs[0][padding], pairs[1][padding] = self.pad_id, IGNORE
         return pairs, segments
 
@@ -246,13 +259,14 @@ class WindowDataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A hash of what decides the windows: the tokens, the documents where they matter, and the cut."""
+        """A hash of what decides the windows: the tokens, the documents and the loss where they matter, and the cut."""
         documents = b""
         if self._documents is not None and self._source.store is None:
             documents = np.ascontiguousarray(self._documents, "<i8").tobytes()
         cut = (self.context_length, self.stride, self.within, self.tail, self.packing)
         tokens_and_cut = f"{self._source.fingerprint} {len(self._source)} {cut}".encode()
-        return hashlib.blake2b(tokens_and_cut + documents, digest_size=8).hexdigest()
+        loss = self._loss.fingerprint.encode() if self._loss is not None and self._source.store is None else b""
+        return hashlib.blake2b(tokens_and_cut + documents + loss, digest_size=8).hexdigest()
 
     def _offsets(self, given: ArrayLike | None) -> NDArray[np.int64]:
         """Where each document starts, and the end, [documents + 1]: the store's, or those given for an array."""
@@ -273,6 +287,26 @@ class WindowDataset:
                 expected=f"[0, …, {len(self._source)}]",
             )
         return offsets.astype(np.int64)
+
+    def _losses(self, given: ArrayLike | None) -> Source | None:
+        """Where it is read which tokens are trained on: the store's, or what is given for an array; None for all."""
+        store = self._source.store
+        if store is not None and given is None:
+            return Source(store, loss=True) if store.supervised else None
+        if given is None:
+            return None
+        if store is not None:
+            raise ArgumentError(
+                "a store says itself which tokens are trained on",
+                fix='prepare it with records="messages", or give its ids as an array: store[:]',
+            )
+        array = np.asarray(given)
+        loss = Source(array.view(np.uint8) if array.dtype == bool else array)
+        if len(loss) != len(self._source):
+            raise ArgumentError(
+                "loss says it of each token", got=f"{len(loss):,} values", expected=f"{len(self._source):,}"
+            )
+        return loss
 
     def _end_of_text(self, given: int | None) -> int | None:
         """The id after which targets are left out; None where none is."""

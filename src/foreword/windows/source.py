@@ -36,6 +36,7 @@ class Source:
 
     Args:
         source: a ``TokenStore``, or a 1-D array of integers, which may be an ``np.memmap``.
+        loss: of a supervised store, what it says of each token, instead of the tokens.
 
     Attributes:
         dtype: of its ids, in this machine's byte order.
@@ -44,12 +45,13 @@ class Source:
         ArgumentError: no 1-D array of integers.
     """
 
-    def __init__(self, source: TokenStore | ArrayLike) -> None:
+    def __init__(self, source: TokenStore | ArrayLike, *, loss: bool = False) -> None:
+        self._of_loss = loss
         if isinstance(source, TokenStore):
             self._store: TokenStore | None = source
             self._mapped: _MappedPart | None = None
-            pieces = list(source.shards)
-            paths = source.shard_paths
+            pieces = list(source.losses if loss else source.shards)
+            paths = [path.with_suffix(".loss") for path in source.shard_paths] if loss else source.shard_paths
         else:
             self._store = None
             array = np.asarray(source)
@@ -156,7 +158,7 @@ class Source:
     def _is_unchanged(self, piece: int) -> bool:
         """Whether a piece is known to hold what it held, though its file may have been written."""
         if self._store is not None:
-            return self._store.is_intact(piece)
+            return self._store.is_intact(piece, loss=self._of_loss)
         known: str | None = vars(self).get("fingerprint")
         return known is not None and known == _array_fingerprint(self._pieces[0])
 
@@ -174,7 +176,8 @@ class Source:
     def __reduce__(self) -> tuple[Any, ...]:
         # A store is opened again where it arrives, and so is a mapped file; any other array travels by value.
         if self._mapped is None:
-            return Source, (self._store if self._store is not None else self._pieces[0],)
+            again = functools.partial(Source, loss=self._of_loss)
+            return again, (self._store if self._store is not None else self._pieces[0],)
         self._check(0)
         return _mapped_again, (self._mapped, self._files[0][1], self.fingerprint)
 

@@ -42,9 +42,9 @@ class Framing:
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """For each output, token ids [n] and after how many of them each document ends [documents]."""
+    """For each output, token ids [n], after how many of them each document ends [documents], and ``Tokens.loss``."""
 
-    parts: list[tuple[NDArray[Any], NDArray[np.int64]]]
+    parts: list[tuple[NDArray[Any], NDArray[np.int64], NDArray[np.uint8] | None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +163,7 @@ class BlockEncoder:
 
 def encode_block(task: Task, block: Block) -> Encoded:
     """The ids of a block, with what is put around documents, told apart by output."""
-    ids, lengths = task.contents.encode(task.tokenizer, block.texts)
+    ids, lengths, loss = task.contents.encode(task.tokenizer, block.texts)
     begins, ends = np.array(block.begins), np.array(block.ends)
     before, after = task.framing.before, task.framing.after
     if before or after:
@@ -178,16 +178,24 @@ def encode_block(task: Task, block: Block) -> Encoded:
             ]
         )
         ranked = np.argsort(order, kind="stable")
+        if loss is not None:  # what ends a document is trained on where its last token is
+            last = np.append(loss, 0)[stops[ends] - 1]
+            trained = np.concatenate([np.zeros(begins.sum() * len(before)), np.repeat(last, len(after))])
+            loss = np.insert(loss, places[ranked], trained[ranked].astype(np.uint8))
         ids = np.insert(ids, places[ranked], values[ranked])
         lengths = lengths + len(before) * begins + len(after) * ends
     ids = ids.astype(task.dtype)
     if task.outputs == 1:
-        return Encoded([(ids, np.cumsum(lengths)[ends])])
+        return Encoded([(ids, np.cumsum(lengths)[ends], loss)])
     outputs = np.array(block.outputs)
     owner = np.repeat(outputs, lengths)
     return Encoded(
         [
-            (ids[owner == output], np.cumsum(lengths[outputs == output])[ends[outputs == output]])
+            (
+                ids[owner == output],
+                np.cumsum(lengths[outputs == output])[ends[outputs == output]],
+                None if loss is None else loss[owner == output],
+            )
             for output in range(task.outputs)
         ]
     )

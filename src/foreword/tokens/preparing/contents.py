@@ -1,6 +1,6 @@
-"""What a record holds: a text, or token ids; and how it is encoded.
+"""What a record holds: a text, or token ids (``supervised`` has the rest); and how it is encoded.
 
-    record ── payload ──▶ str or bytes ── encode, on a worker ──▶ ids
+    record ── payload ──▶ str or bytes ── encode, on a worker ──▶ ids, loss
 
 A payload is all that decides what a document becomes, so its hash tells duplicates and parts of a split.
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from foreword.tokens.tokenizers.tokenizer import Tokenizer
 __all__ = ["FIELDS", "BadRecordError", "Contents", "Ids", "Text", "Tokens", "look_up"]
 
 # What records may hold, and the field that is read where none is named.
-FIELDS = {"text": "text", "ids": "input_ids"}
+FIELDS = {"text": "text", "ids": "input_ids", "messages": "messages", "completion": "prompt,completion"}
 
 
 class BadRecordError(Exception):
@@ -33,10 +33,14 @@ class BadRecordError(Exception):
 
 
 class Tokens(NamedTuple):
-    """Several documents' ids one after another, uint32 [n], and how many are each one's, int64 [documents]."""
+    """Several documents' ids one after another, uint32 [n], and how many are each one's, int64 [documents].
+
+    Of supervised records, also whether each id is trained on as a target, uint8 [n], 0 or 1.
+    """
 
     ids: NDArray[np.uint32]
     lengths: NDArray[np.int64]
+    loss: NDArray[np.uint8] | None = None
 
 
 class Contents(Protocol):
@@ -45,7 +49,10 @@ class Contents(Protocol):
     Attributes:
         fields: the fields, or columns, that are read.
         kind: what their values are, in words, for errors.
+        supervised: whether some tokens are trained on and others are not.
     """
+
+    supervised: ClassVar[bool]
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -61,6 +68,9 @@ class Contents(Protocol):
     def encode(self, tokenizer: Tokenizer, payloads: Sequence[bytes]) -> Tokens:
         """The ids of payloads, texts as UTF-8."""
 
+    def close(self) -> None:
+        """Give back what reading records takes; it is taken again where it is needed."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Text:
@@ -68,6 +78,7 @@ class Text:
 
     field: str = "text"
     kind: str = "text"
+    supervised: ClassVar[bool] = False
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -85,6 +96,9 @@ class Text:
         """By the tokenizer, without special tokens."""
         return Tokens(*tokenizer.encode_many(payloads))
 
+    def close(self) -> None:
+        """Nothing."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Ids:
@@ -100,6 +114,7 @@ class Ids:
     vocab_size: int
     ending: int | None = None
     kind: str = "token ids"
+    supervised: ClassVar[bool] = False
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -136,6 +151,9 @@ class Ids:
         """As they are."""
         lengths = np.array([len(payload) // 4 for payload in payloads], np.int64)
         return Tokens(np.frombuffer(b"".join(payloads), "<u4").astype(np.uint32), lengths)
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 def look_up(record: Mapping[str, Any], field: str) -> Any:

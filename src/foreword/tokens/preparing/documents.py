@@ -59,7 +59,8 @@ class Reading:
         encoding: of text, jsonl and csv files.
         bad_records: "error", or "skip" and count: lines that are not JSON, records without the field, null texts, rows
             of csv with too few or too many cells.
-        records: what a record holds: "text", or "ids", a text that was tokenized already.
+        records: what a record holds: "text"; "ids", a text that was tokenized already; "messages", a conversation; or
+            "completion", a prompt and its completion in two fields, whose names a comma parts.
     """
 
     documents: str = "file"

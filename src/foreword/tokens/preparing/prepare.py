@@ -28,7 +28,6 @@ from foreword._base.progress import progress
 from foreword.errors import ArgumentError, StoreError
 from foreword.tokens.preparing import journal
 from foreword.tokens.preparing.blocks import Framing, Task, Threads, Workers
-from foreword.tokens.preparing.contents import Contents, Ids, Text
 from foreword.tokens.preparing.corpus import (
     Corpus,
     FileSource,
@@ -39,6 +38,7 @@ from foreword.tokens.preparing.corpus import (
     sha256_of,
 )
 from foreword.tokens.preparing.documents import Reader, Reading
+from foreword.tokens.preparing.options import contents_of
 from foreword.tokens.preparing.run import Plan, Run, differing
 from foreword.tokens.store.store import TokenStore, token_dtype
 from foreword.tokens.tokenizers.opening import get_tokenizer
@@ -90,7 +90,7 @@ def prepare(
     out: str | os.PathLike[str],
     *,
     tokenizer: str | os.PathLike[str] | Tokenizer | Any = None,
-    append_end_of_text: bool | str = True,
+    append_end_of_text: bool | str | None = None,
     beginning: str | None = None,
     documents: str = "file",
     separator: str | None = None,
@@ -98,6 +98,7 @@ def prepare(
     encoding: str = "utf-8",
     bad_records: str = "error",
     records: str = "text",
+    chat_template: str | os.PathLike[str] | None = None,
     format: str | None = None,  # noqa: A002 - the option's name
     split: Mapping[str, float] | None = None,
     deduplicate: bool = False,
@@ -121,7 +122,7 @@ def prepare(
         out: the folder to make, on this machine; a store only when it is complete.
         tokenizer: what ``get_tokenizer`` takes; "gpt2" where it is None and records are texts.
         append_end_of_text: put the tokenizer's end-of-text id after each document; a text names the token that ends
-            one, such as "<|im_end|>".
+            one, such as "<|im_end|>". None: yes, but for messages, as their template writes all of them.
         beginning: a special token to put before each document, such as "<s>".
         documents: what a document is in text files: "file", "line" or "blank-line"; in the others a record is one. An
             empty document is dropped, and counted.
@@ -131,8 +132,16 @@ def prepare(
         encoding: of text, jsonl and csv files.
         bad_records: "error", or "skip" and count: lines that are not JSON, records without the field, null texts, rows
             of csv with too few or too many cells.
-        records: what a record holds: "text", or "ids", text that ``tokenizer`` made ids of already. An end-of-text id
-            at their end is not put there twice.
+        records: what a record holds:
+
+            * "text";
+            * "ids", text that ``tokenizer`` made ids of already. An end-of-text id at their end is not put there twice;
+            * "messages", a conversation, which the tokenizer's chat template, or ``chat_template``, makes a text of.
+              The store says of each token whether it is the assistant's (``TokenStore.read_loss``), and windows leave
+              the others out of the loss;
+            * "completion", a prompt and its completion, in the fields "prompt,completion": side by side they are the
+              text, and the tokens of the completion, with the end-of-text id, are trained on.
+        chat_template: for messages: a template in Jinja's language, or a ``Path`` to one.
         format: "text", "jsonl", "json", "parquet", "arrow", "csv" or "tsv", whatever the files are called.
         split: shares of documents by name, {"val": 0.01}: they go to ``out/val``, the rest to ``out/train``. Which
             they are follows from a hash of each text, and stays when documents are added. A warning names a part that
@@ -178,6 +187,7 @@ def prepare(
             bad_records=bad_records,
             records=records,
         ),
+        chat_template=chat_template,
         format=format,
         split=split,
         deduplicate=deduplicate,
@@ -198,9 +208,10 @@ def prepared(
     out: str | os.PathLike[str],
     *,
     tokenizer: str | os.PathLike[str] | Tokenizer | Any,
-    append_end_of_text: bool | str,
+    append_end_of_text: bool | str | None,
     beginning: str | None,
     reading: Reading,
+    chat_template: str | os.PathLike[str] | None,
     format: str | None,  # noqa: A002 - the option's name
     split: Mapping[str, float] | None,
     deduplicate: bool,
@@ -224,15 +235,18 @@ def prepared(
     if engine not in ("local", "ray"):
         raise ArgumentError("no such engine", got=repr(engine), expected="local, ray")
     shares = _checked_split(split)
+    if append_end_of_text is None:
+        append_end_of_text = reading.records != "messages"
     framing = Framing(
         before=(tokenizer.special_id(beginning),) if beginning else (),
         after=(_end_of_text_id(tokenizer, append_end_of_text),) if append_end_of_text else (),
     )
+    contents, described = contents_of(reading, tokenizer, framing, chat_template)
     plan = Plan(
         tokenizer=tokenizer,
         framing=framing,
         reading=reading,
-        contents=_contents(reading, tokenizer, framing),
+        contents=contents,
         shares=shares,
         deduplicate=deduplicate,
         shard_tokens=shard_tokens,
@@ -241,6 +255,7 @@ def prepared(
             "append_end_of_text": append_end_of_text,
             "beginning": beginning,
             **reading.described(),
+            **described,
             "format": format,
             "split": shares or None,
             "deduplicate": deduplicate,
@@ -250,7 +265,7 @@ def prepared(
     folder = output_path(out)
     found = open_corpus(corpus, format=format, out=folder)
     make_workers = functools.partial(_workers, engine, workers, address)
-    with _exclusive(folder):
+    with contextlib.closing(contents), _exclusive(folder):
         return _prepared(plan, folder, found, make_workers, append=append, restart=restart)
 
 
@@ -330,13 +345,6 @@ def _checked_split(split: Mapping[str, float] | None) -> dict[str, float]:
     if sum(shares.values()) >= 1:
         raise ArgumentError("the shares of the split leave nothing for train", got=shares, expected="a sum below 1")
     return shares
-
-
-def _contents(reading: Reading, tokenizer: Tokenizer, framing: Framing) -> Contents:
-    field = reading.field or ""
-    if reading.records == "ids":
-        return Ids(field, tokenizer.vocab_size, framing.after[0] if framing.after else None)
-    return Text(field)
 
 
 def _end_of_text_id(tokenizer: Tokenizer, named: bool | str) -> int:

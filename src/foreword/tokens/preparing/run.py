@@ -177,7 +177,13 @@ class Run:
         """Bring every file back to what the journal says; a fresh run begins with a journal that says: nothing."""
         for name, state in zip(self._plan.names, self._start.outputs, strict=True):
             self._writers.append(
-                StoreWriter(self._folder / name, self._plan.dtype, shard_tokens=self._plan.shard_tokens, state=state)
+                StoreWriter(
+                    self._folder / name,
+                    self._plan.dtype,
+                    shard_tokens=self._plan.shard_tokens,
+                    supervised=self._plan.contents.supervised,
+                    state=state,
+                )
             )
         accounts, stamps = (self._cut_back(name, size) for name, size in self._sizes.items())
         if self._plan.deduplicate:
@@ -306,8 +312,8 @@ class Run:
 
     def _write(self, blocks: Iterable[Encoded]) -> None:
         for block in blocks:
-            for writer, (ids, ends) in zip(self._writers, block.parts, strict=True):
-                writer.append(ids, ends)
+            for writer, (ids, ends, loss) in zip(self._writers, block.parts, strict=True):
+                writer.append(ids, ends, loss)
                 self._bar.tally(len(ids), "tokens")
 
     def _checkpoint(self, encoder: BlockEncoder, source: Source) -> None:
@@ -430,6 +436,7 @@ class Run:
                 account=totals,
                 sources=[*(before["sources"] if before else []), entry],
                 digests=kept,
+                supervised=self._plan.contents.supervised,
             )
 
 

@@ -312,12 +312,18 @@ def export(store: TokenStore, out: str | os.PathLike[str], *, format: str) -> li
         format: a key of ``FORMATS``: "megatron", "nanogpt", "llmc" or "datatrove".
 
     Raises:
-        ArgumentError: no such format, or one that can't hold the ids of the vocabulary; files of another format are
-            there by that name; ``out`` is a URL.
+        ArgumentError: no such format, or one that can't hold the ids of the vocabulary, or which of them are trained
+            on; files of another format are there by that name; ``out`` is a URL.
         FileError: a file can't be written; none that is incomplete is left.
     """
     if format not in FORMATS:
         raise ArgumentError("no such format of token files", got=repr(format), expected=", ".join(FORMATS))
+    if store.supervised:
+        raise ArgumentError(
+            f"files of {format} can't say which tokens are trained on, as the store does",
+            where=store.path,
+            fix="train from the store itself; for the ids alone, prepare the texts without supervision",
+        )
     stem = output_path(out)
     with explained("write the tokens", stem):
         stem.parent.mkdir(parents=True, exist_ok=True)

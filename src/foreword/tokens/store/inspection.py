@@ -40,6 +40,7 @@ class Inspection:
         histogram: (tokens from, tokens to, documents) by powers of two, [from, to).
         used: how many ids of the vocabulary occur.
         top: the most frequent tokens, (id, text, count).
+        trained: of a supervised store, how many tokens are trained on as targets; else None.
     """
 
     tokens: int
@@ -57,6 +58,7 @@ class Inspection:
     histogram: list[tuple[int, int, int]]
     used: int
     top: list[tuple[int, str | None, int]]
+    trained: int | None = None
 
 
 def inspect(store: TokenStore, *, first: int = 30, top: int = 10) -> Inspection:
@@ -97,6 +99,7 @@ def inspect(store: TokenStore, *, first: int = 30, top: int = 10) -> Inspection:
         histogram=length_histogram(lengths),
         used=len(ids),
         top=[(int(ids[i]), _text(tokenizer, int(ids[i])), int(counts[i])) for i in most],
+        trained=sum(int(np.count_nonzero(loss)) for loss in store.losses) if store.supervised else None,
     )
 
 

@@ -25,9 +25,9 @@ from foreword.errors import ArgumentError, FormatError, MissingFileError
 from foreword.tokens.tokenizers.engines import GPT2_PATTERN, PATTERNS
 from foreword.tokens.tokenizers.files import Options, open_file
 from foreword.tokens.tokenizers.hugging_face import BYTE_OF_LETTER, HuggingFaceTokenizer
-from foreword.tokens.tokenizers.tokenizer import Tokenizer
+from foreword.tokens.tokenizers.tokenizer import ChatTemplate, Tokenizer
 
-__all__ = ["FILES", "open_folder"]
+__all__ = ["FILES", "chat_of", "open_folder"]
 
 MODELS = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 FILES = (
@@ -40,6 +40,7 @@ FILES = (
     "config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    "chat_template.jinja",
 )
 
 # Special tokens that a class has of itself, where the vocabulary has them.
@@ -63,6 +64,7 @@ _ROBERTA_SPECIAL = {
 _BYTE_LEVEL = {"GPT2": _GPT2_SPECIAL, "Roberta": _ROBERTA_SPECIAL, "Bart": _ROBERTA_SPECIAL, "Qwen2": _GPT2_SPECIAL}
 _WORD_PIECE = {"Bert": _BERT_SPECIAL, "DistilBert": _BERT_SPECIAL, "Electra": _BERT_SPECIAL}
 _SENTENCE_PIECE = {"Llama", "Gemma"}  # whose ids are those of the model's file
+_LLAMA_SPECIAL = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
 _OF_MODEL_TYPE = {
     "gpt2": "GPT2",
     "roberta": "Roberta",
@@ -128,6 +130,34 @@ def open_folder(folder: Path, options: Options, name: str | None = None) -> Toke
         where=folder,
         fix="name the folder, or the file, that holds it",
     )
+
+
+def chat_of(folder: Path) -> ChatTemplate | None:
+    """The chat template in a folder of a tokenizer, if there is one.
+
+    Raises:
+        FormatError: it can't be read, or there are several, and none of them is the default.
+    """
+    files = _Files(folder)
+    template = (
+        files.text("chat_template.jinja") if files.has("chat_template.jinja") else files.config.get("chat_template")
+    )
+    if template is None:
+        return None
+    if isinstance(template, list):
+        named = {one.get("name"): one.get("template") for one in template if isinstance(one, dict)}
+        template = named.get("default")
+    if not isinstance(template, str):
+        raise FormatError(
+            "no chat template that is the default",
+            where=folder / "tokenizer_config.json",
+            fix="give one: chat_template=",
+        )
+    own = {**_BYTE_LEVEL, **_WORD_PIECE, "Llama": _LLAMA_SPECIAL}
+    tokens = dict(own.get(files.class_name or "", {}))
+    for source in (files.config, files.json("special_tokens_map.json") if files.has("special_tokens_map.json") else {}):
+        tokens |= {key: _content(source[key]) for key in _SPECIAL if source.get(key)}
+    return ChatTemplate(template, tokens)
 
 
 class _Files:

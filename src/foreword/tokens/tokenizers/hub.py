@@ -106,7 +106,7 @@ def _in_cache_of_huggingface(place: Place) -> tuple[Path, str] | None:
     return (snapshot / place.file if place.file is not None else snapshot), commit
 
 
-_SAYS_NO_TOKENS = {"tokenizer_config.json", "config.json", "special_tokens_map.json", "added_tokens.json"}
+_SAYS_NO_TOKENS = {*FILES[FILES.index("tokenizer_config.json") :]}
 
 
 def _repository_folder(place: Place) -> Path:

@@ -9,12 +9,13 @@ Not for: files and names (``opening``). Costs: a copy of the vocabulary.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from foreword.errors import ArgumentTypeError, FormatError
 from foreword.tokens.tokenizers.engines import format_ranks, parse_ranks
 from foreword.tokens.tokenizers.hugging_face import HuggingFaceTokenizer
-from foreword.tokens.tokenizers.tokenizer import RankTokenizer, Tokenizer
+from foreword.tokens.tokenizers.tokenizer import ChatTemplate, RankTokenizer, Tokenizer
 
 __all__ = ["from_object", "is_object_name"]
 
@@ -39,7 +40,9 @@ def from_object(given: Any) -> Tokenizer:
     if "tokenizers.BaseTokenizer" in classes:  # ByteLevelBPETokenizer and its like
         return _of_library(given._tokenizer, f"tokenizers.{type(given).__name__}")
     if classes & {"transformers.PreTrainedTokenizerFast", "transformers.TokenizersBackend"}:
-        return _of_library(given.backend_tokenizer, f"transformers.{type(given).__name__}")
+        tokenizer = _of_library(given.backend_tokenizer, f"transformers.{type(given).__name__}")
+        tokenizer.chat_source = _chat_of(given)
+        return tokenizer
     if "transformers.PreTrainedTokenizerBase" in classes:
         raise ArgumentTypeError(
             "a tokenizer of transformers that is Python code, not the library tokenizers",
@@ -55,6 +58,14 @@ def from_object(given: Any) -> Tokenizer:
 def is_object_name(name: str) -> bool:
     """Whether ``name`` is what a tokenizer is called that was given as an object: it can't be got by it again."""
     return name.startswith(("tokenizers.", "transformers.")) and "/" not in name
+
+
+def _chat_of(given: Any) -> Callable[[], ChatTemplate | None]:
+    template, tokens = given.chat_template, given.special_tokens_map
+    if isinstance(template, dict):
+        template = template.get("default")
+    named = {name: str(text) for name, text in tokens.items() if isinstance(text, str)}
+    return lambda: None if template is None else ChatTemplate(template, named)
 
 
 def _of_encoding(given: Any) -> RankTokenizer:

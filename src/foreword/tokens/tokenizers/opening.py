@@ -6,6 +6,7 @@ tokenizer got by its name is kept, and given again.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import importlib.resources
 import os
@@ -17,7 +18,7 @@ from foreword.errors import FileError, UnknownNameError
 from foreword.tokens.tokenizers.byte_tokenizer import ByteTokenizer
 from foreword.tokens.tokenizers.engines import PATTERNS, format_ranks
 from foreword.tokens.tokenizers.files import Options, as_before, open_file
-from foreword.tokens.tokenizers.folder import open_folder
+from foreword.tokens.tokenizers.folder import chat_of, open_folder
 from foreword.tokens.tokenizers.hub import Place, obtain
 from foreword.tokens.tokenizers.objects import from_object, is_object_name
 from foreword.tokens.tokenizers.tokenizer import RankTokenizer, Tokenizer
@@ -79,11 +80,11 @@ def get_tokenizer(
     elif isinstance(name, str) and text == "bytes":
         tokenizer = ByteTokenizer()
     elif (path := Path(text)).is_dir():
-        return open_folder(path.absolute(), options)
+        return _with_chat(open_folder(path.absolute(), options), path.absolute())
     elif path.is_file() and path.name in _PARTS:
-        return open_folder(path.absolute().parent, options)
+        return _with_chat(open_folder(path.absolute().parent, options), path.absolute().parent)
     elif path.is_file() or (path.suffix in {".json", ".tiktoken", ".model"} and not text.startswith("hf://")):
-        return open_file(path.absolute(), options)
+        return _with_chat(open_file(path.absolute(), options), path.absolute().parent)
     elif (encoding := _encoding_of(text)) is not None:
         if encoding != text:
             return get_tokenizer(encoding, pattern=pattern, special_tokens=special_tokens)
@@ -120,7 +121,14 @@ def _from_hub(name: str, options: Options) -> Tokenizer:
     if place is None or found is None:
         raise _unknown(name, place)
     path, commit = found
-    return (open_folder if place.file is None else open_file)(path, options, place.named(commit))
+    tokenizer = (open_folder if place.file is None else open_file)(path, options, place.named(commit))
+    return _with_chat(tokenizer, path if place.file is None else path.parent)
+
+
+def _with_chat(tokenizer: Tokenizer, folder: Path) -> Tokenizer:
+    """The tokenizer, which finds its chat template in ``folder`` if it is asked for one."""
+    tokenizer.chat_source = functools.partial(chat_of, folder)
+    return tokenizer
 
 
 def _unknown(name: str, place: Place | None) -> UnknownNameError:
