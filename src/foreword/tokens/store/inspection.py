@@ -99,7 +99,7 @@ def inspect(store: TokenStore, *, first: int = 30, top: int = 10) -> Inspection:
         histogram=length_histogram(lengths),
         used=len(ids),
         top=[(int(ids[i]), _text(tokenizer, int(ids[i])), int(counts[i])) for i in most],
-        trained=sum(int(np.count_nonzero(loss)) for loss in store.losses) if store.supervised else None,
+        trained=_trained(store) if store.supervised else None,
     )
 
 
@@ -139,6 +139,11 @@ def _counts(store: TokenStore) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     both = np.zeros(len(ids), np.int64)
     np.add.at(both, places, np.concatenate([rare[1], dense[used]]))
     return ids, both
+
+
+def _trained(store: TokenStore) -> int:
+    starts = range(0, len(store), PIECE)
+    return sum(int(np.count_nonzero(store.read_loss(start, min(len(store), start + PIECE)))) for start in starts)
 
 
 def _tokenizer(store: TokenStore) -> Tokenizer | None:
