@@ -9,6 +9,7 @@ Not for: files as such (``files``). Costs: nothing until a function is called.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import tempfile
 import weakref
@@ -166,7 +167,7 @@ def own_port(listener: socket.socket) -> None:
 def limit_memory(size: int) -> None:
     """Have this process get no more than ``size`` bytes of memory, where its system can see to that."""
     try:
-        import resource
+        resource: Any = importlib.import_module("resource")
     except ImportError:
         return
     with contextlib.suppress(OSError, ValueError):
