@@ -82,7 +82,7 @@ class Records:
         alone = listed and not stream.head().removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
         pairs = self._json_lines(stream) if self._is_lines(stream) else self._json_values(stream)
         beginning = list(itertools.islice(pairs, 2))
-        if alone and len(beginning) == 1 and isinstance(beginning[0][0], dict) and self._lacks(beginning[0][0]):
+        if alone and len(beginning) == 1 and isinstance(beginning[0][0], dict) and self._is_none(beginning[0][0]):
             self.passed_over = True
             return
         for record, where in itertools.chain(beginning, pairs):
@@ -156,32 +156,40 @@ class Records:
         while not values.at_end():
             yield values.value(), f"{self.where}, record {values.count:,}"
 
-    def _record(self, record: Any, where: str) -> Iterator[str | bytes]:
+    def _record(self, record: Any, where: str) -> Sequence[str | bytes]:
         """What a record holds, if it is a good one."""
         if not isinstance(record, Mapping):
             self.bad("a record that has no fields", got=type(record).__name__, where=where)
-        elif (field := self._lacks(record)) is not None:
+            return ()
+        try:
+            values = [look_up(record, field) for field in self.contents.fields]
+        except KeyError as missing:
             what = {"text": "the text"}.get(self.contents.kind, self.contents.kind)
-            fix = f"name the field that holds {what}: --field {next(iter(record), 'NAME')}"
-            self.bad(f"a record without the field {field!r}", got=f"fields {list(record)[:20]}", where=where, fix=fix)
-        else:
-            yield from self.payload([look_up(record, field) for field in self.contents.fields], where)
+            self.bad(
+                f"a record without the field {missing.args[0]!r}",
+                got=f"fields {list(record)[:20]}",
+                where=where,
+                fix=f"name the field that holds {what}: --field {next(iter(record), 'NAME')}",
+            )
+            return ()
+        return self.payload(values, where)
 
-    def _lacks(self, record: Mapping[str, Any]) -> str | None:
-        """The first of the fields that a record does not have."""
-        for field in self.contents.fields:
-            try:
+    def _is_none(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record lacks a field."""
+        try:
+            for field in self.contents.fields:
                 look_up(record, field)
-            except KeyError:
-                return field
-        return None
+        except KeyError:
+            return True
+        return False
 
-    def payload(self, values: Sequence[Any], where: str) -> Iterator[str | bytes]:
+    def payload(self, values: Sequence[Any], where: str) -> Sequence[str | bytes]:
         """What the values of the fields come to, if they can be meant."""
         try:
-            yield self.contents.payload(values)
+            return (self.contents.payload(values),)
         except BadRecordError as bad:
             self.bad(bad.problem, where=where, **bad.facts)
+            return ()
 
     def bad(self, problem: str, **facts: object) -> None:
         """Refuse a bad record, or skip and count it."""
