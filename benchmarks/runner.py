@@ -31,7 +31,19 @@ SETTLE = 0.2
 
 # What a figure may depend on: the versions of those that are installed go with the results.
 PACKAGES = (
-    *("foreword", "numpy", "numba", "pyarrow", "torch", "gigatoken", "tiktoken", "gensim", "datasets", "datatrove"),
+    *(
+        "foreword",
+        "numpy",
+        "numba",
+        "pyarrow",
+        "torch",
+        "gigatoken",
+        "tiktoken",
+        "gensim",
+        "model2vec",
+        "datasets",
+        "datatrove",
+    ),
     *("tokenizers", "grain", "litdata", "trl", "transformers", "fastapi", "uvicorn", "playwright"),
 )
 # Instruction sets that the speed of our kernels, of BLAS or of torch depends on, as /proc/cpuinfo spells them.

@@ -141,8 +141,10 @@ def pairs() -> list[tuple[str, str, str, str]]:
 
 def by_processor(runs: Sequence[Run], script: str, claim: str, ours: str, rival: str) -> dict[str, Mapping[str, Any]]:
     """The newest result of each processor that has measured both."""
-    found = {run.processor: run.result(script, claim, ours, rival) for run in sorted(runs, key=lambda run: run.date)}
-    return {processor: result for processor, result in found.items() if result}
+    results = (
+        (run.processor, run.result(script, claim, ours, rival)) for run in sorted(runs, key=lambda run: run.date)
+    )
+    return {processor: result for processor, result in results if result}
 
 
 def processors(runs: Sequence[Run]) -> Iterator[str]:

@@ -228,7 +228,7 @@ def test_glove_and_the_mean_of_its_rows(tmp_path):
 def test_bad_arguments(wv, text, tmp_path):
     layer = fw.InputEmbedding(50, 4, 4)
     for options, says in (
-        ({"vectors": wv, "layer": layer}, "not both"),
+        ({"vectors": wv, "layer": layer}, "give one of"),
         ({"layer": layer}, "which tokenizer"),
         ({"layer": layer, "tokenizer": "gpt2"}, "doesn't fit the layer"),
         ({"vectors": wv, "unknown": "guess"}, "no such policy"),
@@ -276,7 +276,7 @@ def test_the_command(text, tmp_path):
     assert re.search(r"13 × 50 float32\n4 documents, 14 words, 1 of them without", again.stdout), again.stdout
     bad = subprocess.run([*command, "--vectors", "x", "--layer", "y"], capture_output=True, text=True)
     assert bad.returncode == 1
-    assert bad.stderr.startswith("error: give vectors or layer, not both")
+    assert bad.stderr.startswith("error: give one of vectors, layer and static")
 
 
 def test_the_command_reads_urls(tmp_path):

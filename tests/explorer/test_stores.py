@@ -19,7 +19,7 @@ from explorer.client import DOCUMENTS, Client, serving
 from foreword.explorer import Settings
 from foreword.explorer.api import stores as stores_api
 from foreword.explorer.library import Library
-from foreword.tokens.store import store as store_module
+from foreword.tokens.store import finding
 from foreword.tokens.store.manifest import seal
 
 
@@ -148,9 +148,9 @@ def test_a_search_stops_in_time_with_the_place_to_go_on_from(tmp_path, monkeypat
 def test_the_places_of_a_common_id_are_not_held_all_at_once(tmp_path, monkeypatch):
     fw.prepare([" " * 50_000], tmp_path / "one", tokenizer="bytes")
     held = []
-    places = store_module._places
-    monkeypatch.setattr(store_module, "_places", lambda *given: held.append(len(places(*given))) or places(*given))
-    monkeypatch.setattr(store_module, "_SLICE", 1_000)
+    places = finding._places
+    monkeypatch.setattr(finding, "_places", lambda *given: held.append(len(places(*given))) or places(*given))
+    monkeypatch.setattr(finding, "_SLICE", 1_000)
     found = fw.TokenStore.open(tmp_path / "one").find([32])
     assert [next(found) for _ in range(1_500)] == list(range(1_500))
     assert held == [1_000, 1_000]
@@ -297,7 +297,7 @@ def test_ids_beyond_the_vocabulary_are_a_problem(folder, served):
     assert statuses(served)["read"] == 422
 
 
-@pytest.mark.parametrize("name", ["cl100k_base", "", "/etc/passwd", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["cl100k_base", "", "/etc/passwd", "tokenizer.json", "owner/repo"])
 def test_a_manifest_opens_no_file_and_no_network(folder, served, name, monkeypatch):
     def change(manifest):
         manifest["tokenizer"] |= {"name": name, "fingerprint": "0" * 64}
@@ -305,7 +305,7 @@ def test_a_manifest_opens_no_file_and_no_network(folder, served, name, monkeypat
     rewrite(folder / "one", change)
     import foreword.tokens.tokenizers.opening as module
 
-    for way in ("_from_file", "_from_tiktoken"):
+    for way in ("open_file", "open_folder", "_from_hub", "_from_tiktoken"):
         monkeypatch.setattr(module, way, lambda *_: pytest.fail("opened"))
     told = everything(served)
     assert told["list"].json[0]["tokenizer"] == name

@@ -57,7 +57,7 @@ def test_find_is_a_plain_search(data, tmp_path_factory) -> None:
     start, stop = data.draw(st.integers(0, len(tokens) + 2)), data.draw(st.none() | st.integers(0, len(tokens) + 2))
     naive = [i for i in range(len(tokens) - len(wanted) + 1) if tokens[i : i + len(wanted)] == wanted]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("foreword.tokens.store.store._SLICE", data.draw(st.integers(1, 9)))
+        patch.setattr("foreword.tokens.store.finding._SLICE", data.draw(st.integers(1, 9)))
         found = list(store.find(wanted, start=start, stop=stop))
     assert found == [i for i in naive if start <= i and (stop is None or i < stop)]
 
@@ -70,8 +70,8 @@ def test_find_of_common_and_of_rare_ids_is_a_plain_search(tmp_path: Path) -> Non
     )
     store = prepare([text], tmp_path / "store", tokenizer="bytes", shard_tokens=1 << 20)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("foreword.tokens.store.store._SLICE", 700)
-        patch.setattr("foreword.tokens.store.store._PIECE", 7)
+        patch.setattr("foreword.tokens.store.finding._SLICE", 700)
+        patch.setattr("foreword.tokens.store.finding._PIECE", 7)
         for at, length in zip(rng.integers(0, len(text) - 400, 60), [1, 2, 3, 5, 20, 300] * 10, strict=True):
             wanted = text[at : at + length]
             naive = [i for i in range(len(text)) if text.startswith(wanted, i)]

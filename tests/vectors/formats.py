@@ -45,20 +45,71 @@ def text(words, rows, *, header=True, number=repr, blank=b" ", end=b"\n"):
     return end.join(lines) + end
 
 
-def fasttext(words, counts, matrix, *, minn, maxn, bucket, old=False, labels=(), quantised=0, pruned=-1, model=2):
-    """A fastText model: matrix float32 [words + bucket, D]."""
-    dim = matrix.shape[1]
-    data = b"" if old else struct.pack("<ii", MAGIC, 12)
-    data += struct.pack("<12id", dim, 5, 5, 1, 5, 1, 2, model, bucket, minn, maxn, 100, 1e-4)
+def fasttext(
+    words,
+    counts,
+    matrix,
+    *,
+    minn,
+    maxn,
+    bucket,
+    old=False,
+    labels=(),
+    quantised=0,
+    pruned=-1,
+    model=2,
+    word_ngrams=1,
+    version=12,
+    pairs=(),
+    dim=None,
+):
+    """A fastText model: matrix float32 [words + bucket, D], or the bytes of a quantised one, with its dim."""
+    dim = dim or matrix.shape[1]
+    data = b"" if old else struct.pack("<ii", MAGIC, version)
+    data += struct.pack("<12id", dim, 5, 5, 1, 5, word_ngrams, 2, model, bucket, minn, maxn, 100, 1e-4)
     data += struct.pack("<iiiq", len(words) + len(labels), len(words), len(labels), sum(counts))
     data += b"" if old else struct.pack("<q", pruned)
     for word, count in zip(words, counts, strict=True):
         data += word + b"\0" + struct.pack("<qb", count, 0)
     for label in labels:
         data += label + b"\0" + struct.pack("<qb", 1, 1)
+    data += b"".join(struct.pack("<ii", *pair) for pair in pairs)
     data += b"" if old else struct.pack("<b", quantised)
+    if isinstance(matrix, bytes):
+        return data + matrix + b"the output matrix, which nobody reads"
     data += struct.pack("<qq", *matrix.shape) + np.float32(matrix).tobytes()
     return data + b"the output matrix, which nobody reads"
+
+
+def product_quantised(rows, dim, dsub, *, qnorm, seed=0):
+    """A quantised matrix of drawn codes and centroids: its bytes, and the rows as fastText's addcode makes them."""
+    rng = np.random.default_rng(seed)
+
+    def quantiser(dim, dsub):
+        count = (dim + dsub - 1) // dsub
+        last = dim - (count - 1) * dsub
+        centroids = rng.normal(size=256 * dim).astype(np.float32)
+        return struct.pack("<4i", dim, count, dsub, last) + centroids.tobytes(), centroids, count, last
+
+    def centroid(centroids, count, dsub, last, part, code):
+        at = part * 256 * dsub + code * last if part == count - 1 else (part * 256 + code) * dsub
+        return centroids[at : at + (last if part == count - 1 else dsub)]
+
+    head, centroids, count, last = quantiser(dim, dsub)
+    codes = rng.integers(0, 256, (rows, count)).astype(np.uint8)
+    data = struct.pack("<Bqqi", qnorm, rows, dim, codes.size) + codes.tobytes() + head
+    dense = np.zeros((rows, dim), np.float32)
+    norms = np.ones(rows, np.float32)
+    if qnorm:
+        norm_codes = rng.integers(0, 256, rows).astype(np.uint8)
+        norm_head, norm_centroids, *_ = quantiser(1, 1)
+        data += norm_codes.tobytes() + norm_head
+        norms = norm_centroids[norm_codes]
+    for i in range(rows):
+        for part in range(count):
+            for j, value in enumerate(centroid(centroids, count, dsub, last, part, int(codes[i, part]))):
+                dense[i, part * dsub + j] += norms[i] * value
+    return data, dense
 
 
 def ngrams(word, minn, maxn):

@@ -10,6 +10,7 @@ its start, nor more than ten seconds for an input, so that a blow-up or a hang i
 import bz2
 import gzip
 import io
+import json
 import lzma
 import pickle
 import random
@@ -26,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 
 from foreword.errors import ForewordError
-from vectors.formats import fasttext, native, read, safetensors, text, word2vec_binary
+from vectors.formats import fasttext, native, product_quantised, read, safetensors, text, word2vec_binary
 
 WORDS = [f"w{i}é" if i % 3 == 0 else f"w {i}" if i % 7 == 0 else f"word{i}" for i in range(12)]
 BYTES = [word.encode() for word in WORDS]
@@ -55,11 +56,19 @@ _PACKED = {**_OLD, **_GRAMS, "hash2index": {n: n - 1 for n in range(1, 7)}, "buc
 _SPELT = {**_OLD, "syn0_ngrams": MATRIX[12:], "ngrams": {"<wo": 0, "wor": 10}, "min_n": 3, "max_n": 3}
 _DOCUMENTS = {"doctag_syn0": ROWS, "doctags": {}, "offset2doctag": ["a", "b"], "max_rawint": 9, "count": 12}
 _FT = {"minn": 2, "maxn": 4, "bucket": 11}
+_FTZ = {**_FT, "dim": 3, "quantised": 1, "model": 3}
+_TOKENS = {"model": {"type": "WordLevel", "vocab": {word: i for i, word in enumerate(WORDS)}, "unk_token": WORDS[0]}}
 SEEDS = {
     "word2vec-binary": [word2vec_binary(PLAIN, ROWS), word2vec_binary(PLAIN, ROWS, newline=b"")],
     "text": [text(BYTES, ROWS), text(BYTES, ROWS, blank=b"\t", end=b" \r\n")],
     "glove": [text(BYTES, ROWS, header=False)],
     "fasttext": [fasttext(BYTES, range(12), MATRIX, **_FT), fasttext(BYTES, range(12), MATRIX, old=True, **_FT)],
+    "ftz": [
+        fasttext(BYTES, range(12), product_quantised(23, 3, 2, qnorm=False)[0], **_FTZ),
+        fasttext(
+            BYTES, range(12), product_quantised(14, 3, 2, qnorm=True)[0], pruned=2, pairs=[(3, 1), (7, 0)], **_FTZ
+        ),
+    ],
     "gensim": [
         *(native(_STATE, protocol=protocol) for protocol in range(6)),
         native({**_STATE, **_GRAMS, "vectors": None, "compatible_hash": True}, name="FastTextKeyedVectors"),
@@ -69,6 +78,16 @@ SEEDS = {
     "safetensors": [
         safetensors(_own() | {"vectors": ("F32", (12, 3), ROWS.tobytes())}),
         safetensors({"w": ("F16", (12, 3), ROWS.astype("<f2").tobytes())}),
+    ],
+    "static": [
+        safetensors({"embedding.weight": ("F32", (12, 3), ROWS.tobytes())}),
+        safetensors(
+            {
+                "embeddings": ("I8", (4, 3), bytes(range(12))),
+                "mapping": ("I64", (12,), (np.arange(12) % 4).tobytes()),
+                "weights": ("F64", (12,), np.ones(12).tobytes()),
+            }
+        ),
     ],
 }
 INTEGERS = [0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF]
@@ -153,7 +172,7 @@ def fuzz(format_, *, rounds=None, seconds=None, seed=0):
     done = accepted = 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "v.bin"
+        path = Path(folder) / ("model.safetensors" if format_ == "static" else "v.bin")
         path.with_name("v.vocab").write_bytes(b"".join(word + b"\n" for word in BYTES))
         while (rounds is None or done < rounds) and (seconds is None or time.monotonic() - began < seconds):
             data = damaged(draw.choice(SEEDS[format_]), draw)
@@ -161,6 +180,10 @@ def fuzz(format_, *, rounds=None, seconds=None, seed=0):
                 data = draw.choice(PACKINGS)(data)
                 data = damaged(data, draw) if draw.random() < 0.5 else data
             path.write_bytes(data)
+            if format_ == "static":
+                for name, content in ("tokenizer.json", _TOKENS), ("config.json", {"max_length": 9, "normalize": True}):
+                    beside = json.dumps(content).encode()
+                    path.with_name(name).write_bytes(damaged(beside, draw) if draw.random() < 0.2 else beside)
             options = draw.choice([{}, {}, {"limit": 3}, {"unicode_errors": "replace"}, {"encoding": "latin1"}])
             if format_ == "gensim" and draw.random() < 0.3:
                 options = {"vectors": "documents"}

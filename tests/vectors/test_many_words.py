@@ -119,3 +119,22 @@ def test_analogies_that_leave_no_row():
     questions = np.array([[0, 1, 2], [2, 1, 0]])
     left = np.repeat(np.arange(2), 3), questions.ravel()
     assert analogies.nearest_of_analogies(Index(rows, row_norms(rows)), questions, 3, left).tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("policy", ["error", "skip", "lower"])
+def test_each_word_is_looked_up_once(monkeypatch, policy):
+    """For its vector and for its exclusion together."""
+    wv = KeyedVectors(3)
+    wv.add_vectors(["a", "b", "c", "d"], np.random.default_rng(0).normal(size=(4, 3)))
+    wv.oov = policy
+    asked, find = [], KeyedVectors._find
+    monkeypatch.setattr(KeyedVectors, "_find", lambda self, key: asked.append(key) or find(self, key))
+    assert [word for word, _ in wv.most_similar(["a", ("b", 0.5)], ["c"])] == ["d"]
+    assert asked == ["a", "b", "c"]
+    asked.clear()
+    wv.most_similar_batch(["a", {"positive": ["b"], "negative": ["c"]}], exclude=["d"])
+    assert sorted(asked) == ["a", "b", "c", "d"]
+    if policy != "skip":
+        asked.clear()
+        assert [word for word, _ in wv.most_similar_cosmul(["a"], ["c"])] in (["b", "d"], ["d", "b"])
+        assert asked == ["a", "c"]

@@ -258,8 +258,10 @@ def test_the_hash_extends_signs():
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (fasttext(WORDS, COUNTS, MATRIX, quantised=1, **SUBWORDS), "quantised"),
-        (fasttext(WORDS, COUNTS, MATRIX, pruned=5, **SUBWORDS), "pruned"),
+        (fasttext(WORDS, COUNTS, MATRIX, quantised=1, **SUBWORDS), "damaged"),
+        (fasttext(WORDS, COUNTS, MATRIX, quantised=2, **SUBWORDS), "kind 2"),
+        (fasttext(WORDS, COUNTS, MATRIX, pruned=38, **SUBWORDS), "38 n-grams of 37"),
+        (fasttext(WORDS, COUNTS, MATRIX, pruned=0, **SUBWORDS), "kind 0, 0 n-grams"),
         (fasttext(WORDS, COUNTS, MATRIX[:-1], **SUBWORDS), "a matrix 86 × 6"),
         (fasttext(WORDS, COUNTS, MATRIX, **SUBWORDS)[:1500], "damaged"),
         (fasttext(WORDS, COUNTS, MATRIX, **SUBWORDS)[:2500], "cut short"),

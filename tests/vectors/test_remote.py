@@ -15,7 +15,7 @@ import pytest
 
 import foreword as fw
 import foreword.downloader as api
-from faulty_server import cut, fail, running
+from faulty_server import cut, fail, git_id, running
 from foreword.errors import ArgumentError, DownloadError, FormatError, MissingFileError, UnknownNameError
 from foreword.vectors.formats import source
 from foreword.vectors.sources import catalogue, remote
@@ -214,7 +214,7 @@ class Hub:
     def hold(self, files, *, repository="owner/repo", revision="main", large=True):
         listing = [{"type": "directory", "oid": "0", "size": 0, "path": "sub"}]
         for path, data in files.items():
-            told = {"type": "file", "oid": "0" * 40, "size": len(data), "path": path}
+            told = {"type": "file", "oid": git_id(data), "size": len(data), "path": path}
             if large:
                 told["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
             listing.append(told)
@@ -255,6 +255,26 @@ def test_arrays_come_with_what_belongs_to_them(hub, tmp_path):
     wv = fw.load("hf://owner/repo")
     assert wv.index_to_key == ["one", "two", "three"]
     assert np.array_equal(wv.vectors, rows)
+
+
+@pytest.mark.parametrize("layout", ["model2vec", "sentence-transformers", "nested"])
+def test_a_static_model_comes_with_its_files(hub, tmp_path, layout):
+    pytest.importorskip("tokenizers", reason="tokenizers isn't installed")
+    from vectors.static_models import rows_of, save_model2vec, sentence_transformers_folder, wordpiece
+
+    tok, rows = wordpiece(), rows_of(wordpiece())
+    if layout == "model2vec":
+        save_model2vec(tmp_path / "m", tok, rows, normalize=True)
+    else:
+        sentence_transformers_folder(tmp_path / "m", tok, rows, normalize=True, nested=layout == "nested")
+    names = [path for path in (tmp_path / "m").rglob("*") if path.is_file() and path.parent.name != "1_Normalize"]
+    hub.hold(
+        {path.relative_to(tmp_path / "m").as_posix(): path.read_bytes() for path in names} | {"pytorch_model.bin": b"x"}
+    )
+    wv = fw.load("hf://owner/repo")
+    assert np.array_equal(wv.encode(["the king"]), fw.load(tmp_path / "m").encode(["the king"]))
+    assert np.linalg.norm(wv.encode("the king")) == pytest.approx(1)
+    assert fw.load("hf://owner/repo").index_to_key == wv.index_to_key
 
 
 def test_gensims_files_come_with_their_arrays(hub, tmp_path):

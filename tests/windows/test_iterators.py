@@ -379,7 +379,7 @@ def test_a_place_waits_again_if_an_error_came_before_its_first_batch(mixture, ep
     list(islice(loader, 7))
     loader.set_epoch(2)
     with monkeypatch.context() as patch:
-        patch.setattr(fw.WindowDataset, "gather", lambda *_: (_ for _ in ()).throw(OSError("the disk is gone")))
+        patch.setattr(fw.WindowDataset, "ids", lambda *_: (_ for _ in ()).throw(OSError("the disk is gone")))
         with pytest.raises(OSError, match="gone"):
             next(iter(loader))
     assert at(loader) == (2, 0)

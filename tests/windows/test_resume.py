@@ -30,7 +30,8 @@ def firsts(batch):
 @pytest.fixture(params=[(1 << 15, 1 << 12), (4, 32)], ids=["large blocks", "small blocks"])
 def _blocks(request, monkeypatch):
     """Blocks as they are, and so small that a few dozen windows fill several."""
-    monkeypatch.setattr("foreword.windows.loader.BLOCK_TOKENS", request.param[0])
+    for tokens in ("BLOCK_TOKENS", "WHOLE_TOKENS"):
+        monkeypatch.setattr(f"foreword.windows.batches.{tokens}", request.param[0])
     monkeypatch.setattr("foreword.windows.loader.ORDER_WINDOWS", request.param[1])
 
 

@@ -9,11 +9,13 @@ Not for: files as such (``files``). Costs: nothing until a function is called.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = [
     "after_fork",
     "as_path",
+    "hold",
+    "limit_memory",
     "move_folder",
+    "move_unless_held",
     "open_without_waiting",
     "own_port",
     "processors",
@@ -91,6 +96,52 @@ def sync_folder(path: str | os.PathLike[str]) -> None:
         os.close(descriptor)
 
 
+def hold(owner: object, path: Path) -> None:
+    """Hold the file ``path``, with whoever else does, as long as ``owner`` lives; nothing where it can't be held, as on
+    Windows, where a folder can't be renamed that holds a file which is mapped.
+    """
+    locks = _locks()
+    if locks is None:
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(owner, os.close, descriptor).atexit = False
+        locks.flock(descriptor, locks.LOCK_SH | locks.LOCK_NB)
+
+
+def move_unless_held(folder: Path, file: str, target: Path) -> bool:
+    """Rename ``folder``, unless somebody holds its ``file``; whether that was done.
+
+    Raises:
+        OSError: it can't be renamed.
+    """
+    locks = _locks()
+    if locks is None:
+        try:
+            os.rename(folder, target)
+        except PermissionError:
+            return False
+        return True
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(FileNotFoundError):
+            held = stack.enter_context(open(folder / file, "rb"))
+            try:
+                locks.flock(held, locks.LOCK_EX | locks.LOCK_NB)
+            except OSError:
+                return False
+        os.rename(folder, target)
+    return True
+
+
+def _locks() -> Any:
+    """The module of file locks; None on Windows, which has none."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    return fcntl
+
+
 def move_folder(source: Path, target: Path) -> None:
     """Rename the folder ``source``, in one step; ``target`` may be there if it is an empty folder.
 
@@ -111,3 +162,13 @@ def own_port(listener: socket.socket) -> None:
     # On Windows SO_REUSEADDR would let two servers have one port; what it is needed for elsewhere is always so there.
     option = "SO_EXCLUSIVEADDRUSE" if hasattr(socket, "SO_EXCLUSIVEADDRUSE") else "SO_REUSEADDR"
     listener.setsockopt(socket.SOL_SOCKET, getattr(socket, option), 1)
+
+
+def limit_memory(size: int) -> None:
+    """Have this process get no more than ``size`` bytes of memory, where its system can see to that."""
+    try:
+        resource: Any = importlib.import_module("resource")
+    except ImportError:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))

@@ -22,6 +22,10 @@ def embed(
     layer: Annotated[
         str | None, typer.Option(help="An input layer's checkpoint: a folder, or a .safetensors file.")
     ] = None,
+    static: Annotated[
+        str | None,
+        typer.Option(help="A static embedding model: a folder, or hf://OWNER/REPO.", show_default=False),
+    ] = None,
     tokenizer: Annotated[
         str | None,
         typer.Option(help="The tokenizer that the layer was trained with.", show_default="its folder's"),
@@ -41,7 +45,10 @@ def embed(
     plot: Plot = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as data.")] = False,
 ) -> None:
-    """Write the embeddings of a corpus to a file: by word vectors, or by an input layer's token table.
+    """Write the embeddings of a corpus to a file.
+
+    By word vectors each word has a row, by an input layer's token table each token; with --pool each document. By a
+    static embedding model, of model2vec or of sentence-transformers' StaticEmbedding, each document has one.
 
     Example: foreword embed reviews.txt reviews.safetensors --documents line --pool
     """
@@ -52,6 +59,7 @@ def embed(
         out,
         vectors=vectors,
         layer=layer,
+        static=static,
         tokenizer=tokenizer,
         pool=pool,
         unknown=unknown,
@@ -66,7 +74,7 @@ def embed(
     if as_json:
         print(json.dumps(dataclasses.asdict(done), default=str))
         return
-    kind = "tokens" if layer else "words"
+    kind = "tokens" if layer or static else "words"
     print(f"{done.path}: {done.rows:,} × {done.dim} float32")
     print(f"{done.documents:,} documents, {done.tokens:,} {kind}, {done.unknown:,} of them without a vector")
 

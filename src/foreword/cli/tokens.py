@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the same as data.")]
 TokenizerName = Annotated[
-    str, typer.Option(help="gpt2, bytes, a name that tiktoken knows, or a file: tokenizer.json, .tiktoken, .model.")
+    str,
+    typer.Option(
+        help="gpt2, bytes, a name that tiktoken knows, of a model too; a file: tokenizer.json, .tiktoken, .model; a "
+        "folder that holds one; or OWNER/REPO on the Hugging Face hub."
+    ),
 ]
 Pattern = Annotated[
     str | None,
@@ -53,9 +57,14 @@ app = typer.Typer(
 def prepare(
     corpus: Corpus,
     out: Annotated[str, typer.Argument(help="The folder of the store.", show_default=False)],
-    tokenizer: TokenizerName = "gpt2",
+    tokenizer: Annotated[
+        str | None, typer.Option(help="As for foreword tokens show.", show_default="gpt2, for texts")
+    ] = None,
     pattern: Pattern = None,
-    end_of_text: Annotated[bool, typer.Option(help="Put the end-of-text token after each document.")] = True,
+    end_of_text: Annotated[
+        bool | None,
+        typer.Option(help="Put the end-of-text token after each document.", show_default="yes, but for messages"),
+    ] = None,
     end_of_text_token: Annotated[
         str | None, typer.Option(help="The token that ends a document, such as <|im_end|>.", show_default=False)
     ] = None,
@@ -64,6 +73,10 @@ def prepare(
     ] = None,
     reading: Any = None,
     format: Any = None,  # noqa: A002 - the option's name
+    chat_template: Annotated[
+        Path | None,
+        typer.Option(help="Of messages: a file with the template; else the tokenizer's.", show_default=False),
+    ] = None,
     split: Annotated[
         list[str] | None,
         typer.Option(help="A part and its share of documents, such as val=0.01; may be repeated.", show_default=False),
@@ -89,10 +102,11 @@ def prepare(
     done = prepared(
         corpus,
         out,
-        tokenizer=_tokenizer(tokenizer, pattern),
-        append_end_of_text=(end_of_text and end_of_text_token) or end_of_text,
+        tokenizer=None if tokenizer is None and pattern is None else _tokenizer(tokenizer or "gpt2", pattern),
+        append_end_of_text=end_of_text_token if end_of_text_token and end_of_text is not False else end_of_text,
         beginning=beginning,
         reading=reading,
+        chat_template=chat_template,
         format=format,
         split=_shares(split),
         deduplicate=deduplicate,
@@ -237,6 +251,7 @@ def _print_inspection(store: TokenStore, found: Inspection, *, verified: bool) -
     rows = {
         "store": store.path,
         "tokens": f"{found.tokens:,} of {found.dtype}, {found.bytes / 1e6:,.1f} MB in {found.shards} shards",
+        "trained on": "" if found.trained is None else f"{found.trained:,} tokens",
         "documents": f"{found.documents:,}",
         "lengths": ", ".join(f"{name} {value:,}" for name, value in found.lengths.items()),
         "tokenizer": f"{found.tokenizer or 'unknown'}, vocab_size {found.vocab_size:,}, of which {found.used:,} occur",

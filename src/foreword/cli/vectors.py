@@ -21,6 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+cache = typer.Typer(help="What conversions have left: list, prune and remove it.", no_args_is_help=True)
+app.add_typer(cache, name="cache")
 
 
 def similar(
@@ -190,11 +192,11 @@ def export(
         Path, typer.Argument(help="The file to write; .gz, .bz2, .xz or .zst packs it.", show_default=False)
     ],
     format_: Annotated[
-        Literal["word2vec-binary", "word2vec-text", "glove", "safetensors", "npy"] | None,
+        Literal["word2vec-binary", "word2vec-text", "glove", "safetensors", "npy", "static"] | None,
         typer.Option(
             "--format",
             show_default="by the suffix: .bin word2vec-binary, .safetensors, .npy; else word2vec-text",
-            help="The format.",
+            help="The format; static is the folder of a static embedding model.",
         ),
     ] = None,
 ) -> None:
@@ -244,6 +246,103 @@ def evaluate(
         return
     for one in judged:
         _print_table(one.heading, one.rows(), title=str(one.file))
+
+
+Dry = Annotated[bool, typer.Option("--dry-run", help="Print what would be removed, and remove nothing.")]
+
+
+@cache.command("list")
+def cache_list(as_json: AsJson = False) -> None:
+    """List the stores that vectors were converted to, the last used first: size, last use, state, and of what.
+
+    The first load of a file converts it; later loads open the store. A store can always be removed: the next load
+    converts again. What was downloaded is not listed.
+
+    States: current; its source has changed, or is gone; damaged; unfinished, left by a process that was killed or being
+    made now.
+
+    Example: foreword vectors cache list
+    """
+    from foreword.vectors.sources.conversions import conversions
+
+    _print_conversions(conversions(), as_json=as_json)
+
+
+@cache.command("prune")
+def cache_prune(
+    unused: Annotated[
+        int | None,
+        typer.Option(min=0, help="Also remove what was not loaded for this many days.", show_default=False),
+    ] = None,
+    dry_run: Dry = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove the stores that no load will open again: whose source has changed or is gone, damaged and unfinished ones.
+
+    What a process has open, or is converting, stays.
+
+    Example: foreword vectors cache prune --unused 90 --dry-run
+    """
+    import time
+
+    from foreword.vectors.sources.conversions import conversions
+
+    now = time.time()
+    old = [each for each in conversions() if unused is not None and now - each.used >= unused * 86_400]
+    _remove([each for each in conversions() if each.state != "current" or each in old], dry_run, as_json)
+
+
+@cache.command("remove")
+def cache_remove(
+    names: Annotated[
+        list[str], typer.Argument(help="Names of stores, as the list shows them, or their sources.", show_default=False)
+    ],
+    dry_run: Dry = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove the stores that are named, or all that a source was converted to.
+
+    What a process has open, or is converting, stays. The source itself is never touched.
+
+    Example: foreword vectors cache remove GoogleNews-vectors-negative300.bin.gz
+    """
+    from foreword.vectors.sources.conversions import named
+
+    _remove(named(names), dry_run, as_json)
+
+
+def _remove(chosen: list[Any], dry_run: bool, as_json: bool) -> None:
+    from foreword.vectors.sources.conversions import remove
+
+    removed = [each for each in chosen if dry_run or remove(each)]
+    _print_conversions(removed, as_json=as_json)
+    if as_json:
+        return
+    size = _size(sum(each.bytes for each in removed))
+    print(f"{len(removed):,} {'would be ' if dry_run else ''}removed, {size}")
+    for each in chosen:
+        if each not in removed:
+            print(f"in use, so it stays: {each.name}")
+
+
+def _print_conversions(found: list[Any], *, as_json: bool) -> None:
+    import datetime as dt
+
+    dates = [f"{dt.datetime.fromtimestamp(each.used):%Y-%m-%d %H:%M}" for each in found]
+    if as_json:
+        told = zip(found, dates, strict=True)
+        _print_json([{**vars(each), "folder": str(each.folder), "used": date} for each, date in told])
+        return
+    rows = [
+        (_size(each.bytes), date, each.state, each.name, " ".join([each.source or "?", *_told(each.options)]))
+        for each, date in zip(found, dates, strict=True)
+    ]
+    if rows:
+        _print_table("size >|last used|state|name|of", rows)
+
+
+def _told(options: dict[str, Any]) -> list[str]:
+    return [f"{name}={value}" for name, value in options.items()]
 
 
 def _facts(entry: Any) -> dict[str, Any]:

@@ -169,8 +169,8 @@ class Words:
         self._maps = _Keep(most=4)
 
     def _sorted(self) -> tuple[list[str], NDArray[np.int64]]:
-        """The keys in order, and the row of each."""
-        keys = list(self.kv.index_to_key)
+        """The keys in order, integers as their digits, and the row of each."""
+        keys = list(map(str, self.kv.index_to_key))
         order = sorted(range(len(keys)), key=keys.__getitem__)
         return [keys[row] for row in order], np.array(order, np.int64)
 
@@ -184,7 +184,7 @@ class Words:
         found = rows[low:high]
         if len(found) > limit:
             found = np.partition(found, limit - 1)[:limit]
-        return [self.kv.index_to_key[int(row)] for row in np.sort(found)]
+        return [str(self.kv.index_to_key[int(row)]) for row in np.sort(found)]
 
     def map(self, count: int) -> tuple[NDArray[np.float64], float, NDArray[np.int64]]:
         """The first ``count`` rows on a plane, the variance it keeps, and their clusters."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from foreword._base.progress import progress
 from foreword.errors import ArgumentError
-from foreword.recipes.encoders import Encoder, LayerEncoder, Unknown, WordEncoder
+from foreword.recipes.encoders import Encoder, LayerEncoder, StaticEncoder, Unknown, WordEncoder
 from foreword.recipes.output import Output, open_output
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def embed(
     *,
     vectors: str | os.PathLike[str] | KeyedVectors | None = None,
     layer: str | os.PathLike[str] | InputEmbedding | None = None,
+    static: str | os.PathLike[str] | KeyedVectors | None = None,
     tokenizer: str | os.PathLike[str] | Tokenizer | None = None,
     pool: bool = False,
     unknown: Unknown = "skip",
@@ -66,16 +67,19 @@ def embed(
     """Write the embeddings of a corpus to ``out``.
 
     By word vectors, each word of the text has a row (``vectors``, by default GloVe); by an input layer, each token has
-    (``layer``). Static embeddings both: a word has one vector, wherever it stands.
+    (``layer``). By a static embedding model each document has one, as ``KeyedVectors.encode`` gives it (``static``).
+    Static embeddings all: a word has one vector, wherever it stands.
 
     Args:
         source: a file, folder, pattern or URL of text, as ``prepare`` reads them; a token store, or its folder.
         out: NAME.safetensors, one file; or a folder to make, of .npy files.
         vectors: word vectors, or their name or path.
         layer: an ``InputEmbedding``, or what ``from_pretrained`` reads; its token table is used, without positions.
+        static: a static embedding model, or its folder, or hf://OWNER/REPO.
         tokenizer: of the layer. By default that of the layer's folder (its tokenizer.json); without one GPT-2's, for a
             table of its 50,257 rows, or that of the token store, for a table of its size. Else it must be named.
-        pool: one row for each document, the mean of its words' or tokens' rows; zeros where it has none.
+        pool: one row for each document, the mean of its words' or tokens' rows; zeros where it has none. By a static
+            model there is no other way.
         unknown: words without a vector: "skip", "zero" (the id is −1), "error". Pooled, "zero" counts in the mean.
         documents: in text files: "file", "line" or "blank-line". Every one counts, the empty too: rows of pooled lines
             are rows of the file.
@@ -86,7 +90,8 @@ def embed(
     and ``counts`` int64 [documents] (what each mean is of).
 
     Raises:
-        ArgumentError: both vectors and layer, what doesn't fit together, or a layer whose tokenizer isn't known.
+        ArgumentError: two of vectors, layer and static, what doesn't fit together, or a layer whose tokenizer isn't
+            known.
         UnknownKeyError: a word without a vector, with unknown="error".
         FileError, FormatError, StoreError, TextDecodeError: the source can't be read, or ``out`` can't be written.
 
@@ -99,21 +104,28 @@ def embed(
     >>> np.load(folder / "out" / "offsets.npy")
     array([0, 2, 5])
     """
-    if vectors is not None and layer is not None:
-        raise ArgumentError("give vectors or layer, not both")
-    encoder: Encoder
-    if layer is None:
+    if sum(each is not None for each in (vectors, layer, static)) > 1:
+        raise ArgumentError("give one of vectors, layer and static")
+    encoder: Encoder | StaticEncoder
+    if static is not None:
+        encoder, description = _static(static)
+        pool = True
+    elif layer is None:
         encoder, description = _words(vectors, unknown)
     else:
         encoder, description = _tokens(layer, tokenizer, source)
     count = _Count()
     about: dict[str, Any] = {"source": str(getattr(source, "path", source)), **description, "pool": pool}
-    pieces = _Pieces(source, encoder, count, documents=documents, field=field)
+    texts = _Texts(source, cuttable=encoder.cuttable, documents=documents, field=field)
     kinds: dict[str, tuple[str, tuple[int, ...]]] = {"embeddings": ("<f4", (encoder.dim,))}
     kinds |= {"counts": ("<i8", ())} if pool else {"ids": ("<i8", ()), "offsets": ("<i8", ())}
     with open_output(Path(out), kinds, about) as output:
-        write = _pooled if pool else _one_by_one
-        rows = write(_known(pieces, count, drop=layer is None and unknown == "skip"), encoder, output)
+        if isinstance(encoder, StaticEncoder):
+            rows = _documents(texts, encoder, count, output)
+        else:
+            pieces = _pieces(texts, encoder)
+            write = _pooled if pool else _one_by_one
+            rows = write(_known(pieces, count, drop=layer is None and unknown == "skip"), encoder, output)
         about |= {"documents": count.documents, "tokens": count.tokens, "unknown": count.unknown}
     return Embedded(Path(out), rows, encoder.dim, count.documents, count.tokens, count.unknown)
 
@@ -136,6 +148,14 @@ def _words(
     else:
         wv, name = vectors, repr(vectors)
     return WordEncoder(wv, unknown=unknown), {"vectors": name, "unknown_policy": unknown}
+
+
+def _static(static: str | os.PathLike[str] | KeyedVectors) -> tuple[StaticEncoder, dict[str, Any]]:
+    from foreword.vectors import load
+
+    if isinstance(static, str | os.PathLike):
+        return StaticEncoder(load(static)), {"static": str(static)}
+    return StaticEncoder(static), {"static": repr(static)}
 
 
 def _tokens(
@@ -211,50 +231,83 @@ def _is_store(source: str | os.PathLike[str] | TokenStore) -> bool:
     return isinstance(source, TokenStore) or os.path.exists(f"{os.fspath(source)}/manifest.json")  # noqa: PTH110
 
 
-class _Pieces:
-    """The ids of the source, a piece at a time, and whether a document ends with it."""
+class _Texts:
+    """The documents of the source: from a store as its token ids, else as text, a piece at a time."""
 
     def __init__(
-        self,
-        source: str | os.PathLike[str] | TokenStore,
-        encoder: Encoder,
-        count: _Count,
-        *,
-        documents: str,
-        field: str,
+        self, source: str | os.PathLike[str] | TokenStore, *, cuttable: bool, documents: str, field: str
     ) -> None:
         from foreword.tokens import TokenStore
 
-        self._encoder, self._count, self._documents, self._field = encoder, count, documents, field
-        self._is_store = _is_store(source)
-        self._store = TokenStore.open(source) if self._is_store and not isinstance(source, TokenStore) else source
+        self._source, self._cuttable, self._documents, self._field = source, cuttable, documents, field
+        self.store: TokenStore | None = None
+        if _is_store(source):
+            self.store = source if isinstance(source, TokenStore) else TokenStore.open(source)
 
-    def __iter__(self) -> Iterator[tuple[NDArray[np.int64], bool]]:
-        return self._of_store(self._store) if self._is_store else self._of_text(self._store)  # type: ignore[arg-type]
-
-    def _of_store(self, store: TokenStore) -> Iterator[tuple[NDArray[np.int64], bool]]:
+    def ids(self, store: TokenStore) -> Iterator[NDArray[Any]]:
+        """The token ids of the store's documents."""
         with progress("embedding", store.documents, unit="documents") as bar:
             for i in range(store.documents):
-                yield self._encoder.of_store(store.document(i), store.tokenizer), True
+                yield store.document(i)
                 bar.advance(1)
 
-    def _of_text(self, source: str | os.PathLike[str]) -> Iterator[tuple[NDArray[np.int64], bool]]:
+    def pieces(self) -> Iterator[tuple[str, bool]]:
+        """Pieces of text, and whether a document ends with each."""
         from foreword.tokens.preparing.corpus import open_corpus, warn_passed_over
         from foreword.tokens.preparing.documents import Reader, Reading
 
-        sources = open_corpus(source)
+        sources = open_corpus(self._source)
         warn_passed_over(sources, "embed")
         reading = Reading(documents=self._documents, field=self._field)
         sizes = [getattr(each, "size", None) for each in sources]
         total = None if None in sizes else float(sum(size or 0 for size in sizes))
         with progress("embedding", total, unit="B") as bar:
-            reader = Reader(reading, cuttable=self._encoder.cuttable, advance=bar.advance, keep_empty=True)
+            reader = Reader(reading, cuttable=self._cuttable, advance=bar.advance, keep_empty=True)
             for each in sources:
-                for text, ends in reader.read(each):
-                    yield self._encoder.ids(text), ends
+                yield from reader.texts(each)
 
 
-def _known(pieces: _Pieces, count: _Count, *, drop: bool) -> Iterator[tuple[NDArray[np.int64], bool]]:
+Pieces = Iterator[tuple[NDArray[np.int64], bool]]
+"""The ids of the source, a piece at a time, and whether a document ends with it."""
+
+
+def _pieces(texts: _Texts, encoder: Encoder) -> Pieces:
+    if texts.store is not None:
+        for ids in texts.ids(texts.store):
+            yield encoder.of_store(ids, texts.store.tokenizer), True
+    else:
+        for text, ends in texts.pieces():
+            yield encoder.ids(text), ends
+
+
+def _documents(texts: _Texts, encoder: StaticEncoder, count: _Count, output: Output) -> int:
+    """Write a row for each document, by whole texts."""
+    group: list[str] = []
+    size = 0
+
+    def write() -> None:
+        rows, counts = encoder.vectors(group)
+        output.append("embeddings", rows)
+        output.append("counts", counts)
+        count.documents += len(group)
+        count.tokens += int(counts.sum())
+
+    if texts.store is None:
+        whole = (text for text, _ in texts.pieces())  # documents that can't be cut come in one piece
+    else:
+        tokenizer, special = texts.store.tokenizer, list(texts.store.tokenizer.special_tokens.values())
+        whole = (tokenizer.decode(ids[~np.isin(ids, special)]) for ids in texts.ids(texts.store))
+    for text in whole:
+        group.append(text)
+        size += len(text) + 1
+        if size >= BLOCK * 16 or len(group) == BLOCK:
+            write()
+            group, size = [], 0
+    write()
+    return count.documents
+
+
+def _known(pieces: Pieces, count: _Count, *, drop: bool) -> Iterator[tuple[NDArray[np.int64], bool]]:
     """The pieces, counted; without unknown words where they are to be dropped; at most BLOCK ids each."""
     for ids, ends in pieces:
         known = ids >= 0

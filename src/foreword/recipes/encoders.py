@@ -2,6 +2,7 @@
 
 ``WordEncoder`` looks words up in word vectors: static embeddings, about a million words a second, and no torch.
 ``LayerEncoder`` encodes with a tokenizer and reads the token table of an ``InputEmbedding``.
+``StaticEncoder`` has a static embedding model encode whole texts.
 
 Not for: contextual embeddings; a word has one vector, wherever it stands.
 """
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from foreword.tokens import Tokenizer
     from foreword.vectors import KeyedVectors
 
-__all__ = ["Encoder", "LayerEncoder", "Unknown", "WordEncoder"]
+__all__ = ["Encoder", "LayerEncoder", "StaticEncoder", "Unknown", "WordEncoder"]
 
 Unknown = Literal["skip", "zero", "error"]
 
@@ -144,3 +145,25 @@ class LayerEncoder:
             rows = self._layer.token_embedding(torch.from_numpy(ids)).float() * self._layer.scale
         result: NDArray[np.float32] = rows.numpy()
         return result
+
+
+class StaticEncoder:
+    """Whole texts by a static embedding model.
+
+    Args:
+        wv: the vectors of its tokens.
+
+    Raises:
+        ArgumentError: they are of no such model.
+    """
+
+    cuttable = False
+
+    def __init__(self, wv: KeyedVectors) -> None:
+        wv.encode([])
+        self._wv = wv
+        self.dim = wv.vector_size
+
+    def vectors(self, texts: list[str]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The vectors of texts, float32 [n, D], and how many tokens each is the mean of, int64 [n]."""
+        return self._wv._encoded(texts)

@@ -4,8 +4,8 @@
                           └─ formats/ ─┘
 
 Read in this order: ``keyed_vectors`` and its parts (``table``, ``neighbours``, ``similarity``, ``evaluation``,
-``editing``), ``search/``, ``store/``, ``formats/``, ``sources/``. Importing this package reads no file and imports
-neither numba nor pyarrow; a name is looked up when it is first used.
+``editing``, ``encoding``), ``search/``, ``store/``, ``formats/``, ``sources/``. Importing this package reads no file
+and imports neither numba nor pyarrow; a name is looked up when it is first used.
 """
 
 from __future__ import annotations

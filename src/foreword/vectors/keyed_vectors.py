@@ -1,8 +1,8 @@
 """KeyedVectors: words and their vectors, with the interface of gensim 4.4's class of that name.
 
 Reading order: ``table.py`` keys, vectors, norms, means · ``neighbours.py`` the nearest keys · ``similarity.py``
-comparing given keys · ``evaluation.py`` scoring against people's lists · ``editing.py`` changing. Here: files, and
-gensim's old names.
+comparing given keys · ``evaluation.py`` scoring against people's lists · ``editing.py`` changing · ``encoding.py``
+texts to vectors. Here: files, and gensim's old names.
 
 Not for: training. Costs: opening a store takes milliseconds and no memory that grows with it.
 """
@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 from foreword._base.checks import integer
 from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.editing import Editing
+from foreword.vectors.encoding import Encoding
 from foreword.vectors.evaluation import Evaluation
 from foreword.vectors.sources.opening import open_store
 from foreword.vectors.store.keys import IndexToKey, KeyToIndex, decode
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["KeyedVectors"]
 
-_NOT_KEPT = ("_guard", "_index", "_norms", "_seen")
+_NOT_KEPT = ("_guard", "_index", "_norms", "_seen", "_texts")
 """What every process, and every copy, makes for itself."""
 
 _GENSIM = "see gensim's guide, Migrating from Gensim 3.x to 4"
 
 
-class KeyedVectors(Editing, Evaluation):
+class KeyedVectors(Editing, Evaluation, Encoding):
     """Words and their vectors.
 
     ``foreword.load`` opens pretrained ones; the constructor makes a table to fill:
@@ -124,26 +125,33 @@ class KeyedVectors(Editing, Evaluation):
         from foreword.vectors.store.saving import save_store
 
         self.allocate_vecattrs()
-        save_store(fname_or_handle, self._named_keys(), self._rows, self.expandos, self._subwords)
+        kept: dict[str, Any] = {"subwords": self._subwords, "encoder": self._encoder, "word_ngrams": self._word_ngrams}
+        save_store(fname_or_handle, self._named_keys(), self._rows, self.expandos, **kept)
 
     def export(self, path: str | os.PathLike[str], *, format: Format | None = None) -> Format:  # noqa: A002
-        """Write one file that other programs read, and ``load``: word2vec, GloVe, safetensors or ``.npy``.
+        """Write one file that other programs read, and ``load``: word2vec, GloVe, safetensors or ``.npy``; or the
+        folder of a static embedding model.
 
         Args:
             path: the file; packed where it ends in .gz, .bz2, .xz or .zst. A ``.npy`` file gets its words, one a line,
                 in NAME.vocab beside it.
             format: "word2vec-binary", "word2vec-text", "glove", "safetensors" or "npy"; None goes by the suffix: .bin
-                word2vec-binary, .safetensors, .npy, else word2vec-text; .gz and the like apart.
+                word2vec-binary, .safetensors, .npy, else word2vec-text; .gz and the like apart. "static": the folder
+                that model2vec or sentence-transformers reads, whichever the vectors came from.
 
         Returns:
             The format.
 
         Raises:
             FileError: the file can't be written.
-            ArgumentError: the format can't hold a key, or there is no such format.
+            ArgumentError: the format can't hold a key, or there is no such format; "static", and these vectors are of
+                no static embedding model.
         """
         from foreword.vectors.formats.writers import write
 
+        if format == "static":
+            self._write_static_model(path)
+            return format
         return write(path, self._written_keys(), self._rows, format=format)
 
     def save_word2vec_format(
@@ -191,6 +199,40 @@ class KeyedVectors(Editing, Evaluation):
         rows = self._rows if (np.diff(order) == 1).all() else self._rows[order]
         options: dict[str, Any] = {"prefix": prefix, "append": append, "total": total_vec}
         write_word2vec(fname, ordered, rows, binary=binary, header=write_header, **options)
+
+    def to_gensim(self) -> Any:
+        """gensim's own ``KeyedVectors`` over the same array of vectors, for code that checks the type.
+
+        Where unknown words get vectors by n-grams (``oov`` "subwords"), a ``FastTextKeyedVectors``. Vectors and n-grams
+        are shared: over a store they are mapped and read-only, as after gensim's ``load(mmap="r")``; in memory who
+        writes to one writes to both, and calls ``fill_norms(force=True)`` of both afterwards. Keys and attributes are
+        copied. Other policies of ``oov`` than "subwords" stay behind.
+
+        Raises:
+            MissingPackageError: gensim isn't installed.
+            ArgumentError: gensim can't hold the n-grams, or not with such keys.
+        """
+        from foreword.vectors.gensim_bridge import to_gensim
+
+        return to_gensim(self)
+
+    @classmethod
+    def from_gensim(cls, keyed_vectors: Any) -> Self:
+        """A table over the vectors of gensim's own ``KeyedVectors`` or ``FastTextKeyedVectors``, the way back.
+
+        The array of vectors is shared, and copied before it is changed if it is read-only; keys and attributes are
+        copied.
+
+        Args:
+            keyed_vectors: gensim's; of a model its ``wv``, or ``dv`` for documents.
+
+        Raises:
+            ArgumentTypeError: it is something else, or vectors of a Poincaré ball.
+            ArgumentError: a vector is not finite, a key comes twice, or keys and vectors don't fit together.
+        """
+        from foreword.vectors.gensim_bridge import from_gensim
+
+        return from_gensim(cls, keyed_vectors)
 
     def _named_keys(self) -> list[Any]:
         """All keys, of which each row must have one."""
@@ -288,7 +330,7 @@ class KeyedVectors(Editing, Evaluation):
         if self._store is None:
             state |= {"index_to_key": list(self.index_to_key), "key_to_index": dict(self.key_to_index)}
             return state
-        for name in ("_rows", "_subwords", "expandos"):
+        for name in ("_rows", "_subwords", "_encoder", "expandos"):
             del state[name]
         if isinstance(self.index_to_key, IndexToKey) and isinstance(self.key_to_index, KeyToIndex):
             del state["index_to_key"], state["key_to_index"]

@@ -35,9 +35,11 @@ def load(
 
     Args:
         name_or_path: a name of the catalogue (``foreword.downloader.info()``); or a file: word2vec binary or text,
-            GloVe text, fastText ``.bin`` or ``.vec``, gensim's native format, safetensors or ``.npy`` with a
+            GloVe text, fastText ``.bin``, ``.ftz`` or ``.vec``, gensim's native format, safetensors or ``.npy`` with a
             vocabulary, told apart by content, also inside gz, bz2, xz, zst, zip or tar
-            (``ARCHIVE.zip/MEMBER`` where it holds several); or the folder of a store.
+            (``ARCHIVE.zip/MEMBER`` where it holds several); or the folder of a store, or of a static embedding model of
+            model2vec or sentence-transformers, whose words are tokens (see ``KeyedVectors.encode``); or a URL, or
+            ``hf://OWNER/REPO``.
         limit: read only the first ``limit`` words.
         dtype: what to keep vectors as: float32, or float16 for half the size. None: float32.
         encoding: of the words.

@@ -83,10 +83,10 @@ class Neighbours(VectorTable):
         topn = None if topn is None else integer("topn", topn)
         if topn is not None and topn < 1:
             return []
-        keys, weights = self._terms(positive, negative)
+        keys, weights, own = self._terms(positive, negative)
         if not keys and topn is not None:
             return []
-        mean = self._mean(keys, weights, pre_normalize=True, ignore_missing=False)
+        mean = self._mean(keys, weights, pre_normalize=True, ignore_missing=False, rows=own)
         if indexer is not None and topn is not None:
             if among is not None or min_similarity is not None or listed(exclude):
                 raise ArgumentError(
@@ -103,7 +103,7 @@ class Neighbours(VectorTable):
             start=start,
             stop=stop,
             among=chosen,
-            exclude=self._left_out(exclude, filter(is_key, keys)),
+            exclude=self._left_out(exclude, own),
             at_least=_floor(min_similarity),
         )
         return self._named(hits)
@@ -151,19 +151,19 @@ class Neighbours(VectorTable):
         left = queries if isinstance(queries, Iterator) else iter(listed(queries))
         while part := list(itertools.islice(left, _AT_ONCE)):
             means = np.zeros((len(part), self.vector_size))
-            terms = []
+            terms, own = [], []
             for mean, query in zip(means, part, strict=True):
                 parts = query if isinstance(query, dict) else {"positive": query}
                 if unknown := set(parts) - {"positive", "negative"}:
                     raise ArgumentError("a query has positive and negative parts only", got=sorted(map(str, unknown)))
-                keys, weights = self._terms(parts.get("positive"), parts.get("negative"))
+                keys, weights, rows = self._terms(parts.get("positive"), parts.get("negative"))
                 if keys:
-                    mean[:] = self._mean(keys, weights, pre_normalize=True, ignore_missing=False)
+                    mean[:] = self._mean(keys, weights, pre_normalize=True, ignore_missing=False, rows=rows)
                 terms.append(keys)
+                own.append(np.array([row for row in rows if row >= 0], dtype=np.int64))
             if topn < 1:
                 answers += [[] for _ in part]
                 continue
-            own = [self._rows_of(filter(is_key, keys)) for keys in terms]
             found = self._search().nearest_batch(means, topn, exclude=own, **options)
             answers += [self._named(hits) if keys else [] for hits, keys in zip(found, terms, strict=True)]
         return answers
@@ -215,10 +215,11 @@ class Neighbours(VectorTable):
         start, stop = self._range(clip_start, clip_end, restrict_vocab)
         chosen = None if among is None else self._chosen(among)
         rows = np.arange(start, stop) if chosen is None else chosen[(chosen >= start) & (chosen < stop)]
-        left_out = self._left_out(exclude, filter(is_key, ours + theirs) if topn is not None else ())
-        rows = rows[~np.isin(rows, left_out)]
+        own = [self._row_asked(term) for term in ours + theirs]
+        rows = rows[~np.isin(rows, self._left_out(exclude, own if topn is not None else ()))]
         floor = _floor(min_similarity)
-        units = [self._unit(term) for term in ours], [self._unit(term) for term in theirs]
+        every_unit = [self._unit(term, row) for term, row in zip(ours + theirs, own, strict=True)]
+        units = every_unit[: len(ours)], every_unit[len(ours) :]
         if topn is None:
             scores, lower, upper = self._rough_cosmul(*units, start, stop)
             every = np.full(stop - start, -np.inf, dtype=np.float32)
@@ -296,19 +297,24 @@ class Neighbours(VectorTable):
 
     # The parts of a query.
 
-    def _terms(self, positive: Any, negative: Any) -> tuple[list[Any], list[float]]:
-        """All keys and vectors asked about, with their weights, less those skipped."""
+    def _terms(self, positive: Any, negative: Any) -> tuple[list[Any], list[float], list[int]]:
+        """All keys and vectors asked about, with their weights and rows, less those skipped; −1 for what has no row."""
         keys, weights = _weighted(positive, negative)
+        rows = [self._row_asked(key) for key in keys]
         if self._oov != "skip":
-            return keys, weights
-        kept = [isinstance(key, np.ndarray) or self._has_vector(key) for key in keys]
-        return list(itertools.compress(keys, kept)), list(itertools.compress(weights, kept))
+            return keys, weights, rows
+        kept = [i for i, key in enumerate(keys) if rows[i] >= 0 or isinstance(key, np.ndarray)]
+        return [keys[i] for i in kept], [weights[i] for i in kept], [rows[i] for i in kept]
 
-    def _unit(self, term: Any) -> NDArray[np.float64]:
-        """The vector of a key, or a vector itself, scaled to length 1."""
+    def _row_asked(self, term: Any) -> int:
+        """The row of a key, or what stands in for it; −1 where there is none, and for a vector."""
+        return -1 if isinstance(term, np.ndarray) else self._row(term)
+
+    def _unit(self, term: Any, row: int) -> NDArray[np.float64]:
+        """The vector of a key, of which the row is known, or a vector itself, scaled to length 1."""
         if isinstance(term, np.ndarray):
             return unit_query(_checked_vector(term, self.vector_size), self.vector_size)
-        return unit_query(self._vector(term), self.vector_size)
+        return unit_query(self._vector_at(row, term), self.vector_size)
 
     def _range(self, clip_start: int, clip_end: int | None, restrict_vocab: int | None) -> tuple[int, int]:
         first = integer("clip_start", clip_start)
@@ -321,9 +327,10 @@ class Neighbours(VectorTable):
     def _chosen(self, keys: Iterable[Any]) -> NDArray[np.int64]:
         return rising(self._indices(keys))
 
-    def _left_out(self, exclude: Iterable[Any], terms: Iterable[Any] = ()) -> NDArray[np.int64]:
-        keys = itertools.chain(listed(exclude), terms)
-        return np.concatenate([self._rows_of(keys), self._unused])
+    def _left_out(self, exclude: Iterable[Any], own: Sequence[int] = ()) -> NDArray[np.int64]:
+        """The rows that no answer may have: those of keys to exclude, of a query's own, and those without a key."""
+        asked = np.array([row for row in own if row >= 0], dtype=np.int64)
+        return np.concatenate([self._rows_of(listed(exclude)), asked, self._unused])
 
     def _rows_of(self, keys: Iterable[Any]) -> NDArray[np.int64]:
         """The rows of those keys that have one."""

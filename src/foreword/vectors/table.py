@@ -26,6 +26,7 @@ from foreword.vectors.spelling import nearest_spellings
 from foreword.vectors.store.keys import IndexToKey, Key, KeyToIndex, is_key
 
 if TYPE_CHECKING:
+    from foreword.vectors.store.encoder import TextEncoder
     from foreword.vectors.store.store import VectorStore
     from foreword.vectors.store.subwords import Subwords
 
@@ -80,6 +81,8 @@ class VectorTable:
     key_to_index: Mapping[Any, int]
     _oov = "error"
     _subwords: Subwords | None = None
+    _encoder: TextEncoder | None = None
+    _word_ngrams: int | None = None
     _seen: tuple[int, int] | None = None
     _some_integers = False
 
@@ -108,7 +111,7 @@ class VectorTable:
         table.expandos = dict(store.attributes)
         table._hold(store.vectors)
         table._store = store
-        table._subwords = store.subwords
+        table._subwords, table._encoder, table._word_ngrams = store.subwords, store.encoder, store.word_ngrams
         table.oov = None
         return table
 
@@ -390,19 +393,26 @@ class VectorTable:
             return mean.astype(np.float32)
         return mean.astype(self._rows.dtype)
 
-    def _mean(self, keys: list[Any], weights: Any, pre_normalize: bool, ignore_missing: bool) -> NDArray[np.float64]:
-        """The mean in float64, of rows normalised in float64."""
+    def _mean(
+        self,
+        keys: list[Any],
+        weights: Any,
+        pre_normalize: bool,
+        ignore_missing: bool,
+        rows: Sequence[int] | None = None,
+    ) -> NDArray[np.float64]:
+        """The mean in float64, of rows normalised in float64; ``rows`` are those of the keys, where they are known."""
         if not keys:
             raise ArgumentError("can't take the mean of no vectors", expected="at least one key or vector")
         weights = np.ones(len(keys)) if weights is None else np.asarray(weights, dtype=np.float64)
         if weights.shape != (len(keys),):
             raise ArgumentError("keys and weights must be as many", got=f"{len(keys)} keys, weights {weights.shape}")
         mean, total = np.zeros(self.vector_size), 0.0
-        for key, weight in zip(keys, weights.tolist(), strict=True):
+        for i, (key, weight) in enumerate(zip(keys, weights.tolist(), strict=True)):
             if isinstance(key, np.ndarray):
                 vector = _checked_vector(key, self.vector_size)
             else:
-                row = self._row(key)
+                row = self._row(key) if rows is None else rows[i]
                 if ignore_missing and row < 0 and not self._infers(key):
                     continue
                 vector = self._vector_at(row, key).astype(np.float64)

@@ -149,6 +149,7 @@ class Cut:
         # The number of each stretch's first window, and of all: [stretches + 1]
         counts = count_windows(np.diff(self.offsets), context_length, stride, tail)
         self._first = np.concatenate(([0], np.cumsum(counts)))
+        self._begin = int(self.offsets[0])
 
     def __len__(self) -> int:
         return int(self._first[-1])
@@ -162,7 +163,9 @@ class Cut:
     def spans(self, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
         """Where the windows start in the stream, [n], and how many inputs each has, [n]; None where all have T."""
         if len(self._first) == 2:
-            starts, ends = self.offsets[0] + windows * self.stride, self.offsets[1]
+            starts, ends = windows * self.stride, self.offsets[1]
+            if self._begin:
+                starts += self._begin
         else:
             stretch = self.stretch_of(windows)
             starts = self.offsets[stretch] + (windows - self._first[stretch]) * self.stride

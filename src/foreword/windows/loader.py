@@ -3,11 +3,13 @@
 A step takes the next batch_size × world_size samples of the epoch's order; rank r takes the r-th batch_size of them. So
 where the loader stands is a few integers, which hold under another batch_size or world_size.
 
-Windows are gathered a block of steps at a time, some 32,000 tokens, and their order is computed for several blocks, so
-that numpy's cost a call is shared by many batches. The first block is one step, so that the first batch comes at once.
-A batch is a view of its block: cheap, and no two overlap, but to keep one for long, or to save it, ``clone`` it.
+Windows are read a block of steps at a time (``batches``), and their order is computed for several blocks, so that
+numpy's cost a call is shared by many batches. The first block is one step, so that the first batch comes at once.
+Small batches are views of a larger piece of memory: cheap, and no two overlap, but to keep one for long, or to save it,
+``clone`` it.
 
-Not for: random access (``WindowDataset``). Costs: some 20 bytes a token of one block, and of each that is prefetched.
+Not for: random access (``WindowDataset``). Costs: 256 KB for a block, 16 bytes a token of a batch; with prefetch,
+padding or segments 20 bytes a token of each block that is ready.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import copy
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -27,11 +30,11 @@ from foreword._base.notebook import notebook_html
 from foreword._base.progress import Progress
 from foreword._base.progress import progress as progress_bar
 from foreword.windows import clients, ranks, tracing
-from foreword.windows.dataset import IGNORE, WindowDataset, longest, trimmed
+from foreword.windows.batches import Batches
+from foreword.windows.dataset import WindowDataset
 from foreword.windows.epochs import Epochs
 from foreword.windows.history import History, Leg
 from foreword.windows.iterations import Iterations
-from foreword.windows.joined import JoinedDataset
 from foreword.windows.plan import Place, Track, my_places, plan
 from foreword.windows.prefetch import ahead
 from foreword.windows.report import EpochReport, texts
@@ -46,8 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WindowLoader"]
 
-BLOCK_TOKENS = 1 << 15  # gathered together: small enough for the processor's cache
-ORDER_WINDOWS = 1 << 12  # of which the order is computed together
+ORDER_WINDOWS = 1 << 13  # of which the order is computed together
 
 Batch = TypeVar("Batch")
 
@@ -89,6 +91,10 @@ class WindowLoader:
             of one are left out: the order of the rest is as it would be with them.
         prefetch: blocks of batches to prepare ahead, in a thread; 0 prepares each when it is needed.
         device: where batches go ("cuda", …); to a GPU by way of pinned memory, without waiting for the copy.
+        compact: ids leave in the dtype that they are stored in, as one block [B, T + 1] a batch, of which inputs and
+            targets are two views, which are not contiguous (``flatten()``, where ``view(-1)`` would fail). With
+            ``device`` that block is moved and then widened there to int64: for a store of uint16 an eighth of the
+            bytes. Not for padding, segments and ``mask_end_of_text``, which ids alone don't say.
         pin_memory: give batches in pinned memory, to be moved by the caller. Without an accelerator there is none, and
             they come in ordinary memory.
         progress: show a bar for each epoch, with tokens a second, where standard error is a terminal.
@@ -129,6 +135,7 @@ class WindowLoader:
         prefetch: int = 0,
         device: str | torch.device | None = None,
         pin_memory: bool = False,
+        compact: bool = False,
         progress: bool = False,
     ) -> None:
         self.data = data
@@ -142,6 +149,7 @@ class WindowLoader:
             ranks.resolve(self._given_rank, self._given_world_size)
         self.prefetch = integer("prefetch", prefetch, at_least=1) if prefetch else 0
         self.device, self.pin_memory, self.progress = device, bool(pin_memory), bool(progress)
+        self.compact = bool(compact)
         sources = by_name(data)
         self._mixture = not isinstance(data, WindowDataset)
         skipped = documents_to_skip(skip, sources, mixture=self._mixture)
@@ -152,7 +160,14 @@ class WindowLoader:
         for track in self._tracks:
             track.refuse_to_be_empty()
         self._first = self._tracks[0].data  # every source has its context_length, tail and segments
-        self._joined = JoinedDataset([track.data for track in self._tracks])
+        self._batches = Batches(
+            [track.data for track in self._tracks],
+            batch_size=self.batch_size,
+            device=device,
+            pin_memory=self.pin_memory,
+            compact=self.compact,
+        )
+        self._joined = self._batches.joined
         shares = exact_weights(list(sources), weights)
         self._epochs = Epochs(self._tracks, shares, mixture=self._mixture, drop_last=self.drop_last)
         self._states = States(self._epochs, {"seed": self.seed, "shuffle": self.shuffle})
@@ -212,7 +227,7 @@ class WindowLoader:
     def __iter__(self) -> Iterator[Any]:
         return self._handed_out(self._fetch)
 
-    def _handed_out(self, fetch: Callable[[_Block], tuple[_Block, list[Batch]]]) -> Iterator[Batch]:
+    def _handed_out(self, fetch: Callable[[_Block], tuple[_Block, Iterator[Batch]]]) -> Iterator[Batch]:
         """The batches of one iterator, which takes its place now: a generator begins with its first ``next``."""
         iterations = self._iterations  # those of now: when a state is loaded, the loader gets others
         rank, world_size = ranks.resolve(self._given_rank, self._given_world_size)
@@ -235,17 +250,18 @@ class WindowLoader:
             with self._bar(iteration.start) if self.progress else contextlib.nullcontext() as bar:
                 for block, batches in blocks:
                     iteration.block, iteration.handed_out = block.place, 0
-                    left -= len(batches)
-                    final = None if left else batches.pop()
-                    for iteration.handed_out, batch in enumerate(batches, 1):
+                    steps = -(-len(block.windows) // self.batch_size)
+                    left -= steps
+                    for iteration.handed_out, batch in enumerate(islice(batches, steps - (not left)), 1):
                         iterations.latest = iteration
                         yield batch
                     if bar is not None:
-                        bar.advance(len(batches) * iteration.step * self._first.context_length)
-            if final is not None:
-                iteration.handed_out = len(batches) + 1
-                iterations.finish(iteration)
-                yield final
+                        bar.advance((steps - (not left)) * iteration.step * self._first.context_length)
+                    if not left:
+                        batch = next(batches)
+                        iteration.handed_out = steps
+                        iterations.finish(iteration)
+                        yield batch
         finally:
             if not finalizing():
                 blocks.close()
@@ -254,11 +270,12 @@ class WindowLoader:
     def _blocks(self, place: Place, rank: int, world_size: int) -> Iterator[_Block]:
         """The rest of the epoch from ``place`` on, in blocks of whole steps; the short last step is one of its own.
 
-        The order is computed for several blocks together: for one step at first, then for twice as many each time.
+        The order is computed for several blocks together: for one step at first, then for eight times as many each
+        time.
         """
         step, schedule = self.batch_size * world_size, self._epochs.schedule(place.drawn)
         cursor, steps = place.cursor, 1
-        block_rows = self.batch_size * max(1, BLOCK_TOKENS // (self.batch_size * self._first.context_length))
+        block_rows = self._batches.block_rows
         while (left := self._epochs.samples - cursor) and (left >= step or not self.drop_last):
             steps = max(1, min(steps, left // step))
             samples = min(steps * step, left)
@@ -276,52 +293,18 @@ class WindowLoader:
                 here = place._replace(cursor=cursor + done, drawn=planned.drawn(done), step=nth)
                 yield _Block(here, windows[rows], None if owners is None else owners[rows])
             cursor += samples
-            steps = min(2 * steps, max(1, ORDER_WINDOWS // self.batch_size))
+            steps = min(8 * steps, max(1, ORDER_WINDOWS // self.batch_size))
 
-    def _fetch(self, block: _Block) -> tuple[_Block, list[Any]]:
-        """A block and its batches."""
-        import torch
+    def _fetch(self, block: _Block) -> tuple[_Block, Iterator[Any]]:
+        """A block and its batches: all of them where they are prefetched, else each as it is handed out."""
+        batches = self._batches.of(block.windows, block.owners)
+        return block, iter(list(batches)) if self.prefetch else batches
 
-        tensors = {name: torch.from_numpy(array) for name, array in self._gather(block.windows, block.owners).items()}
-        lengths = None
-        if self._first.tail == "keep":
-            lengths = [longest(targets) for targets in torch.split(tensors["targets"], self.batch_size)]
-        return block, self._split(self._moved(tensors), lengths)
-
-    def _indices(self, block: _Block) -> tuple[_Block, list[list[int]]]:
+    def _indices(self, block: _Block) -> tuple[_Block, Iterator[list[int]]]:
         """A block and the indices of its batches' windows in ``dataset``."""
         windows = block.windows if block.owners is None else self._joined.indices(block.windows, block.owners)
         indices = windows.tolist()
-        return block, [indices[row : row + self.batch_size] for row in range(0, len(indices), self.batch_size)]
-
-    def _gather(self, windows: NDArray[np.int64], owners: NDArray[np.intp] | None) -> dict[str, NDArray[Any]]:
-        """The given windows, each of its owner."""
-        if owners is None:
-            return self._first.gather(windows)
-        return self._joined.gather(windows, owners)
-
-    def _moved(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The tensors in pinned memory or on the device, as wished."""
-        import torch
-
-        to_accelerator = self.device is not None and torch.device(self.device).type not in ("cpu", "meta")
-        if (self.pin_memory or to_accelerator) and torch.accelerator.is_available():
-            tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
-        if self.device is not None:
-            tensors = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
-        return tensors
-
-    def _split(self, tensors: dict[str, torch.Tensor], lengths: list[int] | None) -> list[Any]:
-        """Batches of a block's tensors; each cut to its length, where there are lengths."""
-        windows = len(tensors["inputs"])
-        shape = (1, windows) if windows < self.batch_size else (-1, self.batch_size)  # fewer in the short last step
-        parts = zip(*(t.view(*shape, *t.shape[1:]).unbind() for t in tensors.values()), strict=True)
-        if lengths is None and not self._first.segments:
-            return list(parts)
-        batches = [dict(zip(tensors, part, strict=True)) for part in parts]
-        if lengths is not None:
-            batches = [trimmed(batch, length) for batch, length in zip(batches, lengths, strict=True)]
-        return batches if self._first.segments else [tuple(batch.values()) for batch in batches]
+        return block, (indices[row : row + self.batch_size] for row in range(0, len(indices), self.batch_size))
 
     @contextlib.contextmanager
     def _bar(self, place: Place) -> Iterator[Progress]:
@@ -352,10 +335,7 @@ class WindowLoader:
         Args:
             samples: what ``dataset`` gave, of one shape each.
         """
-        batch = clients.collate(samples)
-        if isinstance(batch, dict):
-            return self._moved(batch)
-        return tuple(self._moved(dict(zip(("inputs", "targets"), batch, strict=True))).values())
+        return self._batches.collate(samples)
 
     def account(self, *, decode: Callable[[Any], str] | None = None) -> EpochReport:
         """What an epoch trains on: the token account of each source, and the first and last batch as text.
@@ -387,8 +367,8 @@ class WindowLoader:
         if step:
             place = self._epochs.after(place, step, self._step)
         block = next(self._blocks(place, self.rank, self.world_size))
-        arrays = self._gather(block.windows, block.owners)
-        return texts(arrays["inputs"], arrays["targets"] != IGNORE, decode)
+        inputs, _ = self._joined.pairs(block.windows, block.owners)
+        return texts(inputs, self._joined.lengths(block.windows, block.owners), decode)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands: a few integers and fingerprints, ready for JSON or torch.save.

@@ -73,7 +73,9 @@ def _lines(account: TokenAccount) -> list[str]:
     ]
 
 
-def texts(inputs: NDArray[np.int64], held: NDArray[np.bool_], decode: Callable[[Any], str] | None) -> tuple[str, ...]:
-    """Each window's inputs [B, T] as text, without the places that are not ``held``; their ids where decode is None."""
-    windows = [row[mask] for row, mask in zip(inputs, held, strict=True)]
+def texts(
+    inputs: NDArray[np.int64], lengths: NDArray[np.int64], decode: Callable[[Any], str] | None
+) -> tuple[str, ...]:
+    """Each window's inputs [B, T] as text, as many as its length says, [B]; their ids where decode is None."""
+    windows = [row[:length] for row, length in zip(inputs, lengths.tolist(), strict=True)]
     return tuple(decode(ids) if decode else " ".join(map(str, ids.tolist())) for ids in windows)

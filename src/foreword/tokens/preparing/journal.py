@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 NAME, SOURCES, STAMPS, DIGESTS = ".journal", ".sources", ".stamps", ".digests"
-_SHARD_FILE = re.compile(r"(\d{5,})\.(?:tokens|offsets|sums)")
+_SHARD_FILE = re.compile(r"(\d{5,})\.(?:tokens|offsets|loss|sums)")
 _OWN_FILE = re.compile(rf"{_SHARD_FILE.pattern}|sources\.\d+\.jsonl|digests|\..+\.[0-9a-f]{{8}}\.partial")
 
 

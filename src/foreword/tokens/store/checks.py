@@ -36,7 +36,7 @@ def verify(path: Path, manifest: Mapping[str, Any]) -> None:
         for i, shard in enumerate(manifest["shards"]):
             sums = _checked(path / f"{i:05}.sums", shard["sums_sha256"])
             expected = iter([sums[k : k + DIGEST] for k in range(0, len(sums), DIGEST)])
-            for kind in ("tokens", "offsets"):
+            for kind in ("tokens", "offsets", *manifest.get("fields", ())):
                 file = path / f"{i:05}.{kind}"
                 for start, block in _blocks(file):
                     if hashlib.sha256(block).digest() != next(expected, None):

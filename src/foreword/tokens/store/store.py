@@ -4,7 +4,8 @@
       manifest.json      format version, dtype, counts, tokenizer, policies, SHA-256 of all that follows
       00000.tokens       token ids, little-endian uint16 (uint32 where vocab_size > 65,536), one document after another
       00000.offsets      uint64 [documents + 1], where each document starts in 00000.tokens, and its end
-      00000.sums         SHA-256 (32 bytes) of each MiB of 00000.tokens, then of each MiB of 00000.offsets
+      00000.loss         of supervised records: uint8 [tokens], 1 where a token is trained on as a target, else 0
+      00000.sums         SHA-256 (32 bytes) of each MiB of 00000.tokens, then of 00000.offsets, then of 00000.loss
       00001.tokens …     a document never spans two shards
       sources.0.jsonl    what was read, a line a source: name, bytes, SHA-256, documents, skipped and empty ones
 
@@ -32,18 +33,16 @@ from foreword._base.files import read_regular
 from foreword._base.notebook import notebook_html
 from foreword.errors import ArgumentError, FileError, MissingFileError, OutOfRangeError, StoreError
 from foreword.tokens.store import checks, formats
+from foreword.tokens.store.finding import find
 from foreword.tokens.store.manifest import BLOCK, parse_manifest
 from foreword.tokens.store.mapping import map_file
 from foreword.tokens.store.sources import SourceFiles, read_sources
-from foreword.tokens.tokenizers.opening import get_tokenizer
+from foreword.tokens.tokenizers.opening import get_tokenizer, tokenizer_of
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["TokenStore", "token_dtype"]
 
-# What ``find`` compares at a time, in tokens: so few that a slice stays in the processor's cache, and soon has an end.
-_SLICE = 1 << 18
 _LOOKED_AT = 1 << 20  # ids: what is read of a foreign file up to here is compared with the vocabulary at once
-_PIECE = 1 << 10  # places that it holds as Python's integers
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -66,6 +65,7 @@ class TokenStore:
             that its dtype holds.
         documents: how many documents it holds.
         shards: token ids of each shard, mapped.
+        shard_paths: the file that each is in.
         shard_starts: where each shard starts in the stream of tokens, and the end, int64 [shards + 1].
         fingerprint: a hash of the manifest, and so of every byte of the store.
         manifest: what the store says of itself, as data.
@@ -85,10 +85,15 @@ class TokenStore:
         manifest: dict[str, Any],
         fingerprint: str,
         tokenizer: Tokenizer | None = None,
+        files: Sequence[Path] | None = None,
+        losses: list[NDArray[np.uint8]] | None = None,
     ) -> None:
         self.path, self.dtype, self.manifest, self.fingerprint = path, dtype, manifest, fingerprint
         self.absolute_path = path.absolute()
         self.shards = shards
+        self._losses = losses
+        self._files = None if files is None else [file.absolute() for file in files]  # of a foreign format, all of them
+        self.shard_paths = [self.absolute_path / f"{i:05}.tokens" for i in range(len(shards))]
         self.shard_starts = np.cumsum([0, *map(len, shards)])
         self.documents = sum(shard_documents)
         self.vocab_size: int = tokenizer.vocab_size if tokenizer else manifest["tokenizer"]["vocab_size"]
@@ -104,13 +109,14 @@ class TokenStore:
     ) -> TokenStore:
         """Open the store in the folder ``path``; a fraction of a millisecond at any size.
 
-        Files of Megatron (.idx, or .bin beside one), llm.c (.bin), nanoGPT (.bin) and datatrove (.ds) are opened as
-        they are, mapped and not copied.
+        Files of Megatron (.idx, or .bin beside one), llm.c (.bin), nanoGPT (.bin), datatrove (.ds), NumPy and OLMo
+        (.npy) are opened as they are, mapped and not copied.
 
         Args:
-            path: a folder that ``prepare`` made, or a file of one of those formats.
+            path: a folder that ``prepare`` made; a file of one of those formats; a pattern that several of one format
+                match, its shards in the order of their names; or Megatron's prefix of two files.
             tokenizer: what made the ids, where the store does not say, or where its tokenizer's file has moved.
-            dtype: of a headerless file of ids: "uint16" (the default) or "uint32".
+            dtype: of a headerless file of ids: "uint16" (the default, but for .npy) or "uint32".
 
         Raises:
             MissingFileError: there is no such folder.
@@ -120,8 +126,9 @@ class TokenStore:
         """
         folder = Path(path)
         given = None if tokenizer is None else get_tokenizer(tokenizer)
-        if folder.is_file():
-            return cls._of_foreign(formats.open_foreign(folder, dtype=dtype), given, dtype)
+        files = [folder] if folder.is_file() else formats.token_files(folder)
+        if files is not None:
+            return cls._of_foreign(folder if len(files) > 1 else None, files, given, dtype)
         try:
             text = read_regular(folder / "manifest.json", "open the token store")
         except FileError as cause:
@@ -153,34 +160,53 @@ class TokenStore:
             manifest=manifest,
             fingerprint=hashlib.sha256(text).hexdigest(),
             tokenizer=given,
+            losses=[
+                cls._array(folder / f"{i:05}.loss", np.dtype("u1"), shard["tokens"]) for i, shard in enumerate(shards)
+            ]
+            if "loss" in manifest.get("fields", ())
+            else None,
         )
 
     @classmethod
-    def _of_foreign(cls, file: formats.ForeignTokens, tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
-        """A token file of another library as a store of one shard; an empty one has none."""
-        tokens, offsets = file.tokens, file.offsets
-        most = int(np.iinfo(tokens.dtype).max) + 1
+    def _of_foreign(
+        cls, path: Path | None, files: Sequence[Path], tokenizer: Tokenizer | None, dtype: str | None
+    ) -> TokenStore:
+        """Token files of another library as a store of a shard each; an empty one has none.
+
+        ``path`` is what the store is called, where it is not its only file.
+        """
+        opened = [formats.open_foreign(file, dtype=dtype) for file in files]
+        formats.refuse_mixture(opened)
+        kind, held = opened[0].tokens.dtype, [file for file in opened if len(file.tokens)]
+        fingerprints = [file.fingerprint() for file in opened]
         store = cls(
-            file.path,
-            shards=[tokens] if len(tokens) else [],
-            offsets=[lambda: offsets] if len(tokens) else [],
-            shard_documents=[len(offsets) - 1] if len(tokens) else [],
-            dtype=tokens.dtype,
+            path or opened[0].path,
+            shards=[file.tokens for file in held],
+            offsets=[functools.partial(_offsets_of, file) for file in held],
+            shard_documents=[len(file.offsets) - 1 for file in held],
+            dtype=kind,
             manifest={
-                "format": file.format,
-                "dtype": tokens.dtype.name,
-                "tokens": len(tokens),
-                "documents": len(offsets) - 1,
-                "tokenizer": {"name": tokenizer.name if tokenizer else None, "vocab_size": most, "fingerprint": None},
+                "format": opened[0].format,
+                "dtype": kind.name,
+                "tokens": sum(len(file.tokens) for file in opened),
+                "documents": sum(len(file.offsets) - 1 for file in (held or opened)),
+                "tokenizer": {
+                    "name": tokenizer.name if tokenizer else None,
+                    "vocab_size": int(np.iinfo(kind).max) + 1,
+                    "fingerprint": None,
+                },
             },
-            fingerprint=file.fingerprint(),
+            fingerprint=fingerprints[0] if path is None else hashlib.sha256("".join(fingerprints).encode()).hexdigest(),
             tokenizer=tokenizer,
+            files=files,
         )
+        store.shard_paths = [file.path.absolute() for file in held]
         store._given_dtype = dtype
         store._id_limit = store.vocab_size
-        file.refuse_other_dtype(stated=dtype is not None, known=tokenizer is not None)
-        for start, ids in file.sample():
-            store.check_ids(ids, start)
+        for file, place in zip(held, store.shard_starts.tolist(), strict=False):
+            file.refuse_other_dtype(stated=dtype is not None, known=tokenizer is not None)
+            for start, ids in file.sample():
+                store.check_ids(ids, place + start)
         return store
 
     @classmethod
@@ -204,9 +230,21 @@ class TokenStore:
                 where=self.path,
                 fix='say it: TokenStore.open(path, tokenizer="gpt2")',
             )
-        tokenizer = get_tokenizer(name, **self.manifest["tokenizer"].get("options", {}))
+        tokenizer = tokenizer_of(self.manifest["tokenizer"])
         _check_tokenizer(tokenizer, self.manifest, self.path)
         return tokenizer
+
+    @functools.cached_property
+    def end_of_text_id(self) -> int | None:
+        """The id that ``prepare`` put after each document; None where it put none, or another library made the store.
+
+        Raises:
+            StoreError: the installed tokenizer of that name gives other ids.
+        """
+        ending = self.manifest.get("policies", {}).get("append_end_of_text")
+        if not ending:
+            return None
+        return self.tokenizer.special_id(ending) if isinstance(ending, str) else self.tokenizer.end_of_text_id
 
     def __len__(self) -> int:
         return int(self.shard_starts[-1])
@@ -224,18 +262,49 @@ class TokenStore:
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Token ids ``start`` to ``stop`` of the stream, [stop − start]; a view where one shard holds them all."""
+        ids = self._read(self.shards, start, stop, self.dtype)
+        if len(ids) <= _LOOKED_AT:
+            self.check_ids(ids, start)
+        return ids
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the store says of each token if it is trained on as a target."""
+        return "loss" in self.manifest.get("fields", ())
+
+    @property
+    def losses(self) -> list[NDArray[np.uint8]]:
+        """Of each shard, whether its tokens are trained on: uint8 [tokens], 0 or 1, mapped.
+
+        Raises:
+            StoreError: the store is not supervised, or its field can't be read where it is.
+        """
+        if self._losses is None:
+            raise StoreError(
+                "the store's loss can't be read from where it is" if self.supervised else "the store has no loss",
+                where=self.path,
+                fix="copy the store to this machine" if self.supervised else 'prepare it with records="messages"',
+            )
+        return self._losses
+
+    def read_loss(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Whether the tokens ``start`` to ``stop`` are trained on as targets: uint8 [stop − start], 0 or 1.
+
+        Raises:
+            StoreError: the store is not supervised.
+        """
+        return self._read(self.losses, start, stop, np.dtype(np.uint8))
+
+    def _read(self, shards: Sequence[NDArray[Any]], start: int, stop: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         first = int(np.searchsorted(self.shard_starts, start, side="right")) - 1
         pieces: list[NDArray[Any]] = []
-        for shard, shard_start in zip(self.shards[first:], self.shard_starts[first:], strict=False):
+        for shard, shard_start in zip(shards[first:], self.shard_starts[first:], strict=False):
             if shard_start >= stop and pieces:
                 break
             pieces.append(shard[max(0, start - shard_start) : max(0, stop - shard_start)])
         if not pieces:
-            return np.empty(0, self.dtype)
-        ids = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-        if len(ids) <= _LOOKED_AT:
-            self.check_ids(ids, start)
-        return ids
+            return np.empty(0, dtype)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     @property
     def trusted(self) -> bool:
@@ -334,14 +403,7 @@ class TokenStore:
         end = len(self) - len(wanted) + 1
         if stop is not None:
             end = min(end, integer("stop", stop, at_least=0))
-        return self._find(wanted.tolist(), start, end)
-
-    def _find(self, wanted: list[int], start: int, stop: int) -> Iterator[int]:
-        for low in range(start, stop, _SLICE):
-            high = min(low + _SLICE, stop)
-            places = _places(self.read(low, high + len(wanted) - 1), wanted)
-            for at in range(0, len(places), _PIECE):
-                yield from (places[at : at + _PIECE] + low).tolist()
+        return find(self.read, wanted.tolist(), start, end)
 
     def verify(self) -> None:
         """Read every byte and compare it with the checksums; of a foreign format, which has none, the
@@ -359,8 +421,8 @@ class TokenStore:
             fresh = TokenStore.open(self.absolute_path)
             checks.verify(fresh.path, fresh.manifest)
 
-    def is_intact(self, shard: int) -> bool:
-        """Whether the tokens of a shard are those that were written, by its checksums; False where there are none.
+    def is_intact(self, shard: int, *, loss: bool = False) -> bool:
+        """Whether the tokens of a shard, or its ``loss``, are what was written, by its checksums; False without any.
 
         Costs: reads the whole shard, about 1.5 GB/s.
         """
@@ -370,14 +432,18 @@ class TokenStore:
             sums = read_regular(self.absolute_path / f"{shard:05}.sums", "read the store")
         except OSError:
             return False
-        data = np.asarray(self.shards[shard][:]).view(np.uint8)
+        arrays = self.losses if loss else self.shards
+        data = np.asarray(arrays[shard][:]).view(np.uint8)
         blocks = [
             hashlib.sha256(data[start : start + BLOCK].tobytes()).digest() for start in range(0, len(data), BLOCK)
         ]
         expected = self.manifest["shards"][shard]["sums_sha256"]
-        return hashlib.sha256(sums).hexdigest() == expected and sums.startswith(b"".join(blocks))
+        same = sums.endswith if loss else sums.startswith  # its checksums come last
+        return hashlib.sha256(sums).hexdigest() == expected and same(b"".join(blocks))
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self._files is not None and len(self._files) > 1:
+            return _reopen_files, (self.absolute_path, self._files, self._given_tokenizer, self._given_dtype)
         return _reopen, (self.absolute_path, self._given_tokenizer, self._given_dtype)
 
     def _repr_html_(self) -> str:
@@ -388,6 +454,14 @@ class TokenStore:
             f"TokenStore({str(self.path)!r}, tokens={len(self):,}, documents={self.documents:,}, "
             f"dtype={self.dtype}, tokenizer={self.manifest['tokenizer']['name']!r})"
         )
+
+
+def _offsets_of(file: formats.ForeignTokens) -> NDArray[np.uint64]:
+    return file.offsets
+
+
+def _reopen_files(path: Path, files: Sequence[Path], tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
+    return TokenStore._of_foreign(path, files, tokenizer, dtype)
 
 
 def _reopen(path: Path, tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
@@ -402,28 +476,6 @@ def _place(what: str, index: int, count: int, path: Path) -> int:
             f"there is no such {what}", got=f"{index:,}", expected=f"{-count:,} to {count - 1:,}", where=path
         )
     return index % count
-
-
-def _places(tokens: NDArray[Any], wanted: list[int]) -> NDArray[np.intp]:
-    """Where ``wanted`` [n] starts in ``tokens``, in order.
-
-    Its rarest ids are compared first, by a sample of the tokens. While many places are left, all are compared, which
-    is ten times faster for each than to compare those alone.
-    """
-    count = len(tokens) - len(wanted) + 1
-    sample = np.sort(tokens[::64])
-    often = np.searchsorted(sample, wanted, "right") - np.searchsorted(sample, wanted)
-    order = iter(np.argsort(often, kind="stable").tolist())
-    first = next(order)
-    same = tokens[first : first + count] == wanted[first]
-    while 16 * np.count_nonzero(same) > count and (i := next(order, None)) is not None:
-        same &= tokens[i : i + count] == wanted[i]
-    places = np.flatnonzero(same)
-    for i in order:
-        if not len(places):
-            break
-        places = places[tokens[places + i] == wanted[i]]
-    return places
 
 
 def _check_tokenizer(tokenizer: Tokenizer, manifest: dict[str, Any], where: Path) -> None:

@@ -1,8 +1,8 @@
 """Readers: every format of word vectors → words and rows, block by block, in bounded memory.
 
 ``base`` says what a reader gives, ``source`` undoes compression, ``detect`` chooses by content among ``word2vec``,
-``text``, ``fasttext``, ``gensim_native``, ``arrays`` (.npy, safetensors). The formats are imported when a file is
-opened, for a store that is there needs none of them.
+``text``, ``fasttext``, ``gensim_native``, ``arrays`` (.npy, safetensors, ``static_model``). The formats are imported
+when a file is opened, for a store that is there needs none of them.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from foreword._base.files import read_bytes
 from foreword.errors import FormatError, MissingFileError
 from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys, vocabulary_of
 from foreword.vectors.formats.source import Source
+from foreword.vectors.formats.static_model import is_static_model, read_static_model
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
 from foreword.vectors.store.keys import encode
 
@@ -150,6 +151,12 @@ def read_safetensors(source: Source, options: Options) -> Reader:
         spans = {name: _span(tensor) for name, tensor in tensors.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise FormatError("the header of the safetensors file is damaged", where=source.name) from None
+    if source.plain:
+        placed = {
+            n: (tensor["dtype"], tuple(tensor["shape"]), 8 + length + spans[n][0]) for n, tensor in tensors.items()
+        }
+        if is_static_model(source.path, placed, options):
+            return read_static_model(source.path, placed, options)
     matrices = [n for n, tensor in tensors.items() if len(tensor["shape"]) == 2 and tensor["dtype"] in _FLOATS]
     if VECTORS in matrices:
         matrices = [VECTORS]

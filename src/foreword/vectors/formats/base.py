@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from foreword._base.compression import stem
 from foreword.errors import TextDecodeError
 from foreword.vectors.store.blocks import Block, pack
+from foreword.vectors.store.encoder import TextEncoder
 from foreword.vectors.store.keys import encode
 from foreword.vectors.store.subwords import Subwords
 
@@ -87,13 +88,17 @@ class Reader:
             to be called once, in any thread.
         subwords: fastText's n-grams, or None.
         files: other files that were found to belong to this one, and what ``file_state`` said of each before it was
-            read; None where the format has none but those that ``vocabulary_of`` finds.
+            read; None where the format has none but those that ``vocabulary_of`` and ``model_files`` find.
+        encoder: what makes vectors of texts, of a static embedding model.
+        word_ngrams: how many words an n-gram of words has at most, of a fastText classifier.
     """
 
     dim: int
     blocks: Callable[[], Iterator[Pending]]
     subwords: Subwords | None = None
     files: Mapping[str, list[Any]] | None = None
+    encoder: TextEncoder | None = None
+    word_ngrams: int | None = None
 
 
 def check_keys(

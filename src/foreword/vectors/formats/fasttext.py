@@ -7,8 +7,11 @@ is the mean of its row and its n-grams' rows; that of ``</s>``, the end of a sen
 than 2017 begin with the arguments, and lack pruning and the quantisation flag. Source: the program fastText
 (fasttext.cc, dictionary.cc).
 
-Not for: quantised or pruned models (``.ftz``), which are refused; labels of classifiers, which are passed over.
-Costs: the file is mapped; a compressed one is first unpacked to a temporary file, for words need rows from all of it.
+A quantised model (``.ftz``) has its matrix in codes (``fasttext_quantised``), and may be pruned: then pairs of numbers
+after the dictionary say which buckets of n-grams are left, and the row of each.
+
+Not for: labels of classifiers, which are passed over. Costs: the file is mapped; a compressed or quantised one is first
+unpacked to a temporary file, for words need rows from all of it.
 """
 
 from __future__ import annotations
@@ -28,11 +31,12 @@ from numpy.typing import NDArray
 from foreword._base.files import explained
 from foreword.errors import FormatError, TextDecodeError
 from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys
+from foreword.vectors.formats.fasttext_quantised import read_quantised
 from foreword.vectors.formats.source import Source
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
 from foreword.vectors.store.subwords import Subwords, add_subwords
 
-__all__ = ["is_fasttext", "read_fasttext"]
+__all__ = ["is_classifier", "is_fasttext", "read_fasttext"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +44,7 @@ _MAGIC = struct.pack("<i", 793712314)
 _ARGUMENTS = struct.Struct("<12i d")
 _END_OF_SENTENCE = b"</s>"
 _MAX_WORD = 1 << 16
+_SUPERVISED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ class _Arguments:
     """The arguments of training that matter here, as their bytes have them."""
 
     dim: int
+    word_ngrams: int
+    supervised: bool
     bucket: int
     minn: int
     maxn: int
@@ -68,7 +75,7 @@ class _Arguments:
             and 0 <= maxn <= 1 << 10
             and math.isfinite(t)
         )
-        return cls(dim, bucket, minn, maxn, plausible)
+        return cls(dim, word_ngrams, model == _SUPERVISED, bucket, minn, maxn, plausible)
 
 
 def is_fasttext(head: bytes) -> bool:
@@ -76,6 +83,16 @@ def is_fasttext(head: bytes) -> bool:
     if head.startswith(_MAGIC):
         return True
     return len(head) > _ARGUMENTS.size and _Arguments.parse(head[: _ARGUMENTS.size]).plausible
+
+
+def is_classifier(head: bytes) -> bool:
+    """Whether a file that begins so is a fastText model that was trained on labels."""
+    start = 8 if head.startswith(_MAGIC) else 0
+    return (
+        is_fasttext(head)
+        and len(head) >= start + _ARGUMENTS.size
+        and _Arguments.parse(head[start : start + _ARGUMENTS.size]).supervised
+    )
 
 
 class _Bytes:
@@ -124,10 +141,10 @@ def read_fasttext(source: Source, options: Options) -> Reader:
     """A reader of a fastText model.
 
     Raises:
-        FormatError: it is damaged, cut short, quantised or pruned.
+        FormatError: it is damaged or cut short.
     """
     data = _Bytes(source)
-    new = source.head.startswith(_MAGIC)
+    new, version = source.head.startswith(_MAGIC), None
     if new:
         version = data.unpack("ii")[1]
         if version not in (11, 12):
@@ -140,10 +157,10 @@ def read_fasttext(source: Source, options: Options) -> Reader:
     pruned = data.unpack("q")[0] if new else -1
     if size < 0 or n_words < 1 or n_labels < 0 or size != n_words + n_labels:
         raise _damaged(source, f"a dictionary of {size:,} entries, {n_words:,} words and {n_labels:,} labels")
-    if source.size is not None and n_words * (10 + 4 * arguments.dim) > source.size:
-        raise _damaged(source, f"{source.size:,} bytes for {n_words:,} words of {arguments.dim:,} dimensions")
-    if pruned > 0:
-        raise _unsupported(source, "pruned")
+    if source.size is not None and 10 * n_words > source.size:
+        raise _damaged(source, f"{source.size:,} bytes for {n_words:,} words")
+    if not -1 <= pruned <= arguments.bucket:
+        raise _damaged(source, f"{pruned:,} n-grams of {arguments.bucket:,}")
     words, counts = [], []
     for i in range(size):
         word = data.take_word()
@@ -153,16 +170,23 @@ def read_fasttext(source: Source, options: Options) -> Reader:
         if i < n_words:
             words.append(word)
             counts.append(count)
-    if new and data.take(1) != b"\0":
-        raise _unsupported(source, "quantised")
-    n_rows, dim = data.unpack("qq")
-    buckets = n_rows - n_words
-    if dim != arguments.dim or buckets not in (0, arguments.bucket):
-        raise _damaged(source, f"a matrix {n_rows:,} × {dim:,}")
-    matrix = _matrix(source, data, n_rows, dim)
+    listed = _listed(source, data, pruned, arguments.bucket)
+    quantised = data.take(1) if new else b"\0"
+    if quantised not in (b"\0", b"\1") or (listed is not None and quantised == b"\0"):
+        raise _damaged(source, f"a matrix of kind {quantised[0]}, {pruned:,} n-grams")
+    dim = arguments.dim
+    if quantised == b"\1":
+        matrix = _quantised(source, data, n_words, arguments.bucket if listed is None else len(listed), dim)
+    else:
+        n_rows, own_dim = data.unpack("qq")
+        if own_dim != dim or n_rows - n_words not in (0, arguments.bucket):
+            raise _damaged(source, f"a matrix {n_rows:,} × {own_dim:,}")
+        matrix = _matrix(source, data, n_rows, dim)
     grams = matrix[n_words:]
     minn, maxn = arguments.minn, arguments.maxn
-    subwords = Subwords.of(minn, maxn, grams)
+    if arguments.supervised and version == 11:  # which had no n-grams of letters, whatever its arguments say
+        maxn = 0
+    subwords = Subwords.of(minn, maxn, grams, buckets=arguments.bucket if listed else 0, listed=listed or None)
     wanted = options.most(n_words)
 
     def blocks() -> Iterator[Pending]:
@@ -180,12 +204,15 @@ def read_fasttext(source: Source, options: Options) -> Reader:
         if subwords is not None:
             ends = [i for i, word in enumerate(part) if word == _END_OF_SENTENCE]
             own = rows[ends].copy()
-            add_subwords(rows, part, grams, minn=minn, maxn=maxn, many=wanted)
+            if subwords.as_in_fasttext:
+                add_subwords(rows, part, grams, minn=minn, maxn=maxn, many=wanted)
+            else:
+                _add_listed(rows, part, subwords)
             rows[ends] = own
         blob, lengths = _text(part, options, where)
         return Block(blob, lengths, rows, where, np.array(counts[start:stop], dtype=np.int64))
 
-    return Reader(dim, blocks, subwords)
+    return Reader(dim, blocks, subwords, word_ngrams=arguments.word_ngrams if arguments.supervised else None)
 
 
 def _text(words: list[bytes], options: Options, where: Callable[[int], str]) -> tuple[bytes, NDArray[np.int64]]:
@@ -224,11 +251,34 @@ def _damaged(source: Source, got: str) -> FormatError:
     return FormatError("the fastText model is damaged", got=got, where=source.name, fix="get the file again")
 
 
-def _unsupported(source: Source, what: str) -> FormatError:
-    return FormatError(
-        f"a {what} fastText model",
-        got="a model whose vectors are only approximate",
-        expected="the full model",
-        where=source.name,
-        fix="use the .bin file that the .ftz file was made of",
-    )
+def _listed(source: Source, data: _Bytes, pruned: int, bucket: int) -> dict[int, int] | None:
+    """The n-grams that a pruned model has kept, by hash, and the row of each; None of a model that is not pruned."""
+    if pruned < 0:
+        return None
+    pairs = np.frombuffer(data.take(8 * pruned), "<i4").reshape(-1, 2)
+    listed = dict(pairs.tolist())
+    if len(listed) != pruned or (
+        pruned and (pairs.min() < 0 or pairs[:, 0].max() >= bucket or pairs[:, 1].max() >= pruned)
+    ):
+        raise _damaged(source, "n-grams that don't fit their rows")
+    return listed
+
+
+def _quantised(source: Source, data: _Bytes, n_words: int, buckets: int, dim: int) -> NDArray[np.float32]:
+    """The quantised input matrix, decoded."""
+    try:
+        return read_quantised(data, n_words + buckets, dim)
+    except ValueError as cause:
+        if isinstance(cause, FormatError):
+            raise
+        raise _damaged(source, str(cause)) from None
+
+
+def _add_listed(rows: NDArray[np.float32], words: list[bytes], subwords: Subwords) -> None:
+    """``add_subwords`` where only some n-grams have a row."""
+    for row, word in zip(rows, words, strict=True):
+        found = subwords.rows(word)
+        with np.errstate(over="ignore", invalid="ignore"):  # what isn't finite is refused when it is written
+            for gram in found:
+                row += subwords.vectors[gram]  # noqa: PLW2901 - in place
+        row /= np.float32(len(found) + 1)  # noqa: PLW2901

@@ -148,7 +148,29 @@ def understand(head: bytes, options: Options, name: str) -> tuple[int | None, in
             where=name,
             fix="check the file; a word2vec binary file must begin with a line of its count and dimension",
         )
+    gensims = set(map(_gensims_dim, complete)) if options.header is False else set()
+    if len(gensims) == 1 and gensims.isdisjoint({None, dim}):
+        raise FormatError(
+            "gensim would read other columns, for to it only single spaces part them",
+            got=f"{complete[0][:60]!r}, to gensim a word and {gensims.pop():,} numbers",
+            expected=f"a word and {dim:,} numbers, between spaces alone",
+            where=f"{name}, line 1",
+            fix=f"foreword.load reads it as a word and {dim:,} numbers",
+        )
     return None, dim, 0
+
+
+def _gensims_dim(line: bytes) -> int | None:
+    """How many numbers gensim, which knows no columns but those between single spaces, reads in a line; None where it
+    reads none.
+    """
+    fields = line.rstrip().split(b" ")[1:]
+    try:
+        for field in fields:
+            float(field.decode())
+    except ValueError:
+        return None
+    return len(fields) or None
 
 
 def read_text_vectors(source: Source, options: Options) -> Reader:

@@ -40,7 +40,7 @@ _ARCHIVES = tuple(f".{kind}" for kind in _PACKED.split(" "))
 
 PathLike = str | os.PathLike[str]
 
-Format = Literal["word2vec-binary", "word2vec-text", "glove", "safetensors", "npy"]
+Format = Literal["word2vec-binary", "word2vec-text", "glove", "safetensors", "npy", "static"]
 _BY_SUFFIX: dict[str, Format] = {".bin": "word2vec-binary", ".safetensors": "safetensors", ".npy": "npy"}
 
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from glob import escape
 from pathlib import Path
@@ -31,6 +32,7 @@ from foreword._base.progress import progress
 from foreword.errors import ForewordError
 from foreword.vectors.formats.base import Options, file_state, vocabulary_of
 from foreword.vectors.formats.source import member_of
+from foreword.vectors.formats.static_model import model_files
 from foreword.vectors.store.store import VERSION, VectorStore
 
 __all__ = ["cached_store", "convert"]
@@ -58,6 +60,8 @@ def cached_store(path: Path, options: Options, dtype: np.dtype[Any], *, identity
     folder = _folder(path, source)
     store = _open(folder, path)
     if store is not None:
+        with suppress(OSError):  # a cache that is read-only
+            os.utime(folder)  # when it was last used, for `foreword vectors cache`
         return store
     with _locked(folder):
         store = _open(folder, path)  # another process may have been first
@@ -91,7 +95,12 @@ def convert(path: Path, folder: Path, options: Options, dtype: np.dtype[Any], *,
                 bar.advance(file.position - at)
                 at = file.position
             files = {} if reader.files is None else {"files": dict(reader.files)}
-            builder.finish(subwords=reader.subwords, source={**source, **files})
+            builder.finish(
+                subwords=reader.subwords,
+                source={**source, **files},
+                encoder=reader.encoder,
+                word_ngrams=reader.word_ngrams,
+            )
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -105,6 +114,7 @@ def _describe(path: Path, options: Options, dtype: np.dtype[Any], identity: str 
             place, state = str(archive.resolve()), [file_state(archive)]
             words = vocabulary_of(archive, options)
             state += [file_state(words)] if words is not None and words.exists() else []
+            state += [file_state(file) for file in model_files(archive)] if options.vocabulary is None else []
         else:
             place, state = identity, []
             options = replace(options, vocabulary=None)
@@ -143,23 +153,26 @@ def _open(folder: Path, source: Path) -> VectorStore | None:
         files = store.source.get("files")
         if isinstance(files, dict):
             return store if all(file_state(Path(name)) == state for name, state in files.items()) else None
-        return None if _is_native(source) else store  # of gensim's files made before their parts were known
+        return None if store.word_ngrams is None and _says_more_now(source) else store
     except (ForewordError, OSError):
         return None
 
 
-def _is_native(path: Path) -> bool:
-    """Whether a file is gensim's, of whose parts a store tells."""
+def _says_more_now(path: Path) -> bool:
+    """Whether stores were made of such a file before it was known what else to keep of it: of gensim's files their
+    parts, of fastText's classifiers that they are some.
+    """
+    from foreword.vectors.formats.fasttext import is_classifier
     from foreword.vectors.formats.pickles import is_pickle
     from foreword.vectors.formats.source import open_source
 
     archive, member = member_of(path)
     with open(archive, "rb") as file:
-        head = file.read(64)
+        head = file.read(512)
     if member is None and not (head.startswith(_PACKED) or head[257:262] == b"ustar"):
-        return is_pickle(head)
+        return is_pickle(head) or is_classifier(head)
     with open_source(path) as source:
-        return is_pickle(source.head)
+        return is_pickle(source.head) or is_classifier(source.head)
 
 
 def _clean(folder: Path, source: dict[str, Any]) -> None:

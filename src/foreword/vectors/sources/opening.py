@@ -18,6 +18,7 @@ from foreword._base.checks import integer
 from foreword.errors import ArgumentError, MissingFileError
 from foreword.vectors.formats import Options
 from foreword.vectors.formats.source import member_of
+from foreword.vectors.formats.static_model import model_in
 from foreword.vectors.sources import catalogue
 from foreword.vectors.sources.convert import cached_store
 from foreword.vectors.store.store import VectorStore, is_store, vector_dtype
@@ -71,12 +72,15 @@ def _find(name_or_path: str | os.PathLike[str], options: Options, dtype: DTypeLi
         if replace(options, unicode_errors=options.unicode_errors or "strict") != _AS_IT_IS or dtype is not None:
             raise ArgumentError("a store is opened as it is", where=path, fix="give the options when it is made")
         return VectorStore.open(path)
+    path = (model_in(path) if path.is_dir() else None) or path
     if member_of(path)[0].is_file():
         return cached_store(path, options, vector_dtype(dtype))
     name = os.fspath(name_or_path)
     if name not in catalogue.CATALOGUE and (path.exists() or path.suffix or len(path.parts) != 1):
         raise MissingFileError(
-            "this folder is no store of vectors" if path.exists() else "there is no such file of vectors",
+            "this folder is no store of vectors, nor a static model"
+            if path.exists()
+            else "there is no such file of vectors",
             where=path,
             fix="check the path, or name vectors of the catalogue (foreword.downloader.info()), a URL or hf://OWNER/REPO",
         )

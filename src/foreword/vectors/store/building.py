@@ -26,6 +26,7 @@ from foreword._base.files import atomic_write
 from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.search.codes import padded, quantise
 from foreword.vectors.store.blocks import Block
+from foreword.vectors.store.encoder import TOKENIZER, TextEncoder, encoder_fields
 from foreword.vectors.store.keys import INTEGER, hash_keys
 from foreword.vectors.store.store import FORMAT, HEADER, VERSION, npy_header
 from foreword.vectors.store.subwords import Subwords
@@ -117,7 +118,14 @@ class StoreBuilder:
             fix="remove or repair the word's vector",
         )
 
-    def finish(self, *, subwords: Subwords | None, source: Mapping[str, Any]) -> int:
+    def finish(
+        self,
+        *,
+        subwords: Subwords | None,
+        source: Mapping[str, Any],
+        encoder: TextEncoder | None = None,
+        word_ngrams: int | None = None,
+    ) -> int:
         """Write what is left: the small columns, the key table, the headers, the manifest. Gives N."""
         pieces = [future.result() for future in self._futures]
         self._futures.clear()
@@ -177,6 +185,12 @@ class StoreBuilder:
             "subwords": subwords and _subword_fields(subwords),
             "source": dict(source),
         } | ({"integer_keys": True} if integer_keys else {})
+        if word_ngrams is not None:
+            manifest["word_ngrams"] = word_ngrams
+        if encoder is not None:
+            tokenizer = encoder.json()
+            (self._folder / TOKENIZER).write_bytes(tokenizer)
+            manifest["encoder"] = encoder_fields(encoder, len(tokenizer))
         with atomic_write(self._folder / "manifest.json") as file:
             file.write(json.dumps(manifest, indent=1).encode())
         return n

@@ -24,6 +24,7 @@ from foreword.errors import FileError
 from foreword.vectors.store.attributes import ATTRIBUTES, Attributes, pack_attributes
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
 from foreword.vectors.store.building import StoreBuilder
+from foreword.vectors.store.encoder import TextEncoder
 from foreword.vectors.store.keys import Key, encode
 from foreword.vectors.store.store import is_store
 from foreword.vectors.store.subwords import Subwords
@@ -39,6 +40,8 @@ def save_store(
     rows: NDArray[np.floating[Any]],
     attributes: Attributes,
     subwords: Subwords | None = None,
+    encoder: TextEncoder | None = None,
+    word_ngrams: int | None = None,
 ) -> None:
     """Write a store with attributes to the folder ``path``, whole or not at all; a store that is there is replaced.
 
@@ -48,6 +51,8 @@ def save_store(
         rows: float [N, D]; float64 is kept as float32.
         attributes: name → array [N].
         subwords: fastText's n-grams.
+        encoder: what makes vectors of texts.
+        word_ngrams: of a fastText classifier.
 
     Raises:
         FileError: it can't be written, or something else than a store is there.
@@ -75,7 +80,7 @@ def save_store(
             for i in range(0, len(keys), step):
                 stop = min(i + step, len(keys))
                 builder.append(stop - i, functools.partial(_block, keys, rows, attributes.get("count"), i, stop), pool)
-            builder.finish(subwords=subwords, source={"saved": True})
+            builder.finish(subwords=subwords, source={"saved": True}, encoder=encoder, word_ngrams=word_ngrams)
         if kept is not None:
             (partial / ATTRIBUTES).write_bytes(kept)
     if fresh != folder:

@@ -8,6 +8,7 @@
       counts.npy       int64 [N], how often each word was seen, where the source says so
       subwords.npy     float32 [bucket, D], the rows of fastText's n-grams, where the source had them
       ngrams.npy  ngram_rows.npy    uint64, uint32 [m]: the n-grams that have a row, of gensim before 3.8
+      tokenizer.json   of a static embedding model                                see ``encoder``
 
 The folder is filled under another name and renamed whole, so a folder with a manifest is complete.
 
@@ -32,10 +33,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from foreword._base import system
 from foreword._base.files import explained
 from foreword.errors import ArgumentError, MissingFileError, StoreError
 from foreword.vectors.search.codes import Codes, padded
 from foreword.vectors.store.attributes import ATTRIBUTES, read_attributes
+from foreword.vectors.store.encoder import TextEncoder, stored_encoder
 from foreword.vectors.store.keys import MappedKeys
 from foreword.vectors.store.subwords import BYTES, CHARACTERS, SPELLING, Subwords
 
@@ -118,6 +121,8 @@ class VectorStore:
         counts: int64 [N] word counts, or None.
         attributes: name → array [N] of what is known of each key, counts among it; read-only.
         subwords: fastText's n-grams, or None.
+        encoder: what makes vectors of texts, of a static embedding model, or None.
+        word_ngrams: how many words an n-gram of words has at most, of a fastText classifier, or None.
         source: what the store was converted from, as the manifest tells it.
     """
 
@@ -135,6 +140,8 @@ class VectorStore:
         if (folder / ATTRIBUTES).exists():
             self.attributes = {**self.attributes, **read_attributes(folder / ATTRIBUTES)}
         self.subwords = _subwords(manifest["subwords"], arrays)
+        self.encoder = _encoder(manifest, folder)
+        self.word_ngrams: int | None = manifest.get("word_ngrams")
         self.source: Mapping[str, Any] = manifest["source"]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -181,7 +188,9 @@ class VectorStore:
             arrays[name], changed = _map(folder / f"{name}.npy", *kind)
             if name == "vectors":
                 state += changed
-        return cls(folder, manifest, Place(os.fspath(folder.absolute()), state), arrays)
+        store = cls(folder, manifest, Place(os.fspath(folder.absolute()), state), arrays)
+        system.hold(store, folder / "manifest.json")
+        return store
 
 
 def is_store(path: Path) -> bool:
@@ -201,6 +210,19 @@ def _subwords(kept: Mapping[str, Any] | None, arrays: Mapping[str, NDArray[Any]]
         return found
     numbers, rows = arrays.get("ngrams"), arrays.get("ngram_rows")
     return Subwords(kept["minn"], kept["maxn"], arrays["subwords"], kept["hashing"], kept["buckets"], numbers, rows)
+
+
+def _encoder(manifest: Mapping[str, Any], folder: Path) -> TextEncoder | None:
+    if "encoder" not in manifest:
+        return None
+    try:
+        return stored_encoder(manifest["encoder"], folder)
+    except (ValueError, KeyError, TypeError, OSError):
+        raise StoreError(
+            "the store's tokenizer is missing or damaged",
+            where=folder,
+            fix="convert the vectors again (a store in the cache: remove its folder)",
+        ) from None
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
@@ -236,6 +258,7 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], tuple[int, ...]]:
             and (subwords is None or all(type(subwords[field]) is int for field in ("minn", "maxn", "bucket")))
             and (subwords is None or "hashing" not in subwords or _consistent(subwords))
             and type(manifest.get("integer_keys", False)) is bool
+            and type(manifest.get("word_ngrams", 0)) is int
         )
     except (KeyError, TypeError):
         consistent = False

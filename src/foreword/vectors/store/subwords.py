@@ -97,10 +97,15 @@ class Subwords:
         """Whether each n-gram has the row of its hash."""
         return self.hashing == BYTES and self.numbers is None
 
-    def rows(self, word: str) -> list[int]:
-        """The rows of ``vectors`` that the n-grams of ``word`` have; their mean is the vector of an unknown word."""
+    def rows(self, word: str | bytes) -> list[int]:
+        """The rows of ``vectors`` that the n-grams of ``word`` have; their mean is the vector of an unknown word.
+
+        Bytes are a word's UTF-8, or what stands there, where n-grams are hashed by their bytes.
+        """
         bucket = self.buckets or len(self.vectors)
-        if self.hashing == BYTES:
+        if isinstance(word, bytes):
+            found = subword_rows(word, minn=self.minn, maxn=self.maxn, bucket=bucket)
+        elif self.hashing == BYTES:
             found = subword_rows(encode(word), minn=self.minn, maxn=self.maxn, bucket=bucket)
         elif self.hashing == CHARACTERS:
             found = [hash_characters(gram) % bucket for gram in _ngrams(word, self.minn, self.maxn)]
@@ -114,7 +119,9 @@ class Subwords:
         return list(map(int, self.rows_of[known]))
 
     def cover(self, word: str) -> bool:
-        """Whether ``word`` has a vector: of fastText any word, in older gensims one with an n-gram that has a row."""
+        """Whether ``word`` has a vector: of fastText any word; where only some n-grams have a row, as in older gensims
+        and pruned models, one with such an n-gram.
+        """
         return self.numbers is None or bool(self.rows(word))
 
 
