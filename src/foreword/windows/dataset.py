@@ -195,7 +195,8 @@ class WindowDataset:
         pieces = self._layout.pieces(windows.astype(np.int64, copy=False))
         if pieces.rows is None:
             return self._gather_runs(pieces.starts, pieces.lengths, segments=segments)
-        return self._gather_pieces(len(windows), pieces)
+        pairs, found = self._gather_pieces(len(windows), pieces)
+        return pairs, found if segments else None
 
     def _gather_runs(
         self, starts: NDArray[np.int64], lengths: NDArray[np.int64] | None, *, segments: bool
