@@ -288,6 +288,13 @@ TABLES: dict[str, Claims | Systems] = {
         ["torch", "numpy", "litdata", "datasets", "grain"],
         bare=True,
     ),
+    "compact": Systems(
+        "loader/epoch.py",
+        {f"a shuffled epoch, compact, {shape}": shape for shape in ("[8, 4]", "[32, 256]", "[16, 1024]")},
+        {"Foreword": "Foreword, `compact=True`", "plain copy": "plain copy of blocks [B, T + 1] of two bytes an id"},
+        ["torch", "numpy"],
+        bare=True,
+    ),
     "windows": Claims(
         [
             SHUFFLED,

@@ -172,3 +172,8 @@ def change(path, data, then=None):
         return then and then(handler, data)
 
     return fault
+
+
+def git_id(data):
+    """The id that git gives a file's contents."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()

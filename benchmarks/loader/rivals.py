@@ -157,5 +157,19 @@ def plain_copy(path: Path, B: int, T: int) -> Epoch:
     return epoch
 
 
+def compact_copy(path: Path, B: int, T: int) -> Epoch:
+    """The same limit for compact batches: a copy of [B, T + 1] ids of two bytes, a batch at a time.
+
+    As int16: torch copies uint16, which has the same bytes, at half the speed.
+    """
+    source = torch.zeros(B, T + 1, dtype=torch.int16)
+
+    def epoch() -> Iterator[Any]:
+        for _ in range((_ids(path) - 1) // T // B):
+            yield source.clone()
+
+    return epoch
+
+
 def _ids(path: Path) -> int:
     return path.stat().st_size // 2

@@ -297,7 +297,7 @@ def test_ids_beyond_the_vocabulary_are_a_problem(folder, served):
     assert statuses(served)["read"] == 422
 
 
-@pytest.mark.parametrize("name", ["cl100k_base", "", "/etc/passwd", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["cl100k_base", "", "/etc/passwd", "tokenizer.json", "owner/repo"])
 def test_a_manifest_opens_no_file_and_no_network(folder, served, name, monkeypatch):
     def change(manifest):
         manifest["tokenizer"] |= {"name": name, "fingerprint": "0" * 64}
@@ -305,7 +305,7 @@ def test_a_manifest_opens_no_file_and_no_network(folder, served, name, monkeypat
     rewrite(folder / "one", change)
     import foreword.tokens.tokenizers.opening as module
 
-    for way in ("_from_file", "_from_tiktoken"):
+    for way in ("open_file", "open_folder", "_from_hub", "_from_tiktoken"):
         monkeypatch.setattr(module, way, lambda *_: pytest.fail("opened"))
     told = everything(served)
     assert told["list"].json[0]["tokenizer"] == name

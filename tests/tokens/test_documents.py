@@ -267,7 +267,7 @@ def test_broken_jsonl(tmp_path: Path) -> None:
         '["a list"]\n': ["no fields", "line 2"],
         '{"other": 1}\n': ["without the field 'text'", "--field other"],
         '{"text": 5}\n': ["no text", "int"],
-        '{"text": null}\n': ["no text", "NoneType"],
+        '{"text": null}\n': ["no text", "null"],
         '{"a":' * 100_000 + "\n": ["not JSON"],
         '"\ud800'.encode("utf-8", "surrogatepass") + b"\n": ["not utf-8 text", "line 2"],
     }.items():

@@ -354,7 +354,7 @@ def interrupt(tmp_path: Path, monkeypatch, *, after: int, **options) -> None:
 
     plain, left = StoreWriter.append, [after]
 
-    def append(self, ids, ends):
+    def append(self, ids, ends, loss=None):
         left[0] -= 1
         if left[0] < 0:
             raise Killed

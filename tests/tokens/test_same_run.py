@@ -33,11 +33,11 @@ def stopped(monkeypatch: pytest.MonkeyPatch, corpus: object, out: Path, *, after
     """Prepare until the writer has been given so many blocks, with a checkpoint after each piece."""
     plain, left = StoreWriter.append, [after]
 
-    def append(self, ids, ends):
+    def append(self, ids, ends, loss=None):
         left[0] -= 1
         if left[0] < 0:
             raise Killed
-        plain(self, ids, ends)
+        plain(self, ids, ends, loss)
 
     with monkeypatch.context() as patch:
         patch.setattr(StoreWriter, "append", append)

@@ -15,7 +15,7 @@ import pytest
 
 import foreword as fw
 import foreword.downloader as api
-from faulty_server import cut, fail, running
+from faulty_server import cut, fail, git_id, running
 from foreword.errors import ArgumentError, DownloadError, FormatError, MissingFileError, UnknownNameError
 from foreword.vectors.formats import source
 from foreword.vectors.sources import catalogue, remote
@@ -214,7 +214,7 @@ class Hub:
     def hold(self, files, *, repository="owner/repo", revision="main", large=True):
         listing = [{"type": "directory", "oid": "0", "size": 0, "path": "sub"}]
         for path, data in files.items():
-            told = {"type": "file", "oid": "0" * 40, "size": len(data), "path": path}
+            told = {"type": "file", "oid": git_id(data), "size": len(data), "path": path}
             if large:
                 told["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
             listing.append(told)

@@ -15,6 +15,8 @@ import torch
 from torch.utils.data import DataLoader
 
 import foreword as fw
+from foreword.errors import StoreError
+from foreword.windows import trainer_callback
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -153,11 +155,10 @@ class Model(torch.nn.Module):
         return self.layer(inputs.float()).mean()
 
 
-def hf_run(loader, folder, *, data=None, checkpoint=None, state=None, **options):
-    """What a run of Hugging Face's Trainer trains on, and the loader's state at each of its checkpoints."""
+def hf_run(loader, folder, *, data=None, checkpoint=None, callback=True, **options):
+    """What a run of Hugging Face's Trainer trains on."""
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
-    states = {}
 
     class Trainer(transformers.Trainer):
         def get_train_dataloader(self):
@@ -165,10 +166,6 @@ def hf_run(loader, folder, *, data=None, checkpoint=None, state=None, **options)
 
         def compute_loss(self, model, inputs, **_):
             return model(*inputs)
-
-    class Keep(transformers.TrainerCallback):
-        def on_save(self, args, state, control, **_):
-            states[state.global_step] = json.loads(json.dumps(loader.state_dict())) if loader else None
 
     arguments = transformers.TrainingArguments(
         str(folder),
@@ -180,40 +177,61 @@ def hf_run(loader, folder, *, data=None, checkpoint=None, state=None, **options)
         per_device_train_batch_size=4,
         remove_unused_columns=False,
     )
-    if state is not None:
-        loader.load_state_dict(state)
     model = Model()
-    trainer = Trainer(model, arguments, train_dataset=data, data_collator=one_source().collate_fn, callbacks=[Keep()])
+    callbacks = [trainer_callback(loader)] if loader and callback else []
+    trainer = Trainer(model, arguments, train_dataset=data, data_collator=one_source().collate_fn, callbacks=callbacks)
     trainer.train(resume_from_checkpoint=checkpoint)
-    return model.seen, states
+    return model.seen
 
 
 @pytest.mark.parametrize("accumulate", [1, 4])
 def test_hf_trainer(make_loader, epochs, tmp_path, accumulate):
     options = {"gradient_accumulation_steps": accumulate}
-    whole, states = hf_run(make_loader(), tmp_path, **options)
+    whole = hf_run(make_loader(), tmp_path, **options)
     assert whole == [batch for epoch in epochs for batch in epoch]
     steps = -(-10 // accumulate)
     for stop in (steps + 1, 2 * steps):
-        checkpoint, expected = (
-            str(tmp_path / f"checkpoint-{stop}"),
-            whole[stop // steps * 10 + stop % steps * accumulate :],
-        )
-        assert hf_run(make_loader(), tmp_path, checkpoint=checkpoint, **options)[0] == expected  # skips batches
-        options_here = {**options, "ignore_data_skip": True}
-        seen, _ = hf_run(make_loader(), tmp_path, checkpoint=checkpoint, state=states[stop], **options_here)
-        assert seen == expected
+        options_here = {**options, "checkpoint": str(tmp_path / f"checkpoint-{stop}")}
+        expected = whole[stop // steps * 10 + stop % steps * accumulate :]
+        assert hf_run(make_loader(), tmp_path, **options_here) == expected  # the Trainer skips batches
+        assert hf_run(make_loader(), tmp_path, **options_here, ignore_data_skip=True) == expected
+    resumed = hf_run(make_loader(), tmp_path / "second", checkpoint=str(tmp_path / f"checkpoint-{steps}"), **options)
+    assert resumed == whole[10:]
+
+
+def test_hf_trainer_saves_the_place_with_each_epoch(epochs, tmp_path):
+    whole = hf_run(one_source(), tmp_path, save_strategy="epoch")
+    again = hf_run(one_source(), tmp_path, checkpoint=str(tmp_path / "checkpoint-20"), ignore_data_skip=True)
+    assert again == whole[20:]
+
+
+def test_hf_trainer_does_not_go_on_without_a_place(tmp_path):
+    hf_run(one_source(), tmp_path, callback=False, max_steps=3)
+    checkpoint = str(tmp_path / "checkpoint-2")
+    with pytest.raises(StoreError, match="does not say where the loader stood"):
+        hf_run(one_source(), tmp_path, checkpoint=checkpoint, ignore_data_skip=True)
+    skipped = hf_run(one_source(), tmp_path, checkpoint=checkpoint, max_steps=6, save_strategy="steps")  # as it says
+    again = hf_run(
+        one_source(), tmp_path, checkpoint=str(tmp_path / "checkpoint-4"), ignore_data_skip=True, max_steps=6
+    )
+    assert again == skipped[2:]
+
+
+def test_hf_trainer_does_not_go_on_with_another_loader(tmp_path):
+    hf_run(one_source(), tmp_path, max_steps=3)
+    with pytest.raises(StoreError, match="seed differs"):
+        hf_run(one_source(seed=1), tmp_path, checkpoint=str(tmp_path / "checkpoint-2"), ignore_data_skip=True)
 
 
 def test_hf_trainer_over_the_dataset(tmp_path):
     data = one_source().dataset
-    whole, _ = hf_run(None, tmp_path, data=data)
+    whole = hf_run(None, tmp_path, data=data)
     assert len(whole) == 30
     assert len(set(whole)) == 30
     for epoch in range(3):
         seen = [first for batch in whole[10 * epoch : 10 * epoch + 10] for first in batch]
         assert sorted(seen) == list(range(0, 160, 4))
-    resumed, _ = hf_run(None, tmp_path, data=data, checkpoint=str(tmp_path / "checkpoint-17"))
+    resumed = hf_run(None, tmp_path, data=data, checkpoint=str(tmp_path / "checkpoint-17"))
     assert resumed == whole[17:]
 
 
@@ -268,6 +286,37 @@ def test_accelerate_prepares_and_saves(accelerate, make_loader, epochs, tmp_path
     other.register_for_checkpointing(resumed)
     other.load_state(tmp_path)
     assert [firsts(batch) for batch in resumed] == epochs[1][3:]
+
+
+@pytest.mark.parametrize("stop", [1, 4, 10, 13])  # between two steps of the optimizer, too, and at an epoch's end
+def test_accelerate_accumulates_gradients_over_all_windows(accelerate, make_loader, epochs, tmp_path, stop):
+    def run(batches, *, save_at=None, resume=False):
+        accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=3)
+        model = torch.nn.Linear(4, 1)
+        model, optimizer, loader = accelerator.prepare(model, torch.optim.SGD(model.parameters()), make_loader())
+        accelerator.register_for_checkpointing(loader)
+        if resume:
+            accelerator.load_state(tmp_path)
+        seen, stepped = [], []
+        while len(seen) < batches:
+            for batch in loader:
+                with accelerator.accumulate(model):
+                    accelerator.backward(model(batch[0].float()).mean())
+                    optimizer.step()
+                    optimizer.zero_grad()
+                seen.append(firsts(batch))
+                stepped.append(accelerator.sync_gradients)
+                if len(seen) == save_at:
+                    accelerator.save_state(tmp_path)
+                if len(seen) == batches:
+                    break
+        return seen, stepped
+
+    whole = [batch for epoch in epochs[:2] for batch in epoch]
+    seen, stepped = run(stop, save_at=stop)
+    assert seen == whole[:stop]
+    assert stepped == [(i + 1) % 3 == 0 for i in range(stop)]
+    assert run(20 - stop, resume=True)[0] == whole[stop:]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="starts its processes by fork")

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import foreword as fw
@@ -229,3 +229,33 @@ def test_an_index_beyond_the_windows():
     for index in (4, -5):
         with pytest.raises(IndexError, match="of 4"):
             data[index]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 9), min_size=1, max_size=12),
+    context_length=st.integers(1, 8),
+    stride=st.integers(1, 10),
+    cut=st.sampled_from(["stream", "document", "packed"]),
+    tail=st.sampled_from(["drop", "pad", "keep"]),
+    chosen=st.integers(0, 2**12 - 1),
+)
+@example(lengths=[5, 1], context_length=4, stride=4, cut="stream", tail="pad", chosen=2)  # its only token is a target
+def test_the_windows_that_hold_a_document(lengths, context_length, stride, cut, tail, chosen):
+    """Against looking at the inputs of each window."""
+    offsets = np.cumsum([0, *lengths])
+    options = {"stride": stride, "tail": tail, "within": "document" if cut == "document" else "stream"}
+    if cut == "packed":
+        options = {"within": "document", "packing": "best-fit"}
+    try:
+        windows = fw.WindowDataset(np.arange(offsets[-1]), context_length=context_length, offsets=offsets, **options)
+    except TooShortError:
+        return
+    documents = [d for d in range(len(lengths)) if chosen >> d & 1]
+    expected = []
+    for window in range(len(windows)):
+        _, _, starts, held = windows.spans(np.array([window]))
+        tokens = {token for start, length in zip(starts, held, strict=True) for token in range(start, start + length)}
+        if any(offsets[d] <= token < offsets[d + 1] for d in documents for token in tokens):
+            expected.append(window)
+    assert windows.holding(np.array(documents, int)).tolist() == expected

@@ -295,16 +295,41 @@ def test_states_of_version_1_are_read(mixture, epochs):
         iterator = iter(loader)
         list(islice(iterator, stop))
         state = loader.state_dict()
-        assert state["version"] == 2
-        old = {key: value for key, value in state.items() if key != "start"} | {"version": 1}
+        old = earlier(state, 1)
         resumed = make_loader(mixture)
         resumed.load_state_dict(old)
-        assert resumed.state_dict() == state
+        again = resumed.state_dict()
+        assert same_place(again, state)
+        assert again["step"] == (0 if not stop else None)  # which step it was is not in such a state
         assert [firsts(batch) for batch in resumed] == epochs[0][stop:]
     if not mixture:  # it told the end of an epoch
-        entry = state["sources"]["data"] | {"drawn": 400, "epoch": 1, "cursor": 0}
+        entry = old["sources"]["data"] | {"drawn": 400, "epoch": 1, "cursor": 0}
         resumed.load_state_dict(old | {"cursor": 400, "sources": {"data": entry}})
         assert [firsts(batch) for batch in resumed] == epochs[1]
+
+
+def test_states_of_version_2_are_read(mixture, epochs):
+    for stop in (0, 3, 99):
+        loader = make_loader(mixture)
+        iterator = iter(loader)
+        list(islice(iterator, stop))
+        resumed = make_loader(mixture)
+        resumed.load_state_dict(earlier(loader.state_dict(), 2))
+        assert same_place(resumed.state_dict(), loader.state_dict())
+        assert [firsts(batch) for batch in resumed] == epochs[0][stop:]
+        assert [firsts(batch) for batch in resumed] == epochs[1]
+
+
+def earlier(state, version):
+    """A state as an earlier version saved it."""
+    new = ("step", "history") if version == 2 else ("step", "history", "start")
+    weights = {"a": "7/10", "b": "3/10", "data": "1"}
+    sources = {name: source | {"weight": weights[name]} for name, source in state["sources"].items()}
+    return {key: value for key, value in state.items() if key not in new} | {"version": version, "sources": sources}
+
+
+def same_place(one, other):
+    return all(one[key] == other[key] for key in one.keys() - {"step", "history"})
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
@@ -354,7 +379,7 @@ def test_a_place_waits_again_if_an_error_came_before_its_first_batch(mixture, ep
     list(islice(loader, 7))
     loader.set_epoch(2)
     with monkeypatch.context() as patch:
-        patch.setattr(fw.WindowDataset, "gather", lambda *_: (_ for _ in ()).throw(OSError("the disk is gone")))
+        patch.setattr(fw.WindowDataset, "ids", lambda *_: (_ for _ in ()).throw(OSError("the disk is gone")))
         with pytest.raises(OSError, match="gone"):
             next(iter(loader))
     assert at(loader) == (2, 0)

@@ -73,3 +73,43 @@ def test_a_bar_for_an_epoch_tells_tokens_a_second(monkeypatch, capsys):
     err = capsys.readouterr().err
     assert "epoch 1" in err
     assert "tokens/s" in err
+
+
+def test_inspect_traces_a_step_and_a_document(store):
+    loader = fw.WindowLoader(fw.WindowDataset(store, context_length=16), batch_size=3, shuffle=True, seed=4)
+    cut = ("--context-length", 16, "--batch-size", 3, "--shuffle", "--seed", 4)
+    output = inspect(store.path, "--trace", 2, "--when", 20, *cut)
+    for entry in loader.trace(2):
+        assert f"window {entry.window:,}, tokens {entry.start:,} to {entry.stop - 1:,}" in output
+        assert repr(store.tokenizer.decode(store[entry.start : entry.stop])) in output
+    assert "tokens a document" not in output  # the store is not counted
+    assert output.splitlines()[-1].split() == [str(part) for part in loader.when(20)[-1]]
+    found = json.loads(inspect(store.path, "--trace", 2, "--when", 20, "--json", *cut))
+    assert [entry["documents"] for entry in found["trace"]] == [
+        [list(document) for document in entry.documents] for entry in loader.trace(2)
+    ]
+    assert [tuple(place.values()) for place in found["when"]] == loader.when(20)
+    assert found["document"]["text"] == store.tokenizer.decode(store.document(20))
+
+
+def test_inspect_traces_by_a_state(store, tmp_path):
+    data = fw.WindowDataset(store, context_length=32, within="document", packing="best-fit")
+    loader = fw.WindowLoader(data, batch_size=4, shuffle=True)
+    next(iter(loader))
+    (tmp_path / "state.json").write_text(json.dumps(loader.state_dict()))
+    cut = ("--context-length", 32, "--within", "document", "--packing", "best-fit", "--batch-size", 2, "--shuffle")
+    output = inspect(store.path, "--trace", 0, "--state", tmp_path / "state.json", *cut)
+    assert len([line for line in output.splitlines() if "window" in line]) == 4  # it was of another batch size
+    (tmp_path / "state.json").write_text("[1")
+    assert "the state is no JSON" in str(inspect(store.path, "--trace", 0, "--state", tmp_path / "state.json", *cut))
+    assert "has no such step" in str(inspect(store.path, "--trace", 10**6, *cut))
+
+
+def test_inspect_tells_the_files_of_documents(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "corpus" / name).write_text("Every effort moves you. " * 9)
+    fw.prepare(tmp_path / "corpus", tmp_path / "store")
+    output = inspect(tmp_path / "store", "--trace", 0, "--when", 1, "--context-length", 8)
+    assert "document 0, a.txt" in output
+    assert "document 1, b.txt\n" in output

@@ -9,6 +9,7 @@ Not for: files as such (``files``). Costs: nothing until a function is called.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import tempfile
 import weakref
@@ -23,6 +24,7 @@ __all__ = [
     "after_fork",
     "as_path",
     "hold",
+    "limit_memory",
     "move_folder",
     "move_unless_held",
     "open_without_waiting",
@@ -160,3 +162,13 @@ def own_port(listener: socket.socket) -> None:
     # On Windows SO_REUSEADDR would let two servers have one port; what it is needed for elsewhere is always so there.
     option = "SO_EXCLUSIVEADDRUSE" if hasattr(socket, "SO_EXCLUSIVEADDRUSE") else "SO_REUSEADDR"
     listener.setsockopt(socket.SOL_SOCKET, getattr(socket, option), 1)
+
+
+def limit_memory(size: int) -> None:
+    """Have this process get no more than ``size`` bytes of memory, where its system can see to that."""
+    try:
+        resource: Any = importlib.import_module("resource")
+    except ImportError:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))

@@ -29,14 +29,34 @@ _OPTIONS: dict[str, tuple[Any, str | None]] = {
         ],
         None,
     ),
-    "field": (Annotated[str, typer.Option(help="The field or column that holds a record's text.")], "text"),
+    "field": (
+        Annotated[
+            str | None,
+            typer.Option(
+                help="The field or column that holds a record's text; meta.text is one within another.",
+                show_default="text, or as --records says",
+            ),
+        ],
+        None,
+    ),
     "encoding": (Annotated[str, typer.Option(help="Of text, jsonl, json, csv and tsv files.")], "utf-8"),
+    "records": (
+        Annotated[
+            str,
+            typer.Option(
+                help="What a record holds: text, ids (of tokens), messages, or completion (prompt, completion)."
+            ),
+        ],
+        "text",
+    ),
     "bad_records": (Annotated[str, typer.Option(help="error, or skip and count.")], "error"),
     "format_": (
         Annotated[
             str | None,
             typer.Option(
-                "--format", help="text, jsonl, json, parquet, csv or tsv, whatever its name says.", show_default=False
+                "--format",
+                help="text, jsonl, json, parquet, arrow, csv or tsv, whatever names say.",
+                show_default=False,
             ),
         ],
         None,

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the same as data.")]
 TokenizerName = Annotated[
-    str, typer.Option(help="gpt2, bytes, a name that tiktoken knows, or a file: tokenizer.json, .tiktoken, .model.")
+    str,
+    typer.Option(
+        help="gpt2, bytes, a name that tiktoken knows, of a model too; a file: tokenizer.json, .tiktoken, .model; a "
+        "folder that holds one; or OWNER/REPO on the Hugging Face hub."
+    ),
 ]
 Pattern = Annotated[
     str | None,
@@ -55,9 +59,14 @@ app = typer.Typer(
 def prepare(
     corpus: Corpus,
     out: Annotated[str, typer.Argument(help="The folder of the store, or its URL.", show_default=False)],
-    tokenizer: TokenizerName = "gpt2",
+    tokenizer: Annotated[
+        str | None, typer.Option(help="As for foreword tokens show.", show_default="gpt2, for texts")
+    ] = None,
     pattern: Pattern = None,
-    end_of_text: Annotated[bool, typer.Option(help="Put the end-of-text token after each document.")] = True,
+    end_of_text: Annotated[
+        bool | None,
+        typer.Option(help="Put the end-of-text token after each document.", show_default="yes, but for messages"),
+    ] = None,
     end_of_text_token: Annotated[
         str | None, typer.Option(help="The token that ends a document, such as <|im_end|>.", show_default=False)
     ] = None,
@@ -66,6 +75,10 @@ def prepare(
     ] = None,
     reading: Any = None,
     format: Any = None,  # noqa: A002 - the option's name
+    chat_template: Annotated[
+        Path | None,
+        typer.Option(help="Of messages: a file with the template; else the tokenizer's.", show_default=False),
+    ] = None,
     split: Annotated[
         list[str] | None,
         typer.Option(help="A part and its share of documents, such as val=0.01; may be repeated.", show_default=False),
@@ -92,10 +105,11 @@ def prepare(
     done = prepared(
         corpus,
         out,
-        tokenizer=_tokenizer(tokenizer, pattern),
-        append_end_of_text=(end_of_text and end_of_text_token) or end_of_text,
+        tokenizer=None if tokenizer is None and pattern is None else _tokenizer(tokenizer or "gpt2", pattern),
+        append_end_of_text=end_of_text_token if end_of_text_token and end_of_text is not False else end_of_text,
         beginning=beginning,
         reading=reading,
+        chat_template=chat_template,
         format=format,
         split=_shares(split),
         deduplicate=deduplicate,
@@ -166,6 +180,14 @@ def inspect(
     within: window_options.Within = "stream",
     tail: window_options.Tail = None,
     packing: window_options.Packing = None,
+    trace: window_options.Trace = None,
+    when: window_options.When = None,
+    shuffle: window_options.Shuffle = False,
+    seed: window_options.Seed = 0,
+    epoch: window_options.Epoch = 0,
+    world_size: window_options.WorldSize = 1,
+    rank: window_options.Rank = 0,
+    state: window_options.State = None,
     plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
@@ -179,6 +201,11 @@ def inspect(
     --plot then draws the windows, and without it the documents by length.
 
     Example: foreword inspect store/ --windows --context-length 1024 --within document --packing best-fit
+
+    With --trace it prints a step's windows, their files and text; with --when, the steps that train on a document. Both
+    take the cut and the loader's options, or a loader's state for what was changed on the way.
+
+    Example: foreword inspect store/ --trace 7 --context-length 16 --batch-size 4 --shuffle
     """
     from foreword.tokens import TokenStore
     from foreword.tokens import inspect as look
@@ -186,27 +213,33 @@ def inspect(
     opened = TokenStore.open(store, tokenizer=_tokenizer(tokenizer, pattern) if tokenizer else None, dtype=dtype)
     if verify:
         opened.verify()
-    found = look(opened, first=first, top=top)
-    data = epoch = None
-    if windows:
+    data = account = None
+    if windows or trace is not None or when is not None:
         from foreword.windows import WindowDataset
 
         cut: dict[str, Any] = {"stride": stride, "within": within, "tail": tail, "packing": packing}
         data = WindowDataset(opened, context_length=context_length, **cut)
-        epoch = window_options.report(data, opened, batch_size=batch_size)
+    if data is not None and not (trace is when is None):
+        options = {"batch_size": batch_size, "shuffle": shuffle, "seed": seed, "world_size": world_size}
+        wanted: dict[str, Any] = {"trace": trace, "when": when, "epoch": epoch, "rank": rank, "state": state}
+        print(window_options.traced(data, opened, options=options, as_json=as_json, **wanted))
+        return
+    found = look(opened, first=first, top=top)
+    if data is not None:
+        account = window_options.report(data, opened, batch_size=batch_size)
     if plot is not None:
         from foreword import display
 
         (display.store(opened) if data is None else display.windows(data)).plot(plot)
     if as_json:
         data_found = {**dataclasses.asdict(found), "verified": verify}
-        if epoch is not None:
-            data_found["windows"] = window_options.as_data(epoch)
+        if account is not None:
+            data_found["windows"] = window_options.as_data(account)
         print(json.dumps(data_found, indent=1, ensure_ascii=False))
         return
     _print_inspection(opened, found, verified=verify)
-    if epoch is not None:
-        print(f"\nwindows\n{epoch}")
+    if account is not None:
+        print(f"\nwindows\n{account}")
 
 
 def _print_inspection(store: TokenStore, found: Inspection, *, verified: bool) -> None:
@@ -221,6 +254,7 @@ def _print_inspection(store: TokenStore, found: Inspection, *, verified: bool) -
     rows = {
         "store": store.path,
         "tokens": f"{found.tokens:,} of {found.dtype}, {found.bytes / 1e6:,.1f} MB in {found.shards} shards",
+        "trained on": "" if found.trained is None else f"{found.trained:,} tokens",
         "documents": f"{found.documents:,}",
         "lengths": ", ".join(f"{name} {value:,}" for name, value in found.lengths.items()),
         "tokenizer": f"{found.tokenizer or 'unknown'}, vocab_size {found.vocab_size:,}, of which {found.used:,} occur",

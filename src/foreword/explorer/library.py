@@ -28,6 +28,7 @@ from foreword.errors import ForewordError, StoreError, UnknownNameError
 from foreword.explorer import geometry
 from foreword.explorer.settings import Settings
 from foreword.tokens.store.mapping import FileArray
+from foreword.tokens.store.opening import Parts
 from foreword.tokens.store.store import TokenStore
 from foreword.vectors.projection import pca
 
@@ -65,8 +66,8 @@ class ServedStore(TokenStore):
     place: StorePlace
     tokenizers: Callable[[], Iterator[Tokenizer]]
 
-    def __init__(self, path: Path, **rest: Any) -> None:
-        super().__init__(path, **rest)
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts)
         self.starts = _Starts(self, [load() for load in self._load_offsets])
 
     @classmethod

@@ -264,7 +264,7 @@ class _Texts:
         with progress("embedding", total, unit="B") as bar:
             reader = Reader(reading, cuttable=self._cuttable, advance=bar.advance, keep_empty=True)
             for each in sources:
-                yield from reader.read(each)
+                yield from reader.texts(each)
 
 
 Pieces = Iterator[tuple[NDArray[np.int64], bool]]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from foreword._base.notebook import notebook_html
 
-__all__ = ["Cut", "Layout", "Pieces", "Tail", "TokenAccount", "count_windows"]
+__all__ = ["Cut", "Layout", "Pieces", "Tail", "TokenAccount", "count_windows", "distinct"]
 
 Tail = Literal["drop", "pad", "keep"]
 
@@ -120,6 +120,10 @@ class Layout(Protocol):
         """What the windows hold."""
         ...
 
+    def holding(self, documents: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The windows whose inputs hold tokens of some documents, rising; ``offsets``: where each document starts."""
+        ...
+
     def account(self) -> TokenAccount:
         """What becomes of every token in one epoch."""
         ...
@@ -145,6 +149,7 @@ class Cut:
         # The number of each stretch's first window, and of all: [stretches + 1]
         counts = count_windows(np.diff(self.offsets), context_length, stride, tail)
         self._first = np.concatenate(([0], np.cumsum(counts)))
+        self._begin = int(self.offsets[0])
 
     def __len__(self) -> int:
         return int(self._first[-1])
@@ -169,7 +174,9 @@ class Cut:
     def spans(self, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
         """Where the windows start in the stream, [n], and how many inputs each has, [n]; None where all have T."""
         if len(self._first) == 2:
-            starts, ends = self.offsets[0] + windows * self.stride, self.offsets[1]
+            starts, ends = windows * self.stride, self.offsets[1]
+            if self._begin:
+                starts += self._begin
         else:
             stretch = self.stretch_of(windows)
             starts = self.offsets[stretch] + (windows - self._first[stretch]) * self.stride
@@ -182,6 +189,24 @@ class Cut:
         """What the windows hold: a piece each."""
         starts, lengths = self.spans(windows)
         return Pieces(None, None, starts, lengths, None)
+
+    def holding(self, documents: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The windows whose inputs hold tokens of some documents, rising; ``offsets``: where each document starts.
+
+        >>> Cut(np.array([0, 9]), 4, 2, "drop").holding(np.array([1]), np.array([0, 2, 3, 9]))
+        array([0, 1])
+        """
+        if len(self._first) > 2:  # stretches are documents
+            first, end = self._first[documents], self._first[documents + 1]
+        else:
+            begin, last = self.offsets[0], self.offsets[1] - 1  # the last token is no input
+            starts, ends = offsets[documents] - begin, np.minimum(offsets[documents + 1], last) - begin
+            first = np.maximum(0, (starts - self.context_length) // self.stride + 1)
+            end = np.minimum(len(self), (ends - 1) // self.stride + 1)
+            end[ends <= starts] = 0  # nothing of it
+        counts = np.maximum(0, end - first)
+        nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return distinct(np.repeat(first, counts) + nth)
 
     def account(self) -> TokenAccount:
         """What becomes of every token in one epoch.
@@ -207,6 +232,12 @@ class Cut:
             padded=len(self) * T - held,
             dropped=stored - distinct,
         )
+
+
+def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers rising, each once; some ten times as fast as ``np.unique`` where they are nearly so."""
+    numbers = np.sort(numbers, kind="stable")
+    return numbers[np.diff(numbers, prepend=-1) > 0]
 
 
 def _at_least_0(count: Any) -> Any:

@@ -27,7 +27,7 @@ from foreword.windows.source import Source
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["IGNORE", "WindowDataset", "longest", "trimmed"]
+__all__ = ["IGNORE", "WindowDataset", "shifted", "trimmed"]
 
 IGNORE = -100  # the target at padding: what torch's cross_entropy leaves out
 
@@ -50,6 +50,12 @@ class WindowDataset:
         segments: give also positions, document_ids and cu_seqlens (``segments``), as a dict.
         pad_id: the input id at padding.
         offsets: where each document starts in an array, and the end, [documents + 1]; a store has its own.
+        loss: for an array, whether each token is trained on as a target: integers or bools [tokens], 0 where it is not.
+            Its target is −100 then. A supervised store says it itself.
+        mask_end_of_text: in windows that run on over the ends of documents, leave the target that follows an end of
+            text out of the loss: the next document's first token, which nothing before it foretells. It is −100.
+        end_of_text_id: the id that ends a text, for ``mask_end_of_text``; a store that ``prepare`` has ended its texts
+            with knows it, else it has to be given.
 
     ``len(data)`` is the number of windows; ``data[i]`` gives (inputs, targets), two int64 tensors [T]; or, with
     ``segments``, a dict of ``inputs``, ``targets``, ``positions``, ``document_ids``, int64 [T], and ``cu_seqlens``,
@@ -82,6 +88,9 @@ class WindowDataset:
         segments: bool = False,
         pad_id: int = 0,
         offsets: ArrayLike | None = None,
+        loss: ArrayLike | None = None,
+        mask_end_of_text: bool = False,
+        end_of_text_id: int | None = None,
     ) -> None:
         self.context_length = integer("context_length", context_length, at_least=1)
         self.stride = integer("stride", context_length if stride is None else stride, at_least=1)
@@ -98,6 +107,10 @@ class WindowDataset:
             )
         far = isinstance(source, TokenStore) and source.far is not None
         self._source: Source | FarSource = FarSource(source) if far else Source(source)  # type: ignore[arg-type]
+        self._given_offsets = offsets
+        self._loss = self._losses(loss)
+        self.mask_end_of_text = bool(mask_end_of_text)
+        self.end_of_text_id = self._end_of_text(end_of_text_id)
         self._documents = self._offsets(offsets) if segments or within == "document" else None
         if packing:
             assert self._documents is not None
@@ -119,6 +132,16 @@ class WindowDataset:
         """The store that the tokens come from; None where they are an array."""
         return self._source.store
 
+    @property
+    def supervised(self) -> bool:
+        """Whether some tokens are not trained on, so that their targets are −100."""
+        return self._loss is not None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype that the ids are stored in, in this machine's byte order."""
+        return self._source.dtype
+
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor] | dict[str, torch.Tensor]:
         sample: tuple[torch.Tensor, torch.Tensor] | dict[str, torch.Tensor]
         (sample,) = self.__getitems__([index])
@@ -129,8 +152,9 @@ class WindowDataset:
 
         With the tail "keep" all are as long as the longest of them, so that they can be stacked.
         """
-        arrays = self.gather(in_range(indices, self._length))
-        return samples_of(arrays, keep=self.tail == "keep", segments=self.segments)
+        windows = in_range(indices, self._length)
+        length = longest(self.lengths(windows)) if self.tail == "keep" else None
+        return samples_of(self.gather(windows), length, segments=self.segments)
 
     def tensors(self, windows: NDArray[Any]) -> dict[str, torch.Tensor]:
         """``gather`` as torch tensors that share its memory."""
@@ -147,24 +171,54 @@ class WindowDataset:
         Raises:
             StoreError: a file of the source has changed or shrunk.
         """
+        (inputs, targets), segments = self._gathered(windows, segments=self.segments)
+        return _with_segments(inputs, targets, segments) if segments else {"inputs": inputs, "targets": targets}
+
+    def pairs(self, windows: NDArray[Any]) -> NDArray[np.int64]:
+        """The inputs and the targets of ``gather``, in one new array, int64 [2, n, T]."""
+        return self._gathered(windows, segments=False)[0]
+
+    def ids(self, windows: NDArray[Any]) -> NDArray[Any]:
+        """The ids of whole windows, their inputs and one target more, in ``dtype``: a new array [n, T + 1].
+
+        For a dataset without padding alone.
+
+        Raises:
+            StoreError: a file of the source has changed or shrunk.
+        """
+        starts = self._layout.pieces(windows.astype(np.int64, copy=False)).starts
+        return self._source.runs(starts, self.context_length + 1, whole=True).astype(self.dtype, copy=False)
+
+    def mask(self, pairs: NDArray[np.int64]) -> None:
+        """Leave out of ``pairs``, int64 [2, n, T], the targets that follow an end of text, where that is wanted."""
+        if self.end_of_text_id is not None:
+            pairs[1][pairs[0] == self.end_of_text_id] = IGNORE
+
+    def _gathered(self, windows: NDArray[Any], *, segments: bool) -> tuple[NDArray[np.int64], Segments | None]:
         pieces = self._layout.pieces(windows.astype(np.int64, copy=False))
         if pieces.rows is None:
-            return self._gather_runs(pieces.starts, pieces.lengths)
-        return self._gather_pieces(len(windows), pieces)
+            return self._gather_runs(pieces.starts, pieces.lengths, segments=segments)
+        pairs, found = self._gather_pieces(len(windows), pieces)
+        return pairs, found if segments else None
 
-    def _gather_runs(self, starts: NDArray[np.int64], lengths: NDArray[np.int64] | None) -> Arrays:
+    def _gather_runs(
+        self, starts: NDArray[np.int64], lengths: NDArray[np.int64] | None, *, segments: bool
+    ) -> tuple[NDArray[np.int64], Segments | None]:
         """Windows that are one piece each."""
-        ids = self._source.runs(starts, self.context_length + 1, whole=lengths is None)
-        inputs, targets = ids[:, :-1].astype(np.int64), ids[:, 1:].astype(np.int64)
-        if lengths is not None and int(lengths.min(initial=self.context_length)) < self.context_length:
-            beyond = np.arange(self.context_length) >= lengths[:, None]
-            inputs[beyond], targets[beyond] = self.pad_id, IGNORE
-        if not self.segments:
-            return {"inputs": inputs, "targets": targets}
+        T = self.context_length
+        pairs = shifted(self._source.runs(starts, T + 1, whole=lengths is None)).astype(np.int64, "C")
+        self.mask(pairs)
+        if self._loss is not None:
+            pairs[1][self._loss.runs(starts, T + 1, whole=lengths is None)[:, 1:] == 0] = IGNORE
+        if lengths is not None and int(lengths.min(initial=T)) < T:
+            beyond = np.arange(T) >= lengths[:, None]
+            pairs[0][beyond], pairs[1][beyond] = self.pad_id, IGNORE
+        if not segments:
+            return pairs, None
         assert self._documents is not None
-        return _with_segments(inputs, targets, document_segments(self._documents, starts, lengths, self.context_length))
+        return pairs, document_segments(self._documents, starts, lengths, T)
 
-    def _gather_pieces(self, windows: int, pieces: Pieces) -> Arrays:
+    def _gather_pieces(self, windows: int, pieces: Pieces) -> tuple[NDArray[np.int64], Segments]:
         """``windows`` windows of several pieces, a document each."""
         rows, places, starts, lengths, documents = pieces
         assert rows is not None
@@ -179,9 +233,19 @@ class WindowDataset:
         where = segments.spread(begin) + segments.positions
         padding = segments.document_ids < 0
         where[padding] = 0
-        inputs, targets = self._source.at(where).astype(np.int64), self._source.at(where + 1).astype(np.int64)
-        inputs[padding], targets[padding] = self.pad_id, IGNORE
-        return _with_segments(inputs, targets, segments) if self.segments else {"inputs": inputs, "targets": targets}
+        pairs = np.empty((2, windows, self.context_length), np.int64)
+        pairs[0], pairs[1] = self._source.at(where), self._source.at(where + 1)
+        if self._loss is not None:
+            pairs[1][self._loss.at(where + 1) == 0] = IGNORE
+        pairs[0][padding], pairs[1][padding] = self.pad_id, IGNORE
+        return pairs, segments
+
+    def lengths(self, windows: NDArray[Any]) -> NDArray[np.int64]:
+        """How many inputs each of the windows holds, [n]; T of all but short ones."""
+        rows, _, _, lengths, _ = self._layout.pieces(windows.astype(np.int64, copy=False))
+        if lengths is None:
+            return np.full(len(windows), self.context_length)
+        return lengths if rows is None else np.bincount(rows, lengths, len(windows)).astype(np.int64)
 
     def spans(self, windows: NDArray[Any]) -> tuple[NDArray[np.int64], ...]:
         """Where the inputs of windows come from, four arrays [pieces]: row, place in it, start in the stream, length.
@@ -216,19 +280,35 @@ class WindowDataset:
         lengths = self.context_length if pieces.lengths is None else pieces.lengths
         return self._source.blocks(pieces.starts, lengths + 1)
 
+    @functools.cached_property
+    def document_offsets(self) -> NDArray[np.int64] | None:
+        """Where each document starts in the stream, and the end, [documents + 1]; None for an array without them."""
+        if self._documents is not None:
+            return self._documents
+        if self._source.store is None and self._given_offsets is None:
+            return None
+        return self._offsets(self._given_offsets)
+
+    def holding(self, documents: NDArray[Any]) -> NDArray[np.int64]:
+        """The windows whose inputs hold tokens of some of the documents, given by index: rising, each once."""
+        offsets = self.document_offsets
+        assert offsets is not None, "an array without documents"
+        return self._layout.holding(documents.astype(np.int64, copy=False), offsets)
+
     def account(self) -> TokenAccount:
         """What becomes of every token of the source in one epoch, over inputs."""
         return self._layout.account()
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A hash of what decides the windows: the tokens, the documents where they matter, and the cut."""
+        """A hash of what decides the windows: the tokens, the documents and the loss where they matter, and the cut."""
         documents = b""
         if self._documents is not None and self._source.store is None:
             documents = np.ascontiguousarray(self._documents, "<i8").tobytes()
         cut = (self.context_length, self.stride, self.within, self.tail, self.packing)
         tokens_and_cut = f"{self._source.fingerprint} {len(self._source)} {cut}".encode()
-        return hashlib.blake2b(tokens_and_cut + documents, digest_size=8).hexdigest()
+        loss = self._loss.fingerprint.encode() if self._loss is not None and self._source.store is None else b""
+        return hashlib.blake2b(tokens_and_cut + documents + loss, digest_size=8).hexdigest()
 
     def _offsets(self, given: ArrayLike | None) -> NDArray[np.int64]:
         """Where each document starts, and the end, [documents + 1]: the store's, or those given for an array."""
@@ -250,6 +330,57 @@ class WindowDataset:
             )
         return offsets.astype(np.int64)
 
+    def _losses(self, given: ArrayLike | None) -> Source | FarSource | None:
+        """Where it is read which tokens are trained on: the store's, or what is given for an array; None for all."""
+        store = self._source.store
+        if store is not None and given is None:
+            if not store.supervised:
+                return None
+            return Source(store, loss=True) if store.far is None else FarSource(store, loss=True)
+        if given is None:
+            return None
+        if store is not None:
+            raise ArgumentError(
+                "a store says itself which tokens are trained on",
+                fix='prepare it with records="messages", or give its ids as an array: store[:]',
+            )
+        array = np.asarray(given)
+        loss = Source(array.view(np.uint8) if array.dtype == bool else array)
+        if len(loss) != len(self._source):
+            raise ArgumentError(
+                "loss says it of each token", got=f"{len(loss):,} values", expected=f"{len(self._source):,}"
+            )
+        return loss
+
+    def _end_of_text(self, given: int | None) -> int | None:
+        """The id after which targets are left out; None where none is."""
+        if not self.mask_end_of_text:
+            if given is not None:
+                raise ArgumentError("end_of_text_id has a use with mask_end_of_text=True alone", got=given)
+            return None
+        if self.within == "document":
+            raise ArgumentError(
+                "windows that stay inside documents have no target in the next one to leave out",
+                got="mask_end_of_text=True, within='document'",
+                fix="leave out mask_end_of_text, or within",
+            )
+        store = self._source.store
+        known = None if store is None else store.end_of_text_id
+        if known is None and given is None:
+            raise ArgumentError(
+                "which id ends a text is not known",
+                got="an array" if store is None else "a store whose texts were not ended by a token",
+                fix="give end_of_text_id=, as in tokenizer.end_of_text_id",
+            )
+        if given is None:
+            return known
+        id_ = integer("end_of_text_id", given, at_least=0, at_most=None if store is None else store.vocab_size - 1)
+        if known not in (None, id_):
+            raise ArgumentError(
+                "the texts of the store are ended by another token", got=id_, expected=known, fix="leave it out"
+            )
+        return id_
+
     def _too_short(self) -> TooShortError:
         needed = self.context_length + 1 if self.tail == "drop" else 2
         why = "context_length + 1, for the shifted targets" if self.tail == "drop" else "an input and its target"
@@ -270,6 +401,8 @@ class WindowDataset:
             cut += ", within='document'" + (f", packing={self.packing!r}" if self.packing else "")
         if self.tail != "drop":
             cut += f", tail={self.tail!r}"
+        if self.mask_end_of_text:
+            cut += f", mask_end_of_text=True, end_of_text_id={self.end_of_text_id}"
         return f"WindowDataset(windows={len(self):,}, {cut}, tokens={len(self._source):,})"
 
 
@@ -281,6 +414,12 @@ def _with_segments(inputs: NDArray[np.int64], targets: NDArray[np.int64], segmen
         "document_ids": segments.document_ids,
         "cu_seqlens": segments.cu_seqlens,
     }
+
+
+def shifted(ids: NDArray[Any]) -> NDArray[Any]:
+    """Contiguous ids [n, T + 1] as inputs and targets, a view [2, n, T] of them."""
+    n, length, size = *ids.shape, ids.itemsize
+    return np.ndarray((2, n, length - 1), ids.dtype, ids, strides=(size, length * size, size))
 
 
 def in_range(indices: Sequence[int], windows: int) -> NDArray[np.int64]:
@@ -303,20 +442,20 @@ def in_range(indices: Sequence[int], windows: int) -> NDArray[np.int64]:
     return np.where(wanted < 0, wanted + windows, wanted)
 
 
-def samples_of(arrays: Arrays, *, keep: bool, segments: bool) -> list[Any]:
-    """Gathered windows one by one, as tensors: tuples, or dicts with ``segments``; ``keep`` leaves short ones short."""
+def samples_of(arrays: Arrays, length: int | None, *, segments: bool) -> list[Any]:
+    """Gathered windows one by one, as tensors of ``length`` places (None: all): tuples, or dicts with ``segments``."""
     import torch
 
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    if keep:
-        tensors = trimmed(tensors, longest(tensors["targets"]))
+    if length is not None:
+        tensors = trimmed(tensors, length)
     samples = zip(*tensors.values(), strict=True)
     return [dict(zip(tensors, sample, strict=True)) for sample in samples] if segments else list(samples)
 
 
-def longest(targets: torch.Tensor) -> int:
-    """How many places the longest of the windows takes, from their targets [n, T]."""
-    return int((targets != IGNORE).sum(1).max()) if len(targets) else 0
+def longest(lengths: NDArray[np.int64]) -> int:
+    """How many places the longest of the windows takes, from their lengths [n]."""
+    return int(lengths.max(initial=0))
 
 
 def trimmed(tensors: dict[str, torch.Tensor], length: int) -> dict[str, torch.Tensor]:

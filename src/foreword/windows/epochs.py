@@ -4,16 +4,22 @@ A single source begins each epoch anew, whatever ``drop_last`` left out of the o
 epochs of their own: the mixture's next epoch begins with their next draws, and is as many samples as they have windows
 together.
 
-Not for: whose place is the loader's (``iterations``). Costs: for a mixture, a microsecond a sample that is skipped.
+Not for: whose place is the loader's (``iterations``), other sources, weights or batch sizes before (``history``).
+Costs: for a mixture, a microsecond a sample that is skipped, or a table of its order (``timetable``).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
-from foreword.errors import ArgumentError
+import numpy as np
+from numpy.typing import NDArray
+
 from foreword.windows.mixture import Schedule
-from foreword.windows.plan import Place, Track
+from foreword.windows.plan import Place, plan
+from foreword.windows.weights import Weights
 
 __all__ = ["Epochs"]
 
@@ -23,71 +29,78 @@ class Epochs:
 
     Args:
         tracks: the sources.
+        weights: their shares.
         mixture: whether they are a mixture, which one may be too.
         drop_last: whether a last step that is not full is left out.
 
     Attributes:
-        samples: samples an epoch, of all ranks together.
+        tracks, weights, mixture: as given.
     """
 
-    def __init__(self, tracks: Sequence[Track], *, mixture: bool, drop_last: bool) -> None:
-        self._tracks, self._mixture, self._drop_last = tracks, mixture, drop_last
-        self.samples = sum(len(track.data) for track in tracks)
+    def __init__(self, tracks: Sequence[Any], weights: Weights, *, mixture: bool, drop_last: bool) -> None:
+        self.tracks, self.weights, self.mixture = list(tracks), weights, mixture
+        self._drop_last = drop_last
+
+    @functools.cached_property
+    def samples(self) -> int:
+        """Samples an epoch, of all ranks together."""
+        return sum(track.samples for track in self.tracks)
+
+    @functools.cached_property
+    def options(self) -> dict[str, Any]:
+        """What the order of samples and steps follows from, beside the sources themselves, as JSON has it."""
+        return {
+            "mixture": self.mixture,
+            "drop_last": self._drop_last,
+            "weights": self.weights.described([track.name for track in self.tracks]),
+            "windows": {track.name: track.samples for track in self.tracks},
+            "skip": {track.name: list(track.skip) for track in self.tracks if track.skip},
+        }
 
     @property
     def first(self) -> Place:
         """Where the first epoch starts."""
-        none = (0,) * len(self._tracks)
-        return Place(0, 0, none, none, (0, none))
+        none = (0,) * len(self.tracks)
+        return Place(0, 0, none, none, (0, none), 0)
 
     def schedule(self, drawn: Sequence[int]) -> Schedule:
         """The sources of the samples that come once ``drawn`` have."""
-        return Schedule([track.weight for track in self._tracks], drawn)
+        return Schedule(self.weights, drawn)
 
-    def steps(self, place: Place, step: int) -> int:
-        """Steps of ``step`` samples that are left of the epoch."""
-        whole, rest = divmod(self.samples - place.cursor, step)
+    def steps(self, place: Place, size: int) -> int:
+        """Steps of ``size`` samples that are left of the epoch."""
+        whole, rest = divmod(self.samples - place.cursor, size)
         return whole + (rest > 0 and not self._drop_last)
 
-    def after(self, place: Place, samples: int) -> Place:
-        """The place ``samples`` later in the epoch; its end, if it has fewer left."""
-        samples = min(samples, self.samples - place.cursor)
+    def after(self, place: Place, steps: int, size: int) -> Place:
+        """The place so many steps of ``size`` samples later in the epoch; its end, if it has fewer left."""
+        samples = min(steps * size, self.samples - place.cursor)
         schedule = self.schedule(place.drawn)
         schedule.skip(samples)
-        return place._replace(cursor=place.cursor + samples, drawn=tuple(schedule.counts))
+        return place._replace(
+            cursor=place.cursor + samples, drawn=tuple(schedule.counts), step=place.later(-(-samples // size))
+        )
 
-    def next(self, place: Place, step: int) -> Place:
-        """Where the next epoch starts, once ``place``'s has been gone through to its end in steps of ``step``."""
-        end = self.after(place, self.steps(place, step) * step)
-        return self._begin(place.epoch + 1, end.drawn, place.before)
+    def next(self, place: Place, size: int) -> Place:
+        """Where the next epoch starts, once ``place``'s has been gone through to its end in steps of ``size``."""
+        return self.start_of(place.epoch + 1, place, size)
 
-    def start_of(self, epoch: int, place: Place, step: int) -> Place:
-        """Where ``epoch`` starts, seen from ``place``, if all epochs are gone through in steps of ``step``.
+    def start_of(self, epoch: int, place: Place, size: int) -> Place:
+        """Where a later epoch than ``place``'s starts, if all until then are gone through in steps of ``size``."""
+        if not self.mixture:
+            drawn: tuple[int, ...] = (epoch * self.samples,)
+        else:
+            whole = min(self.steps(self.first, size) * size, self.samples)
+            left = min(self.steps(place, size) * size, self.samples - place.cursor)
+            schedule = self.schedule(place.drawn)
+            schedule.skip(left + (epoch - place.epoch - 1) * whole)
+            drawn = tuple(schedule.counts)
+        return Place(epoch, 0, drawn, place.before, (0, drawn), 0)
 
-        Raises:
-            ArgumentError: it is an epoch from before the mixture was changed.
-        """
-        if not self._mixture:
-            return self._begin(epoch, (epoch * self.samples,), place.before)
-        schedule = self.schedule(place.drawn)
-        if epoch > place.epoch:
-            whole = self.steps(self.first, step) * step
-            left = self.steps(place, step) * step
-            schedule.skip(min(left, self.samples - place.cursor) + (epoch - place.epoch - 1) * min(whole, self.samples))
-            return self._begin(epoch, tuple(schedule.counts), place.before)
-        whole = min(self.steps(self.first, step) * step, self.samples)
-        drawn = sum(place.drawn) - place.cursor - (place.epoch - epoch) * whole
-        if drawn < 0 or (epoch == 0 and drawn > 0):
-            raise ArgumentError(
-                f"where epoch {epoch} of this mixture began is not known any more",
-                got=f"epoch {place.epoch}; its sources, weights or batch sizes have been changed since then",
-                fix="load a state that was saved in that epoch",
-            )
-        schedule = self.schedule((0,) * len(self._tracks))
-        schedule.skip(drawn)
-        return self._begin(epoch, tuple(schedule.counts), place.before)
-
-    def _begin(self, epoch: int, drawn: tuple[int, ...], before: tuple[int, ...]) -> Place:
-        if not self._mixture:
-            drawn = (epoch * self.samples,)
-        return Place(epoch, 0, drawn, before, (0, drawn))
+    def first_windows(self, place: Place, nth: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp] | None]:
+        """The windows with which the epoch of ``place`` began, and their owners; the ``nth`` of all, [n]."""
+        cursor, drawn = place.start
+        nth = nth % (self.samples - cursor)
+        samples = int(nth.max()) + 1
+        planned = plan(self.tracks, samples, np.arange(samples), self.schedule(drawn), place.before)
+        return planned.windows[nth], None if planned.owners is None else planned.owners[nth]

@@ -32,18 +32,19 @@ _TOGETHER = 64  # blocks that are read for one call at a time
 
 
 class FarSource:
-    """The stream of token ids of a store far away. ``len(source)`` is their number.
+    """The stream of token ids of a store far away, or of their loss. ``len(source)`` is their number.
 
     Attributes:
         store: as given.
         dtype: of the ids.
     """
 
-    def __init__(self, store: TokenStore) -> None:
-        self.store, self.dtype = store, store.dtype
-        self._shards: list[FarArray] = store.shards
+    def __init__(self, store: TokenStore, *, loss: bool = False) -> None:
+        self.store, self.dtype, self._loss = store, np.dtype(np.uint8) if loss else store.dtype, loss
+        arrays: list[Any] = list(store.losses if loss else store.shards)
+        self._shards: list[FarArray] = arrays
         self._starts = store.shard_starts.astype(np.int64)
-        self._items = BLOCK // store.dtype.itemsize
+        self._items = BLOCK // self.dtype.itemsize
         # Blocks are numbered through; the number of each shard's first, and of all.
         self._first = np.concatenate(([0], np.cumsum(-(-np.diff(self._starts) // self._items)))).astype(np.int64)
         self._renew()
@@ -62,7 +63,7 @@ class FarSource:
         return int(self._starts[-1])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FarSource, (self.store,)
+        return functools.partial(FarSource, loss=self._loss), (self.store,)
 
     @property
     def fingerprint(self) -> str:

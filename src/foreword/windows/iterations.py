@@ -57,7 +57,7 @@ class Iteration:
 
     def place(self, epochs: Epochs) -> Place:
         """Where it is: after the last batch that it handed out."""
-        return epochs.after(self.block, self.handed_out * self.step) if self.handed_out else self.block
+        return epochs.after(self.block, self.handed_out, self.step) if self.handed_out else self.block
 
     @property
     def untouched(self) -> bool:
@@ -96,6 +96,11 @@ class Iterations:
         self._given_up: Iteration | None = None  # at a place that was loaded, until another epoch begins
         self._warned = False
         self.latest: Iteration | None = None
+
+    @property
+    def waiting(self) -> Place | None:
+        """The place that the next iterator takes, if one waits."""
+        return self._waiting
 
     def place(self) -> Place:
         """Where the loader stands."""
@@ -151,18 +156,10 @@ class Iterations:
         elif iteration.waited and self._waiting is None:  # an error came before its first batch
             self._waiting, self._waiting_loaded = iteration.start, iteration.loaded
 
-    def set_epoch(self, epoch: int, step: int) -> None:
-        """Let the start of ``epoch`` wait, unless the place is in it.
-
-        Raises:
-            ArgumentError: where it starts is not known (``Epochs.start_of``).
-        """
-        place = self.place()
-        if place.epoch == epoch:
-            return
-        start = self._epochs.start_of(epoch, place, step)
+    def set_epoch(self, start: Place, step: int) -> None:
+        """Let the start of another epoch than the place is in wait."""
         if self._waiting_loaded or (self._given_up is not None and not self._running):
-            self._warn_of_what_is_left(place, start, step)
+            self._warn_of_what_is_left(self.place(), start, step)
         self._waiting, self._waiting_loaded = start, False
 
     def _warn_of_what_is_left(self, place: Place, new: Place, step: int) -> None:

@@ -3,11 +3,13 @@
 A step takes the next batch_size × world_size samples of the epoch's order; rank r takes the r-th batch_size of them. So
 where the loader stands is a few integers, which hold under another batch_size or world_size.
 
-Windows are gathered a block of steps at a time, some 32,000 tokens, and their order is computed for several blocks, so
-that numpy's cost a call is shared by many batches. The first block is one step, so that the first batch comes at once.
-A batch is a view of its block: cheap, and no two overlap, but to keep one for long, or to save it, ``clone`` it.
+Windows are read a block of steps at a time (``batches``), and their order is computed for several blocks, so that
+numpy's cost a call is shared by many batches. The first block is one step, so that the first batch comes at once.
+Small batches are views of a larger piece of memory: cheap, and no two overlap, but to keep one for long, or to save it,
+``clone`` it.
 
-Not for: random access (``WindowDataset``). Costs: some 20 bytes a token of one block, and of each that is prefetched.
+Not for: random access (``WindowDataset``). Costs: 256 KB for a block, 16 bytes a token of a batch; with prefetch,
+padding or segments 20 bytes a token of each block that is ready.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import copy
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -27,25 +30,28 @@ from foreword._base.notebook import notebook_html
 from foreword._base.progress import Progress
 from foreword._base.progress import progress as progress_bar
 from foreword.errors import ArgumentError
-from foreword.windows import clients, ranks
-from foreword.windows.dataset import IGNORE, WindowDataset, longest, trimmed
+from foreword.windows import clients, ranks, tracing
+from foreword.windows.batches import Batches
+from foreword.windows.dataset import WindowDataset
 from foreword.windows.epochs import Epochs
+from foreword.windows.history import History, Leg
 from foreword.windows.iterations import Iterations
-from foreword.windows.joined import JoinedDataset
-from foreword.windows.mixture import exact_weights
 from foreword.windows.plan import Place, Track, my_places, plan
 from foreword.windows.prefetch import ahead
 from foreword.windows.read_ahead import ReadAhead
 from foreword.windows.report import EpochReport, texts
+from foreword.windows.skip import GivenSkip, document_of, documents_to_skip
+from foreword.windows.sources import by_name
 from foreword.windows.state import States
+from foreword.windows.tracing import Occurrence, TracedWindow
+from foreword.windows.weights import GivenWeights, exact_weights
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["WindowLoader"]
 
-BLOCK_TOKENS = 1 << 15  # gathered together: small enough for the processor's cache
-ORDER_WINDOWS = 1 << 12  # of which the order is computed together
+ORDER_WINDOWS = 1 << 13  # of which the order is computed together
 
 Batch = TypeVar("Batch")
 
@@ -85,9 +91,16 @@ class WindowLoader:
         weights: the share of each source of a mixture, by name; equal shares where it is None. After n samples each
             source has given its share of them within one sample. An epoch of a mixture is as many samples as its
             sources have windows together; a source that ends begins its own next epoch, and none starts over with the
-            mixture's.
+            mixture's. Or weights that change: [(0, {…}), (1_000_000, {…})], from so many samples on, of all ranks
+            together; a source gives nothing where it isn't named.
+        skip: documents that are never trained on, by index; of a mixture, by source. Windows whose inputs hold tokens
+            of one are left out: the order of the rest is as it would be with them.
         prefetch: blocks of batches to prepare ahead, in a thread; 0 prepares each when it is needed.
         device: where batches go ("cuda", …); to a GPU by way of pinned memory, without waiting for the copy.
+        compact: ids leave in the dtype that they are stored in, as one block [B, T + 1] a batch, of which inputs and
+            targets are two views, which are not contiguous (``flatten()``, where ``view(-1)`` would fail). With
+            ``device`` that block is moved and then widened there to int64: for a store of uint16 an eighth of the
+            bytes. Not for padding, segments and ``mask_end_of_text``, which ids alone don't say.
         pin_memory: give batches in pinned memory, to be moved by the caller. Without an accelerator there is none, and
             they come in ordinary memory.
         progress: show a bar for each epoch, with tokens a second, where standard error is a terminal.
@@ -96,7 +109,8 @@ class WindowLoader:
     longest of its windows.
 
     Raises:
-        ArgumentError: an argument that can't be used; sources that do not fit together.
+        ArgumentError: an argument that can't be used; sources that do not fit together; no window is left to a source.
+        OutOfRangeError: a document to skip that there is not.
 
     >>> data = WindowDataset(np.arange(100), context_length=4)
     >>> loader = WindowLoader(data, batch_size=8)
@@ -123,10 +137,12 @@ class WindowLoader:
         drop_last: bool = True,
         rank: int | None = None,
         world_size: int | None = None,
-        weights: Mapping[str, float] | None = None,
+        weights: GivenWeights | None = None,
+        skip: GivenSkip | None = None,
         prefetch: int = 0,
         device: str | torch.device | None = None,
         pin_memory: bool = False,
+        compact: bool = False,
         progress: bool = False,
     ) -> None:
         self.data = data
@@ -143,24 +159,38 @@ class WindowLoader:
             ranks.resolve(self._given_rank, self._given_world_size)
         self.prefetch = integer("prefetch", prefetch, at_least=1) if prefetch else 0
         self.device, self.pin_memory, self.progress = device, bool(pin_memory), bool(progress)
-        sources = _sources(data)
-        shares = exact_weights(list(sources), weights)
-        self._tracks = [
-            Track(name, windows, share, self.seed if self.shuffle else None, self._group)
-            for (name, windows), share in zip(sources.items(), shares, strict=True)
-        ]
-        self._first = self._tracks[0].data  # every source has its context_length, tail and segments
+        self.compact = bool(compact)
+        sources = by_name(data)
         self._mixture = not isinstance(data, WindowDataset)
-        self._joined = JoinedDataset([track.data for track in self._tracks])
+        skipped = documents_to_skip(skip, sources, mixture=self._mixture)
+        self._tracks = [
+            Track(
+                name, windows, seed=self.seed if self.shuffle else None, skip=skipped.get(name, ()), group=self._group
+            )
+            for name, windows in sources.items()
+        ]
+        for track in self._tracks:
+            track.refuse_to_be_empty()
+        self._first = self._tracks[0].data  # every source has its context_length, tail and segments
+        self._batches = Batches(
+            [track.data for track in self._tracks],
+            batch_size=self.batch_size,
+            device=device,
+            pin_memory=self.pin_memory,
+            compact=self.compact,
+        )
+        self._joined = self._batches.joined
         self._read_ahead = ReadAhead(
             [track.data for track in self._tracks], shuffle=bool(shuffle), group=self._group, behind=self.prefetch
         )
-        self._epochs = Epochs(self._tracks, mixture=self._mixture, drop_last=self.drop_last)
+        shares = exact_weights(list(sources), weights)
+        self._epochs = Epochs(self._tracks, shares, mixture=self._mixture, drop_last=self.drop_last)
         options: dict[str, Any] = {"seed": self.seed, "shuffle": self.shuffle}
         if self._group is not None:
             options["group"] = self._group
-        self._states = States(self._tracks, self._epochs, mixture=self._mixture, options=options)
+        self._states = States(self._epochs, options)
         self._iterations = Iterations(self._epochs, self._epochs.first)
+        self._history = History()
         self._counted_for: int | None = None  # the number of processes for which a length has been given
         self._check_step(self._step)
 
@@ -207,12 +237,15 @@ class WindowLoader:
         Raises:
             ArgumentError: it is below 0; or an epoch of a mixture from before it was changed.
         """
-        self._iterations.set_epoch(integer("epoch", epoch, at_least=0), self._step)
+        epoch = integer("epoch", epoch, at_least=0)
+        if epoch != self.epoch:
+            self._history = self._known_history()
+            self._iterations.set_epoch(self._history.start_of(epoch, self._epochs), self._step)
 
     def __iter__(self) -> Iterator[Any]:
         return self._handed_out(self._fetch)
 
-    def _handed_out(self, fetch: Callable[[_Block], tuple[_Block, list[Batch]]]) -> Iterator[Batch]:
+    def _handed_out(self, fetch: Callable[[_Block], tuple[_Block, Iterator[Batch]]]) -> Iterator[Batch]:
         """The batches of one iterator, which takes its place now: a generator begins with its first ``next``."""
         iterations = self._iterations  # those of now: when a state is loaded, the loader gets others
         rank, world_size = ranks.resolve(self._given_rank, self._given_world_size)
@@ -224,6 +257,7 @@ class WindowLoader:
             )
         self._counted_for = None
         iteration = iterations.begin(self.batch_size * world_size)
+        self._history = self._history.since(Leg(iteration.start, self.batch_size, world_size, self._epochs))
         left = self._epochs.steps(iteration.start, iteration.step)
         if not left:
             iterations.finish(iteration)
@@ -235,17 +269,18 @@ class WindowLoader:
             with self._bar(iteration.start) if self.progress else contextlib.nullcontext() as bar:
                 for block, batches in blocks:
                     iteration.block, iteration.handed_out = block.place, 0
-                    left -= len(batches)
-                    final = None if left else batches.pop()
-                    for iteration.handed_out, batch in enumerate(batches, 1):
+                    steps = -(-len(block.windows) // self.batch_size)
+                    left -= steps
+                    for iteration.handed_out, batch in enumerate(islice(batches, steps - (not left)), 1):
                         iterations.latest = iteration
                         yield batch
                     if bar is not None:
-                        bar.advance(len(batches) * iteration.step * self._first.context_length)
-            if final is not None:
-                iteration.handed_out = len(batches) + 1
-                iterations.finish(iteration)
-                yield final
+                        bar.advance((steps - (not left)) * iteration.step * self._first.context_length)
+                    if not left:
+                        batch = next(batches)
+                        iteration.handed_out = steps
+                        iterations.finish(iteration)
+                        yield batch
         finally:
             if not finalizing():
                 blocks.close()
@@ -254,11 +289,12 @@ class WindowLoader:
     def _blocks(self, place: Place, rank: int, world_size: int) -> Iterator[_Block]:
         """The rest of the epoch from ``place`` on, in blocks of whole steps; the short last step is one of its own.
 
-        The order is computed for several blocks together: for one step at first, then for twice as many each time.
+        The order is computed for several blocks together: for one step at first, then for eight times as many each
+        time.
         """
         step, schedule = self.batch_size * world_size, self._epochs.schedule(place.drawn)
         cursor, steps = place.cursor, 1
-        block_rows = self.batch_size * max(1, BLOCK_TOKENS // (self.batch_size * self._first.context_length))
+        block_rows = self._batches.block_rows
         while (left := self._epochs.samples - cursor) and (left >= step or not self.drop_last):
             steps = max(1, min(steps, left // step))
             samples = min(steps * step, left)
@@ -266,74 +302,33 @@ class WindowLoader:
             planned = plan(self._tracks, samples, places[places < samples], schedule, place.before)
             windows, owners = planned.windows, planned.owners
             if len(windows) < len(places):  # a rank that is left short
-                again, their_owners = self._first_windows(place, places[len(windows) :] - samples)
+                again, their_owners = self._epochs.first_windows(place, places[len(windows) :] - samples)
                 windows = np.concatenate((windows, again))
                 owners = None if owners is None or their_owners is None else np.concatenate((owners, their_owners))
             for row in range(0, len(windows), block_rows):
                 done = row * world_size
                 rows = slice(row, row + block_rows)
-                here = place._replace(cursor=cursor + done, drawn=planned.drawn(done))
+                nth = place.later((cursor - place.cursor + done) // step)
+                here = place._replace(cursor=cursor + done, drawn=planned.drawn(done), step=nth)
                 yield _Block(here, windows[rows], None if owners is None else owners[rows])
             cursor += samples
-            steps = min(2 * steps, max(1, ORDER_WINDOWS // self.batch_size))
+            steps = min(8 * steps, max(1, ORDER_WINDOWS // self.batch_size))
 
     @property
     def _group(self) -> int | None:
         """Blocks a group, where blocks are shuffled."""
         return self.group if self.shuffle == "blocks" else None
 
-    def _first_windows(self, place: Place, nth: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp] | None]:
-        """The windows with which the epoch of ``place`` began, and their owners; the ``nth`` of all, [n]."""
-        cursor, drawn = place.start
-        nth = nth % (self._epochs.samples - cursor)
-        samples = int(nth.max()) + 1
-        planned = plan(self._tracks, samples, np.arange(samples), self._epochs.schedule(drawn), place.before)
-        return planned.windows[nth], None if planned.owners is None else planned.owners[nth]
+    def _fetch(self, block: _Block) -> tuple[_Block, Iterator[Any]]:
+        """A block and its batches: all of them where they are prefetched, else each as it is handed out."""
+        batches = self._batches.of(block.windows, block.owners)
+        return block, iter(list(batches)) if self.prefetch else batches
 
-    def _fetch(self, block: _Block) -> tuple[_Block, list[Any]]:
-        """A block and its batches."""
-        import torch
-
-        tensors = {name: torch.from_numpy(array) for name, array in self._gather(block.windows, block.owners).items()}
-        lengths = None
-        if self._first.tail == "keep":
-            lengths = [longest(targets) for targets in torch.split(tensors["targets"], self.batch_size)]
-        return block, self._split(self._moved(tensors), lengths)
-
-    def _indices(self, block: _Block) -> tuple[_Block, list[list[int]]]:
+    def _indices(self, block: _Block) -> tuple[_Block, Iterator[list[int]]]:
         """A block and the indices of its batches' windows in ``dataset``."""
         windows = block.windows if block.owners is None else self._joined.indices(block.windows, block.owners)
         indices = windows.tolist()
-        return block, [indices[row : row + self.batch_size] for row in range(0, len(indices), self.batch_size)]
-
-    def _gather(self, windows: NDArray[np.int64], owners: NDArray[np.intp] | None) -> dict[str, NDArray[Any]]:
-        """The given windows, each of its owner."""
-        if owners is None:
-            return self._first.gather(windows)
-        return self._joined.gather(windows, owners)
-
-    def _moved(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The tensors in pinned memory or on the device, as wished."""
-        import torch
-
-        to_accelerator = self.device is not None and torch.device(self.device).type not in ("cpu", "meta")
-        if (self.pin_memory or to_accelerator) and torch.accelerator.is_available():
-            tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
-        if self.device is not None:
-            tensors = {name: tensor.to(self.device, non_blocking=True) for name, tensor in tensors.items()}
-        return tensors
-
-    def _split(self, tensors: dict[str, torch.Tensor], lengths: list[int] | None) -> list[Any]:
-        """Batches of a block's tensors; each cut to its length, where there are lengths."""
-        windows = len(tensors["inputs"])
-        shape = (1, windows) if windows < self.batch_size else (-1, self.batch_size)  # fewer in the short last step
-        parts = zip(*(t.view(*shape, *t.shape[1:]).unbind() for t in tensors.values()), strict=True)
-        if lengths is None and not self._first.segments:
-            return list(parts)
-        batches = [dict(zip(tensors, part, strict=True)) for part in parts]
-        if lengths is not None:
-            batches = [trimmed(batch, length) for batch, length in zip(batches, lengths, strict=True)]
-        return batches if self._first.segments else [tuple(batch.values()) for batch in batches]
+        return block, (indices[row : row + self.batch_size] for row in range(0, len(indices), self.batch_size))
 
     @contextlib.contextmanager
     def _bar(self, place: Place) -> Iterator[Progress]:
@@ -351,7 +346,7 @@ class WindowLoader:
     @property
     def sampler(self) -> Any:
         """This rank's windows in their order, as indices into ``dataset``; with ``set_epoch``."""
-        return clients.sampler(self, lambda: self._handed_out(self._indices))
+        return clients.sampler(self, lambda: self._handed_out(self._indices), self._epochs.samples)
 
     @property
     def batch_sampler(self) -> Any:
@@ -364,10 +359,7 @@ class WindowLoader:
         Args:
             samples: what ``dataset`` gave, of one shape each.
         """
-        batch = clients.collate(samples)
-        if isinstance(batch, dict):
-            return self._moved(batch)
-        return tuple(self._moved(dict(zip(("inputs", "targets"), batch, strict=True))).values())
+        return self._batches.collate(samples)
 
     def account(self, *, decode: Callable[[Any], str] | None = None) -> EpochReport:
         """What an epoch trains on: the token account of each source, and the first and last batch as text.
@@ -385,6 +377,7 @@ class WindowLoader:
             batches=len(self),
             samples=samples - left_out,
             left_out=left_out,
+            skipped=sum(len(track.left_out) for track in self._tracks),
             first=self._texts(0, decode),
             last=self._texts(len(self) - 1, decode) if not self._mixture else (),
         )
@@ -396,26 +389,28 @@ class WindowLoader:
         place = self._iterations.place()
         place = place._replace(cursor=place.start[0], drawn=place.start[1])
         if step:
-            place = self._epochs.after(place, step * self._step)
+            place = self._epochs.after(place, step, self._step)
         block = next(self._blocks(place, self.rank, self.world_size))
-        arrays = self._gather(block.windows, block.owners)
-        return texts(arrays["inputs"], arrays["targets"] != IGNORE, decode)
+        inputs, _ = self._joined.pairs(block.windows, block.owners)
+        return texts(inputs, self._joined.lengths(block.windows, block.owners), decode)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands: a few integers and fingerprints, ready for JSON or torch.save.
 
         Right at any moment, and equal on every rank after equally many batches: those that were handed out count, not
-        those that were prefetched. It holds the epoch and cursor of each source, too, and how many samples the mixture
-        has drawn from it.
+        those that were prefetched. It holds the epoch and cursor of each source, too, how many samples the mixture has
+        drawn from it, and where settings changed, for ``trace`` and ``when``.
         """
-        return self._states.save(self._iterations.place())
+        return self._states.save(self._iterations.place(), self._known_history())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where ``state`` was taken: the next iterator begins with the sample after the last handed out.
 
-        batch_size, world_size, and the weights and sources of a mixture may differ from then: a source that is new
-        begins at 0, one that is left out is remembered, and goes on when a later loader has it again. (With other
-        weights or sources, the shares are exact from here on.) Iterators that have started go on, and move nothing.
+        batch_size, world_size, skip, and the weights and sources of a mixture may differ from then: a source that is
+        new begins at 0, one that is left out is remembered, and goes on when a later loader has it again. (With other
+        weights or sources, the shares are exact from here on, and samples counted anew.) With another ``skip``, the
+        epoch's remaining windows come without those that touch its documents. Iterators that have started go on, and
+        move nothing.
 
         Args:
             state: what ``state_dict`` gave, on any rank.
@@ -423,12 +418,71 @@ class WindowLoader:
         Raises:
             StoreError: the state belongs to other data, another order, or another version; says which.
         """
-        self._iterations = Iterations(self._epochs, self._states.load(state), loaded=True)
+        place, self._history = self._states.load(state)
+        self._iterations = Iterations(self._epochs, place, loaded=True)
 
     def __getstate__(self) -> dict[str, Any]:
         # Iterators do not travel: a copy begins where this loader stands.
         iterations = Iterations(self._epochs, self._iterations.place())
         return vars(self) | {"_iterations": iterations, "_states": copy.copy(self._states)}
+
+    def _known_history(self) -> History:
+        """Where settings changed, up to the place that waits, where these hold."""
+        waiting = self._iterations.waiting
+        if waiting is None:
+            return self._history
+        return self._history.since(Leg(waiting, self.batch_size, self.world_size, self._epochs))
+
+    def trace(self, step: int, *, epoch: int | None = None, rank: int | None = None) -> list[TracedWindow]:
+        """What a batch holds: the windows that a rank gets in a step, in the order of its rows.
+
+        By arithmetic, from the plan of the epoch, whether or not a loop went so far; also of steps before the batch
+        size, the processes, the weights or the skipped documents were changed, which the state remembers.
+
+        Args:
+            step: of the epoch, from 0.
+            epoch: from 0; None for the one in which the loader stands.
+            rank: whose batch; None for this process's.
+
+        Raises:
+            OutOfRangeError: there is no such step, or was no such rank.
+            ArgumentError: what came then is not known: the state was saved by an earlier version, or it is a window of
+                a source that has been dropped.
+
+        >>> data = WindowDataset(np.arange(100), context_length=4, offsets=[0, 10, 100])
+        >>> WindowLoader(data, batch_size=2).trace(1)[0]
+        TracedWindow(source='data', window=2, start=8, stop=12, documents=((0, None), (1, None)))
+        """
+        step, epoch = integer("step", step, at_least=0), self._epoch_or(epoch)
+        rank = self.rank if rank is None else integer("rank", rank, at_least=0)
+        return tracing.trace(self._known_history().run_of(epoch, step), step, rank)
+
+    def when(self, document: int, *, source: str | None = None, epoch: int | None = None) -> list[Occurrence]:
+        """When a document is trained on: where in an epoch windows come whose inputs hold tokens of it, in order.
+
+        Args:
+            document: its index in the source.
+            source: which source of a mixture it is of; may be left out where there is one.
+            epoch: from 0; None for the one in which the loader stands.
+
+        Raises:
+            OutOfRangeError: there is no such document.
+            ArgumentError: an array without ``offsets``; no such source; steps that are not known (``trace``); weights
+                of which the order does not repeat itself within 10 million samples: says which to use instead.
+
+        >>> data = WindowDataset(np.arange(100), context_length=4, offsets=[0, 10, 100])
+        >>> WindowLoader(data, batch_size=2).when(0)
+        [Occurrence(epoch=0, step=0, rank=0, row=0), Occurrence(epoch=0, step=0, rank=0, row=1), \
+Occurrence(epoch=0, step=1, rank=0, row=0)]
+        """
+        name = tracing.source_named(source, [track.name for track in self._tracks])
+        data = next(track.data for track in self._tracks if track.name == name)
+        windows = data.holding(np.array([document_of(data, document, name)]))
+        runs = self._known_history().runs(self._epoch_or(epoch))
+        return [found for run in runs for found in tracing.when(run, name, windows)]
+
+    def _epoch_or(self, epoch: int | None) -> int:
+        return self.epoch if epoch is None else integer("epoch", epoch, at_least=0)
 
     def _repr_html_(self) -> str:
         return notebook_html("loader", self)
@@ -440,31 +494,3 @@ class WindowLoader:
             f"WindowLoader({self.data!r}, batch_size={self.batch_size}, shuffle={self.shuffle}, seed={self.seed}, "
             f"drop_last={self.drop_last}{shared})"
         )
-
-
-def _sources(data: WindowDataset | Mapping[str, WindowDataset]) -> dict[str, WindowDataset]:
-    """The sources by name, sorted, so that their order in the mapping does not matter.
-
-    Raises:
-        ArgumentError: there are none, or their batches would differ in shape, or their ids in meaning.
-    """
-    if isinstance(data, WindowDataset):
-        return {"data": data}
-    sources = {str(name): data[name] for name in sorted(data)}
-    if not sources:
-        raise ArgumentError("a mixture needs a source", fix="give WindowDatasets by name")
-    shapes = {name: (d.context_length, d.tail == "keep", d.segments) for name, d in sources.items()}
-    if len(set(shapes.values())) > 1:
-        raise ArgumentError(
-            "the sources of a mixture must agree on context_length, segments and the tail 'keep'",
-            got="; ".join(f"{name}: {d.context_length}, {d.segments}, {d.tail!r}" for name, d in sources.items()),
-        )
-    stores = {name: d.source.manifest["tokenizer"] for name, d in sources.items() if d.source is not None}
-    tokenizers = {name: about["fingerprint"] for name, about in stores.items() if about.get("fingerprint")}
-    if len(set(tokenizers.values())) > 1:
-        raise ArgumentError(
-            "the stores of a mixture come from different tokenizers: an id would mean different tokens",
-            got="; ".join(f"{name}: {fingerprint}" for name, fingerprint in tokenizers.items()),
-            fix="prepare them all with one tokenizer",
-        )
-    return sources

@@ -11,13 +11,14 @@ lengths and a loop over the distinct ones; some 40 bytes a document; no token is
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword.windows.arithmetic import Pieces, TokenAccount
+from foreword.windows.arithmetic import Pieces, TokenAccount, distinct
 
 __all__ = ["Packing", "best_fit"]
 
@@ -131,6 +132,19 @@ class Packing:
         ends = np.cumsum(length)
         row_starts = ends[np.cumsum(counts) - counts] - length[np.cumsum(counts) - counts]
         return Pieces(rows, ends - length - row_starts[rows], self._source[piece], length, self._document[piece])
+
+    @functools.cached_property
+    def _by_document(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The document of each piece, rising, and its window: [pieces] each."""
+        order = np.argsort(self._document, kind="stable")
+        return self._document[order], np.searchsorted(self._first, order, side="right") - 1
+
+    def holding(self, documents: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:  # noqa: ARG002
+        """The windows that hold parts of some documents, rising; ``offsets`` are not needed."""
+        known, windows = self._by_document
+        first, end = np.searchsorted(known, documents), np.searchsorted(known, documents, side="right")
+        found = [windows[a:b] for a, b in zip(first.tolist(), end.tolist(), strict=True)]
+        return distinct(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
     def account(self) -> TokenAccount:
         """What becomes of every token in one epoch: each document's last is a target only, all others an input once."""

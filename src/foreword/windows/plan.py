@@ -8,9 +8,10 @@ Not for: reading tokens. Costs: 8 bytes a window planned ahead, and for a mixtur
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Sequence
-from fractions import Fraction
+import functools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +22,11 @@ from foreword.windows.block_order import BlockOrder, run_length
 from foreword.windows.dataset import WindowDataset
 from foreword.windows.mixture import Schedule
 from foreword.windows.order import Permutation
+from foreword.windows.skip import InOrder, Order, Rest
 
-__all__ = ["Ahead", "Place", "Track", "my_places", "plan"]
+__all__ = ["Ahead", "Lost", "Place", "Track", "my_places", "plan"]
+
+ORDERS = 4  # of each source, kept: an iterator's, one's that runs inside it, and those that were asked for
 
 
 class Place(NamedTuple):
@@ -30,10 +34,12 @@ class Place(NamedTuple):
 
     Attributes:
         epoch: from 0.
-        cursor: samples of the epoch that all ranks together have handed out.
+        cursor: samples of the epoch that all ranks together have handed out; of a single source, as many as would have
+            been with the documents left out that are now.
         drawn: samples that each source has given, [sources]: of a mixture, since it has had these weights.
         before: draws of each source before that, [sources].
         start: the cursor, and what was ``drawn``, where the epoch began; or the mixture, if it did within the epoch.
+        step: batches of the epoch that each rank has had; None where that is not known.
     """
 
     epoch: int
@@ -41,18 +47,33 @@ class Place(NamedTuple):
     drawn: tuple[int, ...]
     before: tuple[int, ...]
     start: tuple[int, tuple[int, ...]]
+    step: int | None
+
+    def later(self, steps: int) -> int | None:
+        """The step that comes ``steps`` later; None where it is not known."""
+        return None if self.step is None else self.step + steps
 
 
 class Track:
-    """One source of samples: endless draws from it, epoch after epoch, each in its own order."""
+    """One source of samples: endless draws from it, epoch after epoch, each in its own order.
+
+    Args:
+        name: of the source.
+        data: its windows.
+        seed: of its orders; None: windows come in their order.
+        skip: documents, windows that hold tokens of which do not come.
+        group: blocks, inside which windows are shuffled; None: all are shuffled together.
+
+    Raises:
+        ArgumentError: a group, and packed windows.
+    """
 
     def __init__(
-        self, name: str, data: WindowDataset, weight: Fraction, seed: int | None, group: int | None = None
+        self, name: str, data: WindowDataset, *, seed: int | None, skip: Sequence[int] = (), group: int | None = None
     ) -> None:
-        self.name, self.data, self.weight = name, data, weight
-        self._seed = seed  # None: windows come in their order
-        self._order: tuple[int, Permutation | BlockOrder] | None = None
-        self._group = group  # of blocks, inside which windows are shuffled
+        self.name, self.data, self.skip = name, data, tuple(skip)
+        self._seed = seed
+        self._group = group
         self._runs = None if group is None else data.runs_of_blocks(run_length(group))
         if group is not None and self._runs is None:
             raise ArgumentError(
@@ -60,30 +81,111 @@ class Track:
                 got=f"packing={data.packing!r}",
                 fix="leave packing out, or take shuffle=True",
             )
+        self._orders: dict[int, Rest] = {}  # of the epochs used last
+
+    @functools.cached_property
+    def left_out(self) -> NDArray[np.int64]:
+        """The windows that do not come, rising."""
+        return self.data.holding(np.array(self.skip, np.int64)) if self.skip else np.zeros(0, np.int64)
+
+    @functools.cached_property
+    def samples(self) -> int:
+        """Windows an epoch."""
+        return len(self.data) - len(self.left_out)
+
+    def refuse_to_be_empty(self) -> None:
+        """Refuse to leave out every window.
+
+        Raises:
+            ArgumentError: names the source.
+        """
+        if not self.samples:
+            raise ArgumentError(
+                f"skip leaves out every window of the source {self.name!r}",
+                got=f"{len(self.skip):,} documents, {len(self.data):,} windows",
+                fix="skip fewer documents, or leave the source out",
+            )
+
+    def skipping(self, skip: Sequence[int]) -> Track:
+        """The same source without windows of these documents."""
+        other = copy.copy(self)
+        other.skip, other._orders = tuple(skip), {}
+        for known in ("left_out", "samples"):
+            vars(other).pop(known, None)
+        return other
 
     def windows(self, draws: NDArray[np.int64]) -> NDArray[np.int64]:
         """The windows of the given draws, in rising order, [n]."""
         if not len(draws):
             return draws
-        windows, n = np.empty_like(draws), len(self.data)
+        windows, n = np.empty_like(draws), self.samples
         first, last = int(draws[0]) // n, int(draws[-1]) // n
         for epoch in range(first, last + 1):
             low, high = np.searchsorted(draws, (epoch * n, (epoch + 1) * n))
-            windows[low:high] = self._of_epoch(epoch, draws[low:high] - epoch * n)
+            windows[low:high] = self.order(epoch)(draws[low:high] - epoch * n)
         return windows
 
-    def _of_epoch(self, epoch: int, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        if self._seed is None:
-            return places
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, self._drawn(self._seed, epoch)
-        return self._order[1](places)
+    def draws(self, windows: NDArray[np.int64], first: int, end: int) -> Iterator[NDArray[np.int64]]:
+        """The draws from ``first`` to before ``end`` that give one of the windows, epoch by epoch."""
+        if end - first <= len(windows):  # few draws: look which windows they are
+            yield first + np.flatnonzero(np.isin(self.windows(np.arange(first, end)), windows))
+            return
+        windows, n = windows[~_among(windows, self.left_out)], self.samples
+        for epoch in range(first // n, -(-end // n)):
+            draws = self.order(epoch).nth(windows) + epoch * n
+            yield draws[(draws >= first) & (draws < end)]
 
-    def _drawn(self, seed: int, epoch: int) -> Permutation | BlockOrder:
-        if self._group is None or self._runs is None:
-            return Permutation(len(self.data), seed=seed, epoch=epoch, name=self.name)
-        runs = max(1, self._group // run_length(self._group))
-        return BlockOrder(self._runs, group=runs, seed=seed, epoch=epoch, name=self.name)
+    def order(self, epoch: int) -> Rest:
+        """The order of an epoch of this source."""
+        order = self._orders.get(epoch)
+        if order is None:
+            order = Rest(self._whole(epoch), self.left_out)
+            # A new dict, so that a thread that saves a state meets none that is being changed.
+            self._orders = dict([*self._orders.items(), (epoch, order)][-ORDERS:])
+        return order
+
+    def _whole(self, epoch: int) -> Order:
+        """The order of an epoch, of all windows."""
+        if self._seed is None:
+            return InOrder()
+        if self._group is not None and self._runs is not None:
+            runs = max(1, self._group // run_length(self._group))
+            return BlockOrder(self._runs, group=runs, seed=self._seed, epoch=epoch, name=self.name)
+        return Permutation(len(self.data), seed=self._seed, epoch=epoch, name=self.name)
+
+    def stand(self, draws: int) -> tuple[int, int]:
+        """Where the source stands after so many draws: its epoch, and a place in the order of all its windows."""
+        epoch, nth = divmod(draws, self.samples)
+        return epoch, int(self.order(epoch).places(np.array([nth - 1]))[0]) + 1 if nth else 0
+
+    def draws_until(self, epoch: int, place: int) -> int:
+        """After how many draws it stands there, if the same windows have been left out always."""
+        epochs, place = divmod(place, len(self.data))
+        epoch += epochs
+        return epoch * self.samples + self.order(epoch).before(place)
+
+
+def _among(values: NDArray[np.int64], rising: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of the values are among others that are rising."""
+    at = np.searchsorted(rising, values)
+    found = at < len(rising)
+    found[found] = rising[at[found]] == values[found]
+    return found
+
+
+class Lost:
+    """A source that a loader had, and has no more: its windows are not known.
+
+    Attributes:
+        name, samples, skip: as of the ``Track`` that it was.
+    """
+
+    def __init__(self, name: str, samples: int, skip: Sequence[int]) -> None:
+        self.name, self.samples, self.skip = name, samples, tuple(skip)
+
+    def windows(self, draws: NDArray[np.int64]) -> NDArray[np.int64]:
+        """−1 for each of the draws."""
+        return np.full_like(draws, -1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +211,7 @@ class Ahead:
 
 
 def plan(
-    tracks: Sequence[Track], samples: int, mine: NDArray[np.int64], schedule: Schedule, before: tuple[int, ...]
+    tracks: Sequence[Track | Lost], samples: int, mine: NDArray[np.int64], schedule: Schedule, before: tuple[int, ...]
 ) -> Ahead:
     """The next ``samples`` samples of all ranks; those at the places ``mine``, rising, [n], are this rank's.
 

@@ -29,6 +29,7 @@ class EpochReport:
         batches: batches an epoch, of this rank.
         samples: windows an epoch, of all ranks together, as handed out.
         left_out: windows that ``drop_last`` leaves out of an epoch.
+        skipped: windows that touch documents to skip, and do not come; the accounts count them, too.
         first, last: the windows of this rank's first and last batch, as text; of a mixture only the first.
     """
 
@@ -38,12 +39,16 @@ class EpochReport:
     left_out: int
     first: tuple[str, ...]
     last: tuple[str, ...]
+    skipped: int = 0
 
     def __str__(self) -> str:
         lines = []
         for name, account in self.accounts.items():
             lines += [*([f"{name}:"] if len(self.accounts) > 1 else []), *_lines(account)]
-        lines.append(f"{self.batches:,} batches; {self.samples:,} windows handed out, {self.left_out:,} left out")
+        skipped = f"; {self.skipped:,} of skipped documents do not come" if self.skipped else ""
+        lines.append(
+            f"{self.batches:,} batches; {self.samples:,} windows handed out, {self.left_out:,} left out{skipped}"
+        )
         for title, texts in (("first batch", self.first), ("last batch", self.last)):
             lines += [f"{title}:", *(f"  {_cropped(text)!r}" for text in texts)] if texts else []
         return "\n".join(lines)
@@ -68,7 +73,9 @@ def _lines(account: TokenAccount) -> list[str]:
     ]
 
 
-def texts(inputs: NDArray[np.int64], held: NDArray[np.bool_], decode: Callable[[Any], str] | None) -> tuple[str, ...]:
-    """Each window's inputs [B, T] as text, without the places that are not ``held``; their ids where decode is None."""
-    windows = [row[mask] for row, mask in zip(inputs, held, strict=True)]
+def texts(
+    inputs: NDArray[np.int64], lengths: NDArray[np.int64], decode: Callable[[Any], str] | None
+) -> tuple[str, ...]:
+    """Each window's inputs [B, T] as text, as many as its length says, [B]; their ids where decode is None."""
+    windows = [row[:length] for row, length in zip(inputs, lengths.tolist(), strict=True)]
     return tuple(decode(ids) if decode else " ".join(map(str, ids.tolist())) for ids in windows)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword.tokens.preparing.contents import Contents
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["Block", "BlockEncoder", "Encoded", "Framing", "Task", "Threads", "Workers", "encode_block"]
@@ -41,9 +42,9 @@ class Framing:
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """For each output, token ids [n] and after how many of them each document ends [documents]."""
+    """For each output, token ids [n], after how many of them each document ends [documents], and ``Tokens.loss``."""
 
-    parts: list[tuple[NDArray[Any], NDArray[np.int64]]]
+    parts: list[tuple[NDArray[Any], NDArray[np.int64], NDArray[np.uint8] | None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Task:
     framing: Framing
     dtype: np.dtype[Any]
     outputs: int
+    contents: Contents
 
 
 class Workers(Protocol):
@@ -108,7 +110,7 @@ class Threads:
 
 @dataclasses.dataclass
 class Block:
-    """Pieces of documents: their UTF-8, whether a document begins and ends with each, and whose output it is."""
+    """Pieces of documents: their payloads, whether a document begins and ends with each, and whose output it is."""
 
     texts: list[bytes] = dataclasses.field(default_factory=list)
     begins: list[bool] = dataclasses.field(default_factory=list)
@@ -161,7 +163,7 @@ class BlockEncoder:
 
 def encode_block(task: Task, block: Block) -> Encoded:
     """The ids of a block, with what is put around documents, told apart by output."""
-    ids, lengths = task.tokenizer.encode_many(block.texts)
+    ids, lengths, loss = task.contents.encode(task.tokenizer, block.texts)
     begins, ends = np.array(block.begins), np.array(block.ends)
     before, after = task.framing.before, task.framing.after
     if before or after:
@@ -176,16 +178,24 @@ def encode_block(task: Task, block: Block) -> Encoded:
             ]
         )
         ranked = np.argsort(order, kind="stable")
+        if loss is not None:  # what ends a document is trained on where its last token is
+            last = np.append(loss, 0)[stops[ends] - 1]
+            trained = np.concatenate([np.zeros(begins.sum() * len(before)), np.repeat(last, len(after))])
+            loss = np.insert(loss, places[ranked], trained[ranked].astype(np.uint8))
         ids = np.insert(ids, places[ranked], values[ranked])
         lengths = lengths + len(before) * begins + len(after) * ends
     ids = ids.astype(task.dtype)
     if task.outputs == 1:
-        return Encoded([(ids, np.cumsum(lengths)[ends])])
+        return Encoded([(ids, np.cumsum(lengths)[ends], loss)])
     outputs = np.array(block.outputs)
     owner = np.repeat(outputs, lengths)
     return Encoded(
         [
-            (ids[owner == output], np.cumsum(lengths[outputs == output])[ends[outputs == output]])
+            (
+                ids[owner == output],
+                np.cumsum(lengths[outputs == output])[ends[outputs == output]],
+                None if loss is None else loss[owner == output],
+            )
             for output in range(task.outputs)
         ]
     )

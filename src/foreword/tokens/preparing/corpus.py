@@ -13,7 +13,6 @@ import dataclasses
 import errno
 import functools
 import glob
-import io
 import os
 import stat
 import warnings
@@ -32,14 +31,18 @@ from foreword.errors import (
     MissingPackageError,
 )
 from foreword.tokens.preparing.kinds import (
+    FORMAT_NAMES,
     FORMATS,
     HEAD,
     content_kind,
     format_of,
+    format_of_named,
     is_url,
+    refuse_other_types,
     signature,
     suffix_of,
 )
+from foreword.tokens.preparing.saved import saved_files
 from foreword.tokens.preparing.streams import CHUNK, FileSource, HashedReader, reached, sha256_of, unpacked
 from foreword.tokens.store.manifest import FORMAT
 
@@ -90,9 +93,9 @@ def open_corpus(
     stores are passed over, and named.
 
     Args:
-        corpus: a path, a folder, a glob, a URL that fsspec knows (a file, a folder or a glob), a list of ``Path``
-            objects, or an iterable of texts or records.
-        format: "text", "jsonl", "json", "parquet", "csv" or "tsv", whatever the files are called.
+        corpus: a path, a folder (one of datasets' ``save_to_disk`` too), a glob, a URL that fsspec knows (a file, a
+            folder or a glob), a list of ``Path`` objects, or an iterable of texts or records.
+        format: "text", "jsonl", "json", "parquet", "arrow", "csv" or "tsv", whatever the files are called.
         out: a folder that is passed over: what is made of the corpus goes there.
 
     Raises:
@@ -102,13 +105,13 @@ def open_corpus(
         ArgumentTypeError: an object that can't be meant as a corpus; says what to write.
         MissingPackageError: a URL whose package is not installed.
     """
-    if format is not None and format not in FORMATS.values():
-        raise ArgumentError("no such format", got=repr(format), expected=", ".join(sorted({*FORMATS.values()})))
+    if format is not None and format not in FORMAT_NAMES:
+        raise ArgumentError("no such format", got=repr(format), expected=", ".join(FORMAT_NAMES))
     if isinstance(corpus, str) and is_url(corpus):
         return _remote(corpus, format)
     if isinstance(corpus, str | os.PathLike):
         return _local(os.fspath(corpus), format, None if out is None else Path(out))
-    _refuse_other_types(corpus)
+    refuse_other_types(corpus)
     if isinstance(corpus, list | tuple) and any(isinstance(item, os.PathLike) for item in corpus):
         if not all(isinstance(item, os.PathLike) for item in corpus):
             raise ArgumentTypeError(
@@ -136,40 +139,6 @@ def _labels(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _refuse_other_types(corpus: object) -> None:
-    """Refuse what would be iterated, but not over texts."""
-    kind = type(corpus).__name__
-    if isinstance(corpus, Mapping):
-        first = repr(next(iter(corpus), "train"))
-        raise ArgumentTypeError(
-            "a corpus is not a mapping: its keys would be the texts",
-            got=f"{kind} with the keys {', '.join(map(str, list(corpus)[:5]))}",
-            expected="one dataset, or an iterable of texts or records",
-            fix=f"pass one of its parts, prepare(data[{first}], …), or its texts, prepare(list(data.values()), …)",
-        )
-    if hasattr(corpus, "columns") and hasattr(corpus, "shape"):
-        raise ArgumentTypeError(
-            "a corpus is not a table: its columns would be the texts",
-            got=kind,
-            expected="one column of it, or an iterable of texts or records",
-            fix='pass the column that holds the texts: prepare(table["text"], …)',
-        )
-    if isinstance(corpus, bytes | bytearray | memoryview):
-        raise ArgumentTypeError(
-            "a corpus is not bytes", got=kind, fix="pass a text in a list, [data.decode()], or a path as str or Path"
-        )
-    if isinstance(corpus, set | frozenset):
-        raise ArgumentTypeError(
-            "a set has no order, so a store made of it could not be made again", got=kind, fix="sorted(texts)"
-        )
-    if isinstance(corpus, io.IOBase):
-        raise ArgumentTypeError(
-            "a corpus is not an open file", got=kind, fix='pass its Path, with documents="line" if a line is a document'
-        )
-    if not isinstance(corpus, Iterable):
-        raise ArgumentTypeError(f"a corpus is a path, a URL or an iterable of texts, got {kind}")
-
-
 def _local(corpus: str, format: str | None, out: Path | None) -> Corpus:  # noqa: A002
     path = Path(corpus)
     if not corpus or "\0" in corpus or "\n" in corpus or len(os.fsencode(corpus)) > 4096:
@@ -188,6 +157,8 @@ def _local(corpus: str, format: str | None, out: Path | None) -> Corpus:  # noqa
             raise ArgumentError(
                 "the corpus is the output, or a token store", where=path, fix="name the text that it is made of"
             )
+        if format is None and (saved := saved_files(path)) is not None:
+            return Corpus([_file(os.fspath(path / name), name, None) for name in saved])
         listing = _Listing(format, out)
         taken = (listing.take(name, file) for name, file in sorted(listing.below(os.fspath(path))))
         sources = [source for source in taken if source is not None]
@@ -197,7 +168,8 @@ def _local(corpus: str, format: str | None, out: Path | None) -> Corpus:  # noqa
                 got=passed_over_text(listing.passed_over) or None,
                 expected=f"files that end in {', '.join(FORMATS)}, also with {', '.join(compression.SUFFIXES)}",
                 where=path,
-                fix="name the format, if they are called otherwise: --format text",
+                fix="name the format, if they are called otherwise: --format text; or a pattern of names: "
+                f"{path / '**' / '*.py'}",
             )
         return Corpus(sources, sorted(listing.passed_over))
     if mode is not None:
@@ -352,7 +324,7 @@ def _file(path: str, name: str, format: str | None) -> FileSource:  # noqa: A002
             where=path,
             fix="write it to a file first, or pass its texts as an iterable",
         )
-    known = format or format_of(name)
+    known = format or format_of_named(name)
     source = _source(path, name, found, known, given=format is not None, listed=False)
     return _named(source) if known is None else source
 
@@ -382,8 +354,7 @@ def _named(source: FileSource) -> FileSource:
             "what the file holds can't be told, or is no text",
             got=kind,
             where=source.path,
-            fix="leave it out of the list or pattern, or say what it is: --format "
-            + ", ".join(sorted({*FORMATS.values()})),
+            fix="leave it out of the list or pattern, or say what it is: --format " + ", ".join(FORMAT_NAMES),
         )
     return source_by_content
 
@@ -435,7 +406,10 @@ def _remote(url: str, format: str | None) -> Corpus:  # noqa: A002
                     passed_over.append(f"{name} (hidden)")
                     continue
                 source = _remote_file(files, path, name, found[path], format, listed=folder)
-                known, suffix = format or format_of(_plain(path)), suffix_of(_plain(path))
+                known, suffix = (
+                    format or (format_of if folder else format_of_named)(_plain(path)),
+                    suffix_of(_plain(path)),
+                )
                 if known is None and not folder:
                     source = _named(source)
                 elif known is None:
@@ -476,7 +450,7 @@ def _remote_file(
         name,
         path,
         None if size is None else int(size),
-        format or format_of(_plain(path)) or "text",
+        format or (format_of if listed else format_of_named)(_plain(path)) or "text",
         compression.by_name(_plain(path)),
         files,
         given=format is not None,

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from foreword.errors import ArgumentError, FileError, FormatError
+from foreword.tokens.preparing import tables
+from foreword.tokens.preparing.contents import FIELDS, Contents, Text
 from foreword.tokens.preparing.corpus import Source, TextsSource
 from foreword.tokens.preparing.records import Records
 from foreword.tokens.preparing.streams import (
@@ -41,6 +43,7 @@ LIMIT = 1 << 26
 _CUT = re.compile(r"[ 。，、；：！？](?<=[^\W\d_].)(?=[^\W\d_])")
 # In place of True at the end of a fragment: the source ends, and with it a document if there is text left.
 _SOURCE_ENDS: Any = 1
+_TABLES = {"parquet": tables.parquet, "arrow": tables.arrow}
 _BLANK_LINES = re.compile(r"\r?\n(?:[^\S\n]*\n)+")
 
 
@@ -51,22 +54,33 @@ class Reading:
     Args:
         documents: in text files: "file", "line" or "blank-line". (In jsonl, parquet and csv a record is a document.)
         separator: in text files, the text between two documents, instead of ``documents``.
-        field: the field, or column, that holds a record's text.
+        field: the field, or column, that holds a record's text, "meta.text" of one within another; where it is None,
+            the one that is usual for ``records``.
         encoding: of text, jsonl and csv files.
         bad_records: "error", or "skip" and count: lines that are not JSON, records without the field, null texts, rows
             of csv with too few or too many cells.
+        records: what a record holds: "text"; "ids", a text that was tokenized already; "messages", a conversation; or
+            "completion", a prompt and its completion in two fields, whose names a comma parts.
     """
 
     documents: str = "file"
     separator: str | None = None
-    field: str = "text"
+    field: str | None = None
     encoding: str = "utf-8"
     bad_records: str = "error"
+    records: str = "text"
 
     def __post_init__(self) -> None:
-        for name, allowed in (("documents", ("file", "line", "blank-line")), ("bad_records", ("error", "skip"))):
+        choices = {
+            "documents": ("file", "line", "blank-line"),
+            "bad_records": ("error", "skip"),
+            "records": tuple(FIELDS),
+        }
+        for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ArgumentError(f"no such {name}", got=repr(getattr(self, name)), expected=", ".join(allowed))
+        if self.field is None:
+            object.__setattr__(self, "field", FIELDS[self.records])
         if self.separator == "":
             raise ArgumentError(
                 "the separator is empty", fix='name the text between two documents, or documents="line"'
@@ -76,15 +90,26 @@ class Reading:
         except LookupError:
             raise ArgumentError("no such encoding", got=repr(self.encoding), expected="utf-8, latin-1, …") from None
 
+    def described(self) -> dict[str, Any]:
+        """The options as a manifest has them: those that came later only where they are used."""
+        options = dataclasses.asdict(self)
+        return {name: value for name, value in options.items() if name != "records" or value != "text"}
+
 
 class Reader:
-    """Reads sources, one after another, as pieces of documents: (text, whether the document ends here).
+    """Reads sources, one after another, as pieces of documents: (payload, whether the document ends here).
+
+    The payload of a text is the text itself; of other contents, what they come to, and never in pieces.
 
     Args:
         reading: how documents are told apart.
         cuttable: whether a long document may be cut between two words.
         advance: called with the stored bytes that were read.
         keep_empty: empty documents (a line with nothing on it, a record with an empty text) are given too.
+        contents: what a record holds; a text where it is None.
+
+    Raises:
+        ArgumentError: the reading is of other contents, and none are given.
 
     Attributes:
         account: of the sources read to their end: name, stored bytes, SHA-256 of them, documents, bad records skipped,
@@ -98,7 +123,13 @@ class Reader:
         cuttable: bool,
         advance: Callable[[int], object] = lambda _: None,
         keep_empty: bool = False,
+        contents: Contents | None = None,
     ) -> None:
+        if contents is None:
+            if reading.records != "text":
+                raise ArgumentError("only texts can be read here", got=f"records={reading.records!r}", expected="text")
+            contents = Text(reading.field or "text")
+        self._contents = contents
         self._reading, self._cuttable, self._advance, self._keep_empty = reading, cuttable, advance, keep_empty
         self.account: list[dict[str, Any]] = []
         self._documents = self._empty = self._characters = 0
@@ -114,7 +145,13 @@ class Reader:
         size, digest = self._so_far()
         return {"bytes": size, "sha256": digest, "characters": self._characters, "documents": self._documents}
 
-    def read(self, source: Source) -> Iterator[tuple[str, bool]]:
+    def texts(self, source: Source) -> Iterator[tuple[str, bool]]:
+        """As ``read``, of texts alone."""
+        for piece, ends in self.read(source):
+            assert isinstance(piece, str)
+            yield piece, ends
+
+    def read(self, source: Source) -> Iterator[tuple[str | bytes, bool]]:
         """The pieces of a source's documents, in order; its account is appended when it has been read to the end.
 
         Raises (while iterating):
@@ -124,12 +161,16 @@ class Reader:
         self._where = source.name if isinstance(source, TextsSource) else source.path
         reading = self._reading
         records = Records(
-            field=reading.field, encoding=reading.encoding, bad=reading.bad_records, where=self._where, limit=LIMIT
+            contents=self._contents,
+            encoding=reading.encoding,
+            bad=reading.bad_records,
+            where=self._where,
+            limit=LIMIT,
         )
         if isinstance(source, TextsSource):
-            yield from self._bounded((text, True) for text in self._hashed(records.texts(source.texts)))
-        elif source.format == "parquet":
-            yield from self._parquet(source, records)
+            yield from self._bounded((item, True) for item in self._hashed(records.items(source.texts)))
+        elif source.format in _TABLES:
+            yield from self._table(source, records)
         else:
             with contextlib.closing(HashedReader(source.open_raw())) as raw, unpacked(source, raw) as stream:
                 self._so_far = lambda: (raw.bytes, raw.so_far())
@@ -156,39 +197,72 @@ class Reader:
         }
         self.account.append(account | ({"passed_over": True} if records.passed_over else {}))
 
-    def _fragments(self, source: FileSource, stream: FileStream, records: Records) -> Iterator[tuple[str, bool]]:
+    def _fragments(
+        self, source: FileSource, stream: FileStream, records: Records
+    ) -> Iterator[tuple[str | bytes, bool]]:
         if source.format == "text":
+            if not isinstance(self._contents, Text):
+                raise FormatError(
+                    f"a text file holds no records, and so no {self._contents.kind}",
+                    where=source.path,
+                    expected="jsonl, json, parquet or Arrow",
+                    fix="leave it out, or say what it is: --format jsonl",
+                )
             return self._text(stream)
-        texts = {
+        if source.format in ("csv", "tsv") and self._contents.kind in ("token ids", "messages"):
+            raise FormatError(
+                f"the cells of a {source.format} are texts, not {self._contents.kind}",
+                where=source.path,
+                expected="jsonl, json, parquet or Arrow",
+            )
+        items = {
             "jsonl": lambda: records.jsonl(stream),
             "json": lambda: records.json(stream, listed=source.listed),
-            "csv": lambda: records.csv(stream),
-            "tsv": lambda: records.csv(stream, delimiter="\t"),
+            "csv": lambda: tables.csv(records, stream),
+            "tsv": lambda: tables.csv(records, stream, delimiter="\t"),
         }[source.format]()
-        return ((text, True) for text in texts)
+        return ((item, True) for item in items)
 
-    def _parquet(self, source: FileSource, records: Records) -> Iterator[tuple[str, bool]]:
+    def _table(self, source: FileSource, records: Records) -> Iterator[tuple[str | bytes, bool]]:
         if source.compression is not None:
             raise FormatError(
-                "a parquet file that was compressed whole", got=source.compression, where=source.path, fix="unpack it"
+                f"a file of {source.format} that was compressed whole",
+                got=source.compression,
+                where=source.path,
+                fix="unpack it",
             )
         # Its end is read first: what has been read is known by the digest of the whole.
         digest = sha256_of(source)
         self._so_far = lambda: (source.size, digest)
-        yield from self._bounded((text, True) for text in records.parquet(source, self._advance))
+        yield from self._bounded((item, True) for item in _TABLES[source.format](records, source, self._advance))
 
-    def _hashed(self, texts: Iterable[str]) -> Iterator[str]:
-        """The texts of an iterable, hashed as they come."""
+    def _hashed(self, items: Iterable[str | bytes]) -> Iterator[str | bytes]:
+        """The payloads of an iterable, hashed as they come."""
         digest = hashlib.sha256()
         self._so_far = lambda: (None, digest.copy().hexdigest())
-        for text in texts:
-            data = text.encode("utf-8", "surrogatepass")
+        for item in items:
+            data = item.encode("utf-8", "surrogatepass") if isinstance(item, str) else item
             digest.update(b"%d\n" % len(data) + data)
             self._advance(len(data))
-            yield text
+            yield item
 
-    def _bounded(self, fragments: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
-        """Fragments of any size put together, and cut, into pieces that memory holds; empty documents dropped."""
+    def _bounded(self, fragments: Iterable[tuple[str | bytes, bool]]) -> Iterator[tuple[str | bytes, bool]]:
+        """Fragments of any size put together, and cut, into pieces that memory holds; empty documents dropped.
+
+        A payload that is no text is a document, whole.
+        """
+        if isinstance(self._contents, Text):
+            yield from self._pieces(fragments)  # type: ignore[arg-type]
+            return
+        for payload, _ in fragments:
+            if payload or self._keep_empty:
+                self._documents += 1
+                self._characters += len(payload)
+                yield payload, True
+            else:
+                self._empty += 1
+
+    def _pieces(self, fragments: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
         held: list[str] = []
         size = 0
         started = False  # a piece of this document has been given

@@ -22,9 +22,7 @@ from typing import Any
 
 from foreword._base.files import atomic_write, explained, read_regular
 from foreword.errors import StoreError
-from foreword.tokens.store.checks import read_checked
 from foreword.tokens.store.manifest import as_json
-from foreword.tokens.store.store import TokenStore
 
 __all__ = [
     "DIGESTS",
@@ -38,13 +36,12 @@ __all__ = [
     "is_published",
     "is_shard_file",
     "load",
-    "read_sources",
     "remove",
     "save",
 ]
 
 NAME, SOURCES, STAMPS, DIGESTS = ".journal", ".sources", ".stamps", ".digests"
-_SHARD_FILE = re.compile(r"(\d{5,})\.(?:tokens|offsets|sums)")
+_SHARD_FILE = re.compile(r"(\d{5,})\.(?:tokens|offsets|loss|sums)")
 _OWN_FILE = re.compile(rf"{_SHARD_FILE.pattern}|sources\.\d+\.jsonl|digests|\..+\.[0-9a-f]{{8}}\.partial")
 
 
@@ -176,14 +173,6 @@ def is_published(journal: Journal, manifest: bytes) -> bool:
     ``manifest`` is the first output's, which is written last.
     """
     return bool(hashlib.sha256(manifest).hexdigest() != journal.base)
-
-
-def read_sources(store: TokenStore) -> list[dict[str, Any]]:
-    """The accounts of the sources that made a store, in the order in which they were read."""
-    accounts = []
-    for entry in store.manifest["sources"]:
-        accounts += [json.loads(line) for line in read_checked(store.folder, entry).splitlines()]
-    return accounts
 
 
 @contextlib.contextmanager

@@ -10,18 +10,24 @@ Not for: whether the rest of a file is what its beginning says (``documents``). 
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import re
+from collections.abc import Iterable, Mapping
 
 from foreword._base import compression
+from foreword.errors import ArgumentTypeError
 
 __all__ = [
     "FORMATS",
+    "FORMAT_NAMES",
     "HEAD",
     "content_kind",
     "format_of",
+    "format_of_named",
     "is_url",
     "looks_like_a_path",
+    "refuse_other_types",
     "signature",
     "suffix_of",
     "wide_encoding",
@@ -38,6 +44,15 @@ FORMATS = {
     ".csv": "csv",
     ".tsv": "tsv",
 }
+# What a file is that is named, by its path or a pattern; in a folder these are passed over, as are pictures.
+_CODE = """
+    .asm .bash .bat .c .cc .cfg .clj .cmake .cpp .cs .css .cu .cuh .cxx .d .dart .el .erl .ex .exs .f .f90 .fish .fs .go
+    .gradle .graphql .groovy .h .hh .hpp .hs .hxx .ini .java .jl .js .jsx .kt .kts .less .lisp .lua .m .mjs
+    .ml .mli .mm .nim .nix .pas .php .pl .pm .proto .ps1 .py .pyi .pyx .r .rb .rkt .rs .s .sass .scala .scm .scss
+    .sh .sol .sql .sv .svelte .swift .tcl .tf .toml .ts .tsx .v .vb .vhd .vhdl .vim .vue .yaml .yml .zig .zsh
+"""
+_NAMED = {**dict.fromkeys(_CODE.split(), "text"), ".arrow": "arrow"}
+FORMAT_NAMES = sorted({*FORMATS.values(), *_NAMED.values()})
 # Bytes at the beginning of a file that say what it is.
 HEAD = 4096
 
@@ -84,6 +99,15 @@ def format_of(name: str) -> str | None:
     ('jsonl', 'text', None)
     """
     return FORMATS.get(suffix_of(name))
+
+
+def format_of_named(name: str) -> str | None:
+    """As ``format_of``, of a file that is named, and not found in a folder: code is text there.
+
+    >>> format_of_named("src/main.rs"), format_of_named("data-00000-of-00001.arrow"), format_of_named("a.png")
+    ('text', 'arrow', None)
+    """
+    return format_of(name) or _NAMED.get(suffix_of(name))
 
 
 def signature(head: bytes) -> str | None:
@@ -172,3 +196,37 @@ def looks_like_a_path(text: str) -> bool:
         return False
     named = format_of(text) is not None and suffix_of(text) != text.lower() and not re.search(r"\s", text)
     return named or is_url(text) or os.path.exists(text)  # noqa: PTH110 - a Path would not take every text
+
+
+def refuse_other_types(corpus: object) -> None:
+    """Refuse what would be iterated, but not over texts."""
+    kind = type(corpus).__name__
+    if isinstance(corpus, Mapping):
+        first = repr(next(iter(corpus), "train"))
+        raise ArgumentTypeError(
+            "a corpus is not a mapping: its keys would be the texts",
+            got=f"{kind} with the keys {', '.join(map(str, list(corpus)[:5]))}",
+            expected="one dataset, or an iterable of texts or records",
+            fix=f"pass one of its parts, prepare(data[{first}], …), or its texts, prepare(list(data.values()), …)",
+        )
+    if hasattr(corpus, "columns") and hasattr(corpus, "shape"):
+        raise ArgumentTypeError(
+            "a corpus is not a table: its columns would be the texts",
+            got=kind,
+            expected="one column of it, or an iterable of texts or records",
+            fix='pass the column that holds the texts: prepare(table["text"], …)',
+        )
+    if isinstance(corpus, bytes | bytearray | memoryview):
+        raise ArgumentTypeError(
+            "a corpus is not bytes", got=kind, fix="pass a text in a list, [data.decode()], or a path as str or Path"
+        )
+    if isinstance(corpus, set | frozenset):
+        raise ArgumentTypeError(
+            "a set has no order, so a store made of it could not be made again", got=kind, fix="sorted(texts)"
+        )
+    if isinstance(corpus, io.IOBase):
+        raise ArgumentTypeError(
+            "a corpus is not an open file", got=kind, fix='pass its Path, with documents="line" if a line is a document'
+        )
+    if not isinstance(corpus, Iterable):
+        raise ArgumentTypeError(f"a corpus is a path, a URL or an iterable of texts, got {kind}")

@@ -13,6 +13,7 @@ Not for: tokenizing a text in memory (``Tokenizer.encode``). Costs: 1 GB/s of re
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import os
@@ -37,8 +38,10 @@ from foreword.tokens.preparing.corpus import (
     sha256_of,
 )
 from foreword.tokens.preparing.documents import Reader, Reading
-from foreword.tokens.preparing.run import Plan, Run
+from foreword.tokens.preparing.options import contents_of
+from foreword.tokens.preparing.run import Plan, Run, differing
 from foreword.tokens.preparing.upload import Upload
+from foreword.tokens.store.sources import read_sources
 from foreword.tokens.store.store import TokenStore, token_dtype
 from foreword.tokens.tokenizers.opening import get_tokenizer
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
@@ -88,14 +91,16 @@ def prepare(
     corpus: object,
     out: str | os.PathLike[str],
     *,
-    tokenizer: str | os.PathLike[str] | Tokenizer = "gpt2",
-    append_end_of_text: bool | str = True,
+    tokenizer: str | os.PathLike[str] | Tokenizer | Any = None,
+    append_end_of_text: bool | str | None = None,
     beginning: str | None = None,
     documents: str = "file",
     separator: str | None = None,
-    field: str = "text",
+    field: str | None = None,
     encoding: str = "utf-8",
     bad_records: str = "error",
+    records: str = "text",
+    chat_template: str | os.PathLike[str] | None = None,
     format: str | None = None,  # noqa: A002 - the option's name
     split: Mapping[str, float] | None = None,
     deduplicate: bool = False,
@@ -118,18 +123,29 @@ def prepare(
             Face dataset). A file without a known suffix is what its first bytes say. What a folder holds besides is
             passed over: a warning names it, and the manifest.
         out: the folder to make, or a URL that fsspec can write (s3://, gs://, az://); a store only when it is complete.
-        tokenizer: a name, a tokenizer's file, or a ``Tokenizer``.
+        tokenizer: what ``get_tokenizer`` takes; "gpt2" where it is None and records are texts.
         append_end_of_text: put the tokenizer's end-of-text id after each document; a text names the token that ends
-            one, such as "<|im_end|>".
+            one, such as "<|im_end|>". None: yes, but for messages, as their template writes all of them.
         beginning: a special token to put before each document, such as "<s>".
         documents: what a document is in text files: "file", "line" or "blank-line"; in the others a record is one. An
             empty document is dropped, and counted.
         separator: in text files, the text between two documents, instead of ``documents``.
-        field: the field, or column, that holds a record's text.
+        field: the field, or column, that holds a record's text, "text" where it is None, or its ids, "input_ids";
+            "meta.text" names a field within a field.
         encoding: of text, jsonl and csv files.
         bad_records: "error", or "skip" and count: lines that are not JSON, records without the field, null texts, rows
             of csv with too few or too many cells.
-        format: "text", "jsonl", "json", "parquet", "csv" or "tsv", whatever the files are called.
+        records: what a record holds:
+
+            * "text";
+            * "ids", text that ``tokenizer`` made ids of already. An end-of-text id at their end is not put there twice;
+            * "messages", a conversation, which the tokenizer's chat template, or ``chat_template``, makes a text of.
+              The store says of each token whether it is the assistant's (``TokenStore.read_loss``), and windows leave
+              the others out of the loss;
+            * "completion", a prompt and its completion, in the fields "prompt,completion": side by side they are the
+              text, and the tokens of the completion, with the end-of-text id, are trained on.
+        chat_template: for messages: a template in Jinja's language, or a ``Path`` to one.
+        format: "text", "jsonl", "json", "parquet", "arrow", "csv" or "tsv", whatever the files are called.
         split: shares of documents by name, {"val": 0.01}: they go to ``out/val``, the rest to ``out/train``. Which
             they are follows from a hash of each text, and stays when documents are added. A warning names a part that
             gets none.
@@ -170,8 +186,14 @@ def prepare(
         append_end_of_text=append_end_of_text,
         beginning=beginning,
         reading=Reading(
-            documents=documents, separator=separator, field=field, encoding=encoding, bad_records=bad_records
+            documents=documents,
+            separator=separator,
+            field=field,
+            encoding=encoding,
+            bad_records=bad_records,
+            records=records,
         ),
+        chat_template=chat_template,
         format=format,
         split=split,
         deduplicate=deduplicate,
@@ -192,10 +214,11 @@ def prepared(
     corpus: object,
     out: str | os.PathLike[str],
     *,
-    tokenizer: str | os.PathLike[str] | Tokenizer,
-    append_end_of_text: bool | str,
+    tokenizer: str | os.PathLike[str] | Tokenizer | Any,
+    append_end_of_text: bool | str | None,
     beginning: str | None,
     reading: Reading,
+    chat_template: str | os.PathLike[str] | None,
     format: str | None,  # noqa: A002 - the option's name
     split: Mapping[str, float] | None,
     deduplicate: bool,
@@ -208,21 +231,30 @@ def prepared(
     storage_options: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """As ``prepare``, which see; tells what came of it."""
-    tokenizer = get_tokenizer(tokenizer)
+    if tokenizer is None and reading.records != "text":
+        raise ArgumentError(
+            f"which tokenizer goes with the {reading.records} of the records?",
+            fix='say it: prepare(…, tokenizer="gpt2") (--tokenizer gpt2)',
+        )
+    tokenizer = get_tokenizer("gpt2" if tokenizer is None else tokenizer)
     for name, value in (("workers", workers), ("shard_tokens", shard_tokens)):
         if value is not None and value < 1:
             raise ArgumentError(f"{name} must be at least 1", got=value)
     if engine not in ("local", "ray"):
         raise ArgumentError("no such engine", got=repr(engine), expected="local, ray")
     shares = _checked_split(split)
+    if append_end_of_text is None:
+        append_end_of_text = reading.records != "messages"
     framing = Framing(
         before=(tokenizer.special_id(beginning),) if beginning else (),
         after=(_end_of_text_id(tokenizer, append_end_of_text),) if append_end_of_text else (),
     )
+    contents, described = contents_of(reading, tokenizer, framing, chat_template)
     plan = Plan(
         tokenizer=tokenizer,
         framing=framing,
         reading=reading,
+        contents=contents,
         shares=shares,
         deduplicate=deduplicate,
         shard_tokens=shard_tokens,
@@ -230,7 +262,8 @@ def prepared(
         policies={
             "append_end_of_text": append_end_of_text,
             "beginning": beginning,
-            **dataclasses.asdict(reading),
+            **reading.described(),
+            **described,
             "format": format,
             "split": shares or None,
             "deduplicate": deduplicate,
@@ -245,7 +278,7 @@ def prepared(
     try:
         found = open_corpus(corpus, format=format, out=folder)
         make_workers = functools.partial(_workers, engine, workers, address)
-        with journal.exclusive(folder, ours=upload is not None):
+        with contextlib.closing(contents), journal.exclusive(folder, ours=upload is not None):
             return _prepared(plan, folder, found, make_workers, append=append, restart=restart, upload=upload)
     finally:
         if upload is not None:
@@ -277,11 +310,11 @@ def _prepared(
     if complete:
         stores = _open(folder, plan, upload)
         first = stores[plan.names[0]]
-        accounts = journal.read_sources(first)
+        accounts = read_sources(first.folder, first.manifest)
         where = folder if upload is None else upload.shown
         _refuse_difference(first.manifest, plan, where)
         if not append:
-            _refuse_other_corpus(sources, accounts, first.manifest, plan.reading, where)
+            _refuse_other_corpus(sources, accounts, first.manifest, plan, where)
             return Prepared(stores, complete=True, passed_over=found.passed_over)
         sources = _new_sources(sources, accounts)
         if not sources:
@@ -382,22 +415,21 @@ def _refuse_foreign(folder: Path, plan: Plan) -> None:
 
 def _refuse_difference(manifest: dict[str, Any], plan: Plan, where: Path | str) -> None:
     """Refuse a store that was made by another tokenizer or with other options."""
-    for name, value in plan.policies.items():
-        if manifest["policies"].get(name) != value:
-            raise StoreError(
-                f"the store is there already, prepared with another {name}",
-                got=f"{name}={value!r}",
-                expected=f"{name}={manifest['policies'].get(name)!r}, as the store was made",
-                where=where,
-                fix="give the same options, or name another folder",
-            )
+    for name, before, value in differing(manifest["policies"], plan.policies):
+        raise StoreError(
+            f"the store is there already, prepared with another {name}",
+            got=f"{name}={value!r}",
+            expected=f"{name}={before!r}, as the store was made",
+            where=where,
+            fix="give the same options, or name another folder",
+        )
 
 
 def _refuse_other_corpus(
     sources: Sequence[Source],
     accounts: list[dict[str, Any]],
     manifest: dict[str, Any],
-    reading: Reading,
+    plan: Plan,
     where: Path | str,
 ) -> None:
     """Refuse a corpus that does not hold, byte for byte, what the store was made of; names of files are labels."""
@@ -432,24 +464,23 @@ def _refuse_other_corpus(
     ever, digests = set(left), []
     with progress("comparing the corpus", sum(source.size or 0 for source in sources)) as bar:
         for source in sources:
-            digests.append(_digest(source, reading))
+            digests.append(_digest(source, plan))
             bar.advance(source.size or 0)
             # An append passes over what is there, so a copy of it may have come since.
             if digests[-1] not in ever or (not left[digests[-1]] and not appended):
                 raise difference(source)
             left[digests[-1]] -= 1
-    gone = [account["name"] for account in accounts if left[account["sha256"]] > 0]
-    if gone:
-        raise differs(f"{len(gone):,} sources are gone, the first {gone[0]}")
+    if missing := [account["name"] for account in accounts if left[account["sha256"]] > 0]:
+        raise differs(f"{len(missing):,} sources are gone, the first {missing[0]}")
     if not appended and digests != [account["sha256"] for account in accounts]:
         raise differs("the same contents in another order")
 
 
-def _digest(source: Source, reading: Reading) -> str:
+def _digest(source: Source, plan: Plan) -> str:
     """The SHA-256 of a source, as its account has it."""
     if isinstance(source, FileSource):
         return sha256_of(source)
-    reader = Reader(reading, cuttable=True)
+    reader = Reader(plan.reading, cuttable=True, contents=plan.contents)
     for _ in reader.read(source):
         pass
     return str(reader.account[-1]["sha256"])

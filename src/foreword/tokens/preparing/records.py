@@ -1,25 +1,24 @@
-"""Records: the texts that lines of JSON, JSON arrays, tables and iterables hold, one by one.
+"""Records: what lines of JSON, JSON arrays and iterables hold, one by one, as ``contents`` says.
 
 A bad record is an error that says where, or is skipped and counted, as ``Reading.bad_records`` says.
 
-Not for: text files (``documents``). Costs: JSON at 300 MB/s; one record in memory, and one batch of rows.
+Not for: text files (``documents``), tables (``tables``). Costs: JSON at 300 MB/s; one record in memory.
 """
 
 from __future__ import annotations
 
 import codecs
-import contextlib
 import io
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from foreword._base.files import explained
-from foreword.errors import ArgumentTypeError, FormatError, TextDecodeError
+from foreword.errors import ArgumentTypeError, FormatError
+from foreword.tokens.preparing.contents import BadRecordError, Contents, Text, look_up
 from foreword.tokens.preparing.kinds import looks_like_a_path
-from foreword.tokens.preparing.streams import CHUNK, FileSource, FileStream, decoded, is_wide, undecodable
+from foreword.tokens.preparing.streams import CHUNK, FileStream, decoded, is_wide, undecodable
 
 __all__ = ["Records"]
 
@@ -31,7 +30,7 @@ class Records:
     """Reads the records of one source.
 
     Args:
-        field: what holds a record's text.
+        contents: what a record holds.
         encoding: of the source's bytes.
         bad: "error", or "skip".
         where: the source, for errors.
@@ -42,16 +41,16 @@ class Records:
         passed_over: whether the source is no corpus file: one JSON object, found in a folder, without the field.
     """
 
-    def __init__(self, *, field: str, encoding: str, bad: str, where: str, limit: int) -> None:
-        self._field, self._encoding, self._skips = field, encoding, bad == "skip"
-        self._where, self._limit = where, limit
+    def __init__(self, *, contents: Contents, encoding: str, bad: str, where: str, limit: int) -> None:
+        self.contents, self.encoding, self.skips = contents, encoding, bad == "skip"
+        self.where, self._limit = where, limit
         self.skipped = 0
         self.passed_over = False
 
-    def texts(self, items: Iterable[Any]) -> Iterator[str]:
-        """The texts of an iterable of texts or records."""
+    def items(self, items: Iterable[Any]) -> Iterator[str | bytes]:
+        """What an iterable holds, of records or of what would stand in their only field."""
         for number, item in enumerate(_believed(items)):
-            if isinstance(item, str):
+            if isinstance(item, str) and isinstance(self.contents, Text):
                 yield item
             elif isinstance(item, os.PathLike):
                 raise ArgumentTypeError(
@@ -61,42 +60,45 @@ class Records:
                     fix="pass a list of Path objects, and nothing else: prepare(sorted(paths), …)",
                 )
             elif isinstance(item, Mapping):
-                yield from self._text(item, f"text {number:,}")
-            else:
-                self._bad(
-                    "an item that is neither a text nor a record",
+                yield from self._record(item, f"text {number:,}")
+            elif isinstance(item, str) or isinstance(self.contents, Text) or len(self.contents.fields) > 1:
+                kind = self.contents.kind
+                self.bad(
+                    f"an item that is neither {'a text' if kind == 'text' else kind} nor a record",
                     got=type(item).__name__,
-                    expected="str, or a mapping with the field that holds the text",
+                    expected=f"{'str, or a' if kind == 'text' else 'a'} mapping with the field that holds the {kind}",
                     where=f"text {number:,}",
                 )
+            else:
+                yield from self.payload([item], f"text {number:,}")
 
-    def jsonl(self, stream: FileStream) -> Iterator[str]:
-        """The texts of JSON lines."""
+    def jsonl(self, stream: FileStream) -> Iterator[str | bytes]:
+        """What JSON lines hold."""
         for record, where in self._json_lines(stream):
-            yield from self._text(record, where)
+            yield from self._record(record, where)
 
-    def json(self, stream: FileStream, *, listed: bool) -> Iterator[str]:
-        """The texts of an array of records or of strings, of JSON lines, or of one record after another."""
+    def json(self, stream: FileStream, *, listed: bool) -> Iterator[str | bytes]:
+        """What an array of records or of strings, JSON lines, or one record after another hold."""
         alone = listed and not stream.head().removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
         pairs = self._json_lines(stream) if self._is_lines(stream) else self._json_values(stream)
         beginning = list(itertools.islice(pairs, 2))
-        if alone and len(beginning) == 1 and isinstance(beginning[0][0], dict) and self._field not in beginning[0][0]:
+        if alone and len(beginning) == 1 and isinstance(beginning[0][0], dict) and self._is_none(beginning[0][0]):
             self.passed_over = True
             return
         for record, where in itertools.chain(beginning, pairs):
-            if isinstance(record, str):
+            if isinstance(record, str) and isinstance(self.contents, Text):
                 yield record
             else:
-                yield from self._text(record, where)
+                yield from self._record(record, where)
 
     def _is_lines(self, stream: FileStream) -> bool:
         """Whether the first line is a record, whole."""
-        if is_wide(self._encoding):
+        if is_wide(self.encoding):
             return False
         if not stream.head().removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
             return False
         try:
-            first = stream.line(self._limit).decode(self._encoding).removeprefix("\ufeff").strip()
+            first = stream.line(self._limit).decode(self.encoding).removeprefix("\ufeff").strip()
             return not first or isinstance(json.loads(first), dict)
         except (ValueError, RecursionError):
             return False
@@ -104,28 +106,28 @@ class Records:
     def _json_lines(self, stream: FileStream) -> Iterator[tuple[Any, str]]:
         """(record, where) of each line."""
         for number, line in enumerate(self._lines(stream), start=1):
-            where = f"{self._where}, line {number:,}"
+            where = f"{self.where}, line {number:,}"
             try:
-                text = line if isinstance(line, str) else line.decode(self._encoding)
+                text = line if isinstance(line, str) else line.decode(self.encoding)
                 if number == 1:
                     text = text.removeprefix("\ufeff")
                 if not text.strip():
                     continue
                 record = json.loads(text)
             except UnicodeDecodeError as cause:
-                if not self._skips:
+                if not self.skips:
                     place = f"line {number:,}, byte {cause.start:,} of it"
-                    raise undecodable(cause, self._encoding, self._where, place) from cause
+                    raise undecodable(cause, self.encoding, self.where, place) from cause
                 self.skipped += 1
             except (ValueError, RecursionError) as cause:
-                self._bad("a line that is not JSON", got=str(cause), where=where)
+                self.bad("a line that is not JSON", got=str(cause), where=where)
             else:
                 yield record, where
 
     def _lines(self, stream: FileStream) -> Iterator[bytes | str]:
         lines: Iterator[bytes | str]
-        if is_wide(self._encoding):
-            lines = _text_lines(decoded(stream, self._encoding, self._where), self._limit + 1)
+        if is_wide(self.encoding):
+            lines = _text_lines(decoded(stream, self.encoding, self.where), self._limit + 1)
         else:
             buffered = io.BufferedReader(stream, CHUNK)
             lines = iter(lambda: buffered.readline(self._limit + 1), b"")
@@ -134,161 +136,69 @@ class Records:
                 raise FormatError(
                     "a line is longer than a record may be",
                     expected=f"at most {self._limit:,} bytes ({self._limit >> 20} MiB)",
-                    where=self._where,
+                    where=self.where,
                 )
             yield line
 
     def _json_values(self, stream: FileStream) -> Iterator[tuple[Any, str]]:
         """(record, where) of each element of an array, or of values one after another."""
-        values = _Values(decoded(stream, self._encoding, self._where), self._limit, self._where)
+        values = _Values(decoded(stream, self.encoding, self.where), self._limit, self.where)
         if values.take("["):
             if values.take("]"):
                 values.end()
                 return
             while True:
-                yield values.value(), f"{self._where}, record {values.count:,}"
+                yield values.value(), f"{self.where}, record {values.count:,}"
                 if values.take("]"):
                     values.end()
                     return
                 values.need(",")
         while not values.at_end():
-            yield values.value(), f"{self._where}, record {values.count:,}"
+            yield values.value(), f"{self.where}, record {values.count:,}"
 
-    def _text(self, record: Any, where: str) -> Iterator[str]:
-        """The text of a record, if it has one."""
-        field = self._field
+    def _record(self, record: Any, where: str) -> Sequence[str | bytes]:
+        """What a record holds, if it is a good one."""
         if not isinstance(record, Mapping):
-            self._bad("a record that has no fields", got=type(record).__name__, where=where)
-        elif field not in record:
-            fix = f"name the field that holds the text: --field {next(iter(record), 'NAME')}"
-            self._bad(f"a record without the field {field!r}", got=f"fields {list(record)[:20]}", where=where, fix=fix)
-        elif not isinstance(record[field], str):
-            self._bad(f"the field {field!r} is no text", got=type(record[field]).__name__, where=where)
-        else:
-            yield record[field]
-
-    def csv(self, stream: FileStream, *, delimiter: str = ",") -> Iterator[str]:
-        """The texts of a table's column."""
-        import pyarrow as pa
-        from pyarrow import csv
-
-        row = 0
-
-        def count(_: object) -> str:
-            self.skipped += 1
-            return "skip"
-
-        field = self._field
-        block = 4 * CHUNK
+            self.bad("a record that has no fields", got=type(record).__name__, where=where)
+            return ()
         try:
-            rows = csv.open_csv(
-                stream,
-                csv.ReadOptions(use_threads=False, block_size=block, encoding=self._encoding),
-                csv.ParseOptions(
-                    delimiter=delimiter, newlines_in_values=True, invalid_row_handler=count if self._skips else None
-                ),
-                csv.ConvertOptions(column_types={field: pa.binary()}, include_columns=[field]),
+            values = [look_up(record, field) for field in self.contents.fields]
+        except KeyError as missing:
+            what = {"text": "the text"}.get(self.contents.kind, self.contents.kind)
+            self.bad(
+                f"a record without the field {missing.args[0]!r}",
+                got=f"fields {list(record)[:20]}",
+                where=where,
+                fix=f"name the field that holds {what}: --field {next(iter(record), 'NAME')}",
             )
-            for batch in rows:
-                for data in batch.column(0).to_pylist():
-                    row += 1
-                    try:
-                        text = data.decode()  # another encoding has become UTF-8 while Arrow read it
-                    except UnicodeDecodeError as cause:
-                        self._bad(
-                            "a row that is not utf-8 text",
-                            got=f"the byte 0x{data[cause.start]:02x} ({cause.reason})",
-                            where=f"{self._where}, row {row:,}, byte {cause.start:,} of its text",
-                            fix="name the encoding, --encoding latin-1, or skip such rows: --bad-records skip",
-                        )
-                    else:
-                        yield text
-        except pa.ArrowKeyError as cause:
-            raise FormatError(
-                f"a {'csv' if delimiter == ',' else 'tsv'} without the column {field!r}",
-                got=str(cause),
-                where=self._where,
-                fix="name the column: --field NAME",
-            ) from cause
-        except pa.ArrowInvalid as cause:
-            if "Empty CSV" in str(cause):
-                return
-            if "straddling" in str(cause):
-                raise FormatError(
-                    "a row of csv is longer than one may be", expected=f"at most {block:,} bytes", where=self._where
-                ) from cause
-            raise FormatError("the csv can't be read", got=str(cause).splitlines()[0], where=self._where) from cause
-        except UnicodeDecodeError as cause:
-            if isinstance(cause, TextDecodeError):
-                raise
-            raise undecodable(cause, self._encoding, self._where, "in a row that Arrow does not name") from cause
+            return ()
+        return self.payload(values, where)
 
-    def parquet(self, source: FileSource, advance: Callable[[int], object]) -> Iterator[str]:
-        """The texts of a parquet file's column."""
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        field = self._field
-        row = 0
-        with contextlib.closing(source.open_raw()) as raw, explained("read the corpus", source.path):
-            try:
-                file = parquet.ParquetFile(raw, pre_buffer=False)
-                if field not in file.schema_arrow.names:
-                    raise FormatError(
-                        f"a parquet file without the column {field!r}",
-                        got=f"columns {file.schema_arrow.names[:20]}",
-                        where=source.path,
-                        fix="name the column that holds the text: --field NAME",
-                    )
-                groups = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
-                for group, share in enumerate(_shares(source.size or 0, groups)):
-                    for batch in file.iter_batches(256, [group], [field], use_threads=False):
-                        for value in _values(batch.column(0)):
-                            row += 1
-                            if isinstance(value, bytes):
-                                yield from self._decoded_text(value, f"row {row:,}")
-                            elif isinstance(value, str):
-                                yield value
-                            elif value is None and self._skips:
-                                self.skipped += 1
-                            else:
-                                got = "null" if value is None else type(value).__name__
-                                self._refuse(
-                                    f"the column {field!r} is no text", got=got, where=f"{self._where}, row {row:,}"
-                                )
-                    advance(share)
-            except (pa.ArrowException, UnicodeDecodeError) as cause:
-                if isinstance(cause, TextDecodeError):
-                    raise
-                raise FormatError(
-                    "the parquet file can't be read",
-                    got=str(cause).splitlines()[0][:200],
-                    where=f"{source.path}, after row {row:,}" if row else source.path,
-                ) from cause
-            except OSError as cause:
-                if cause.errno is None and not isinstance(cause, FormatError):
-                    raise FormatError(
-                        "the parquet file is damaged", got=str(cause).splitlines()[0][:200], where=source.path
-                    ) from cause
-                raise
-
-    def _decoded_text(self, data: bytes, place: str) -> Iterator[str]:
-        """The text of a cell; none where it is not text and such are skipped."""
+    def _is_none(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record lacks a field."""
         try:
-            yield data.decode(self._encoding)
-        except UnicodeDecodeError as cause:
-            if not self._skips:
-                where = f"{place}, byte {cause.start:,} of it"
-                raise undecodable(cause, self._encoding, self._where, where) from cause
-            self.skipped += 1
+            for field in self.contents.fields:
+                look_up(record, field)
+        except KeyError:
+            return True
+        return False
 
-    def _bad(self, problem: str, **facts: object) -> None:
+    def payload(self, values: Sequence[Any], where: str) -> Sequence[str | bytes]:
+        """What the values of the fields come to, if they can be meant."""
+        try:
+            return (self.contents.payload(values),)
+        except BadRecordError as bad:
+            self.bad(bad.problem, where=where, **bad.facts)
+            return ()
+
+    def bad(self, problem: str, **facts: object) -> None:
         """Refuse a bad record, or skip and count it."""
-        if not self._skips:
-            self._refuse(problem, **facts)
+        if not self.skips:
+            self.refuse(problem, **facts)
         self.skipped += 1
 
-    def _refuse(self, problem: str, **facts: object) -> None:
+    def refuse(self, problem: str, **facts: object) -> None:
+        """Raise the error that a bad record is."""
         facts.setdefault("fix", "repair it, or skip and count such records: --bad-records skip")
         raise FormatError(problem, **facts)
 
@@ -413,17 +323,3 @@ def _text_lines(chunks: Iterable[str], limit: int) -> Iterator[str]:
             held = ""
     if held:
         yield held
-
-
-def _values(column: Any) -> Iterable[Any]:
-    """The values of a column as Python's; of a text that is not UTF-8, its bytes."""
-    try:
-        return column.to_pylist()  # type: ignore[no-any-return]
-    except UnicodeDecodeError:
-        return [cell.as_buffer().to_pybytes() if cell.is_valid else None for cell in column]
-
-
-def _shares(size: int, parts: list[int]) -> list[int]:
-    """``size`` dealt out in proportion to ``parts``."""
-    total = sum(parts) or 1
-    return [size * part // total for part in parts]

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from foreword._base.progress import progress
 from foreword.errors import ArgumentError, StoreError
 from foreword.tokens.preparing import journal as journals
 from foreword.tokens.preparing.blocks import BlockEncoder, Encoded, Framing, Task, Workers
+from foreword.tokens.preparing.contents import Contents
 from foreword.tokens.preparing.corpus import FileSource, Source, sha256_of
 from foreword.tokens.preparing.digests import DIGEST_BYTES, Seen, SplitRule, digest
 from foreword.tokens.preparing.documents import Reader, Reading
@@ -32,7 +33,7 @@ from foreword.tokens.store.store import TokenStore
 from foreword.tokens.store.writer import StoreWriter, write_manifest
 from foreword.tokens.tokenizers.tokenizer import Tokenizer, to_utf8
 
-__all__ = ["Plan", "Run"]
+__all__ = ["Plan", "Run", "differing"]
 
 CHECKPOINT_SECONDS = 5.0
 # Names of what was passed over that a manifest keeps.
@@ -46,6 +47,7 @@ class Plan:
     tokenizer: Tokenizer
     framing: Framing
     reading: Reading
+    contents: Contents
     shares: dict[str, float]
     deduplicate: bool
     shard_tokens: int
@@ -113,6 +115,7 @@ class Run:
             plan.reading,
             cuttable=plan.tokenizer.cuttable and not plan.shares and not plan.deduplicate,
             advance=lambda amount: self._bar.advance(amount),  # noqa: PLW0108 - the bar comes later
+            contents=plan.contents,
         )
         self._digests = start.digests
         self._hashes: dict[str, Any] = {}  # of the files beside the journal
@@ -144,7 +147,7 @@ class Run:
     def _check_same_plan(self, was: dict[str, Any]) -> None:
         now = self._plan.described()
         pairs = [("tokenizer", was["tokenizer"], now["tokenizer"])]
-        pairs += [(name, was["policies"].get(name), value) for name, value in now["policies"].items()]
+        pairs += differing(was["policies"], now["policies"])
         for name, before, value in pairs:
             if before != value:
                 raise StoreError(
@@ -182,6 +185,7 @@ class Run:
                     self._folder / name,
                     self._plan.dtype,
                     shard_tokens=self._plan.shard_tokens,
+                    supervised=self._plan.contents.supervised,
                     state=state,
                     sent=None if self._upload is None else self._upload.shards(name),
                 )
@@ -279,18 +283,19 @@ class Run:
         left = None if None in sizes else sum(size or 0 for size in sizes[first:])
         hashed = bool(plan.shares) or plan.deduplicate
         due = time.monotonic() + CHECKPOINT_SECONDS
-        encoder = BlockEncoder(self._make_workers(Task(plan.tokenizer, plan.framing, plan.dtype, len(plan.names))))
+        task = Task(plan.tokenizer, plan.framing, plan.dtype, len(plan.names), plan.contents)
+        encoder = BlockEncoder(self._make_workers(task))
         with progress("tokenizing", left) as self._bar, encoder:
             for number, source in enumerate(self._sources[first:], start=first):
                 pieces = 0
-                for text, ends in self._reader.read(source):
+                for piece, ends in self._reader.read(source):
                     pieces += 1
                     if pieces <= skip:
                         encoder.begins = ends
                         if pieces == skip:
                             self._check_consumed(source, pieces)
                         continue
-                    data = to_utf8(text)
+                    data = to_utf8(piece) if isinstance(piece, str) else piece
                     output = 0
                     if hashed:
                         value = digest(data)
@@ -312,8 +317,8 @@ class Run:
 
     def _write(self, blocks: Iterable[Encoded]) -> None:
         for block in blocks:
-            for writer, (ids, ends) in zip(self._writers, block.parts, strict=True):
-                writer.append(ids, ends)
+            for writer, (ids, ends, loss) in zip(self._writers, block.parts, strict=True):
+                writer.append(ids, ends, loss)
                 self._bar.tally(len(ids), "tokens")
 
     def _checkpoint(self, encoder: BlockEncoder, source: Source) -> None:
@@ -441,9 +446,16 @@ class Run:
                 account=totals,
                 sources=[*(before["sources"] if before else []), entry],
                 digests=kept,
+                supervised=self._plan.contents.supervised,
             )
             if self._upload is not None:
                 self._upload.publish(name, [file, *(["digests"] if kept else []), "manifest.json"])
+
+
+def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """The options that differ: name, what it was, what it is; one that is not named is None."""
+    names = [*now, *(name for name in was if name not in now)]
+    return [(name, was.get(name), now.get(name)) for name in names if was.get(name) != now.get(name)]
 
 
 def _time(source: Source) -> int | None:

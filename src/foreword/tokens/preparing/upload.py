@@ -165,7 +165,7 @@ class Shards:
     def __init__(self, upload: Upload, target: RemoteFolder) -> None:
         self._upload, self._target = upload, target
 
-    def has(self, stem: Path, shard: Mapping[str, Any], item: int) -> bool:
+    def has(self, stem: Path, shard: Mapping[str, Any], sizes: Mapping[str, int]) -> bool:
         """Whether a shard that the journal tells of has been sent, and is not on this machine any more.
 
         Raises:
@@ -174,7 +174,7 @@ class Shards:
         if stem.with_suffix(".tokens").exists():
             return False
         looks: dict[str, tuple[Callable[[str], object], object]] = {
-            ".tokens": (self._target.size, item * shard["tokens"]),
+            **{f".{kind}": (self._target.size, size * shard["tokens"]) for kind, size in sizes.items()},
             ".offsets": (self._target.size, 8 * (shard["documents"] + 1)),
             ".sums": (self._sha256, shard["sums_sha256"]),
         }

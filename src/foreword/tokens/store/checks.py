@@ -38,6 +38,7 @@ def verify(folder: Path | FarFiles, manifest: Mapping[str, Any]) -> None:
             sums = _checked(folder, f"{i:05}.sums", shard["sums_sha256"])
             expected = iter([sums[k : k + DIGEST] for k in range(0, len(sums), DIGEST)])
             sizes = {"tokens": item * shard["tokens"], "offsets": 8 * (shard["documents"] + 1)}
+            sizes |= dict.fromkeys(manifest.get("fields", ()), shard["tokens"])  # a byte a token
             for kind, size in sizes.items():
                 name = f"{i:05}.{kind}"
                 blocks = folder.stream(name, size) if isinstance(folder, FarFiles) else _blocks(folder / name)

@@ -69,14 +69,18 @@ class FarFiles:
                 fix="check the URL; one that is being prepared has no manifest until it is complete",
             ) from None
 
-    def arrays(self, manifest: Mapping[str, Any], dtype: np.dtype[Any]) -> tuple[list[FarArray], list[FarArray]]:
-        """The token ids of each shard, and the offsets of its documents."""
+    def arrays(
+        self, manifest: Mapping[str, Any], dtype: np.dtype[Any]
+    ) -> tuple[list[FarArray], list[FarArray], list[FarArray] | None]:
+        """The token ids of each shard, the offsets of its documents, and the loss of its tokens, where it is there."""
         self._shards, self._item = manifest["shards"], dtype.itemsize
         shards = range(len(self._shards))
-        offsets = np.dtype("<u8")
+        offsets, byte = np.dtype("<u8"), np.dtype("u1")
+        supervised = "loss" in manifest.get("fields", ())
         return (
             [FarArray(self, i, "tokens", dtype, self._shards[i]["tokens"]) for i in shards],
             [FarArray(self, i, "offsets", offsets, self._shards[i]["documents"] + 1) for i in shards],
+            [FarArray(self, i, "loss", byte, self._shards[i]["tokens"]) for i in shards] if supervised else None,
         )
 
     def block(self, shard: int, kind: str, number: int, size: int) -> bytes:
@@ -84,7 +88,7 @@ class FarFiles:
 
         Args:
             shard: its number.
-            kind: "tokens" or "offsets".
+            kind: "tokens", "offsets" or "loss".
             number: of the block in the file.
             size: of the file, in bytes.
 
@@ -93,7 +97,10 @@ class FarFiles:
         """
         name, start = f"{shard:05}.{kind}", number * BLOCK
         stop = min(start + BLOCK, size)
-        place = number if kind == "tokens" else number + blocks_of(self._shards[shard]["tokens"] * self._item)
+        held = self._shards[shard]
+        before = {"tokens": 0, "offsets": blocks_of(held["tokens"] * self._item)}
+        before["loss"] = before["offsets"] + blocks_of(8 * (held["documents"] + 1))
+        place = before[kind] + number
         digest = self._sums_of(shard)[place * DIGEST : (place + 1) * DIGEST]
         return self.cache.get(digest, lambda: self._checked(name, digest, start, stop))
 

@@ -1,9 +1,11 @@
-"""Token files of other libraries: Megatron, nanoGPT, llm.c, datatrove; opened as they are, and written.
+"""Token files of other libraries: Megatron, nanoGPT, llm.c, datatrove, NumPy, OLMo; opened as they are, and written.
 
     Megatron     X.idx + X.bin    sequences, documents; uint16 or int32
     llm.c        X.bin            1 KiB header; uint16, or uint32 in its Llama-3 variant
     nanoGPT      X.bin            uint16, no header
     datatrove    X.ds + X.ds.index (+ X.ds.metadata)   uint16 or uint32
+    NumPy        X.npy            one dimension; read only
+    OLMo         X.npy            ids without NumPy's header; read only
 
 The layouts are those of the formats' own readers. A file is mapped, never copied; every count in a header is checked
 against the sizes of the files before it is used, so that damage is an error and no read leaves a file.
@@ -13,9 +15,11 @@ Not for: checksums (these formats have none). Costs: opening reads headers and b
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+import tokenize
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +35,7 @@ from foreword.tokens.store.mapping import map_file
 if TYPE_CHECKING:
     from foreword.tokens.store.store import TokenStore
 
-__all__ = ["FORMATS", "ForeignTokens", "export", "open_foreign"]
+__all__ = ["FORMATS", "ForeignTokens", "export", "open_foreign", "refuse_mixture", "token_files"]
 
 MEGATRON_MAGIC = b"MMIDIDX\x00\x00"
 MEGATRON_DTYPES = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}  # 6 and 7 are floating
@@ -48,7 +52,7 @@ class ForeignTokens:
     """A token file of another library.
 
     Attributes:
-        format: "megatron", "nanogpt", "llm.c" or "datatrove".
+        format: "megatron", "nanogpt", "llm.c", "datatrove", "numpy" or "olmo".
         path: its first file.
         tokens: the ids [n], mapped.
         offsets: where each document starts, and the end, uint64 [documents + 1].
@@ -76,7 +80,7 @@ class ForeignTokens:
             StoreError: of a dtype that wasn't stated, every second id is next to 0, as the upper halves of uint32 are;
                 or ids, said to be uint32, are beyond any vocabulary, as pairs of uint16 are.
         """
-        if self.format != "nanogpt" or len(self.tokens) < FEW:
+        if self.format not in ("nanogpt", "olmo") or len(self.tokens) < FEW:
             return
         ids = np.concatenate([ids[: len(ids) // 2 * 2] for _, ids in self.sample()])
         other = None
@@ -102,6 +106,46 @@ class ForeignTokens:
         return hashlib.sha256(counts + bytes(tokens[:4096]) + bytes(tokens[-4096:])).hexdigest()
 
 
+def token_files(path: Path) -> list[Path] | None:
+    """The token files that a pattern matches, by name, or those of a Megatron prefix; None where it is neither.
+
+    Raises:
+        MissingFileError: nothing matches.
+    """
+    prefixed = [path.with_name(path.name + suffix) for suffix in (".idx", ".bin")] if path.name else []
+    if prefixed and all(file.is_file() for file in prefixed):
+        return prefixed[1:]
+    if path.exists() or not glob.has_magic(os.fspath(path)):
+        return None
+    found = sorted(map(Path, glob.glob(os.fspath(path))))  # noqa: PTH207 - an absolute pattern, too
+    names = set(found)
+    companions = {one.with_suffix(".idx") for one in found if one.suffix == ".bin"}
+    companions |= {one.with_name(one.name + end) for one in found if one.suffix == ".ds" for end in _BESIDE_DS}
+    if not found:
+        raise MissingFileError("no file matches the pattern", where=path, fix="name token files, or a store")
+    folder = next((one for one in found if one.is_dir()), None)
+    if folder is not None:
+        raise StoreError("not a token file", got=f"the folder {folder}", expected="files of one format", where=path)
+    return sorted(names - companions)
+
+
+_BESIDE_DS = (".index", ".metadata")
+
+
+def refuse_mixture(files: Sequence[ForeignTokens]) -> None:
+    """Refuse to take files of several formats or dtypes for shards of one store."""
+    first = files[0]
+    for file in files:
+        if (file.format, file.tokens.dtype) != (first.format, first.tokens.dtype):
+            raise StoreError(
+                "the files are not of one format and dtype",
+                got=f"{first.path.name}: {first.format}, {first.tokens.dtype}; "
+                f"{file.path.name}: {file.format}, {file.tokens.dtype}",
+                where=first.path.parent,
+                fix="give a pattern that those of one kind match",
+            )
+
+
 def open_foreign(path: Path, *, dtype: str | None = None) -> ForeignTokens:
     """The token file ``path``; which format it is follows from its name and its first bytes.
 
@@ -121,10 +165,12 @@ def open_foreign(path: Path, *, dtype: str | None = None) -> ForeignTokens:
         kind = np.dtype("<u4" if dtype == "uint32" else "<u2")
         count = _whole(path, kind)
         return ForeignTokens("nanogpt", path, map_file(path, kind, count), np.array([0, count], "<u8"))
+    if path.suffix == ".npy":
+        return _open_npy(path, dtype)
     raise StoreError(
         "not a token file",
         got=path.name,
-        expected=".idx or .bin (Megatron), .bin (llm.c, nanoGPT), .ds (datatrove), or a folder that prepare made",
+        expected=".idx or .bin (Megatron), .bin (llm.c, nanoGPT), .ds (datatrove), .npy, or a folder that prepare made",
         where=path,
     )
 
@@ -183,6 +229,49 @@ def _open_llmc(path: Path, head: bytes) -> ForeignTokens:
     return ForeignTokens("llm.c", path, tokens, np.array([0, count], "<u8"))
 
 
+def _open_npy(path: Path, dtype: str | None) -> ForeignTokens:
+    """NumPy's own format, or OLMo's files of that suffix, which are ids alone."""
+    with explained("read the tokens", path), open(path, "rb", opener=open_without_waiting) as file:
+        try:
+            version = np.lib.format.read_magic(file)
+        except ValueError:
+            version = None
+        reads = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        try:
+            shape, _, kind = reads[version](file) if version is not None else ((), False, np.dtype("u1"))
+        except (KeyError, ValueError, SyntaxError, tokenize.TokenError) as cause:
+            raise StoreError("a NumPy file whose header can't be read", got=str(cause)[:200], where=path) from None
+        start = file.tell()
+    if version is None:
+        if dtype is None:
+            raise StoreError(
+                "a .npy file without NumPy's header: ids alone, as OLMo has them, or no token file",
+                where=path,
+                fix='say the dtype of its ids: TokenStore.open(path, dtype="uint16") (--dtype uint16)',
+            )
+        kind = np.dtype("<u4" if dtype == "uint32" else "<u2")
+        count = _whole(path, kind)
+        return ForeignTokens("olmo", path, map_file(path, kind, count), np.array([0, count], "<u8"))
+    if len(shape) != 1 or kind.kind not in "ui" or kind != kind.newbyteorder("<"):
+        raise StoreError(
+            "a NumPy file that holds no token ids",
+            got=f"shape {shape}, dtype {kind}",
+            expected="integers in one dimension, little-endian",
+            where=path,
+        )
+    if dtype not in (None, kind.name):
+        raise ArgumentError("the file has another dtype", got=repr(dtype), expected=kind.name, fix="leave it out")
+    data = _mapped_bytes(path)
+    if len(data) != start + shape[0] * kind.itemsize:
+        raise StoreError(
+            "a NumPy file whose header does not fit it",
+            got=f"{len(data):,} bytes",
+            expected=f"{start + shape[0] * kind.itemsize:,}, for {shape[0]:,} ids",
+            where=path,
+        )
+    return ForeignTokens("numpy", path, data[start:].view(kind), np.array([0, shape[0]], "<u8"))
+
+
 def _open_datatrove(path: Path, dtype: str | None) -> ForeignTokens:
     kind = np.dtype("<u4" if dtype == "uint32" else "<u2")
     metadata = path.with_name(path.name + ".metadata")
@@ -223,12 +312,18 @@ def export(store: TokenStore, out: str | os.PathLike[str], *, format: str) -> li
         format: a key of ``FORMATS``: "megatron", "nanogpt", "llmc" or "datatrove".
 
     Raises:
-        ArgumentError: no such format, or one that can't hold the ids of the vocabulary; files of another format are
-            there by that name; ``out`` is a URL.
+        ArgumentError: no such format, or one that can't hold the ids of the vocabulary, or which of them are trained
+            on; files of another format are there by that name; ``out`` is a URL.
         FileError: a file can't be written; none that is incomplete is left.
     """
     if format not in FORMATS:
         raise ArgumentError("no such format of token files", got=repr(format), expected=", ".join(FORMATS))
+    if store.supervised:
+        raise ArgumentError(
+            f"files of {format} can't say which tokens are trained on, as the store does",
+            where=store.path,
+            fix="train from the store itself; for the ids alone, prepare the texts without supervision",
+        )
     stem = output_path(out)
     with explained("write the tokens", stem):
         stem.parent.mkdir(parents=True, exist_ok=True)

@@ -40,6 +40,7 @@ class Inspection:
         histogram: (tokens from, tokens to, documents) by powers of two, [from, to).
         used: how many ids of the vocabulary occur.
         top: the most frequent tokens, (id, text, count).
+        trained: of a supervised store, how many tokens are trained on as targets; else None.
     """
 
     tokens: int
@@ -57,6 +58,7 @@ class Inspection:
     histogram: list[tuple[int, int, int]]
     used: int
     top: list[tuple[int, str | None, int]]
+    trained: int | None = None
 
 
 def inspect(store: TokenStore, *, first: int = 30, top: int = 10) -> Inspection:
@@ -97,6 +99,7 @@ def inspect(store: TokenStore, *, first: int = 30, top: int = 10) -> Inspection:
         histogram=length_histogram(lengths),
         used=len(ids),
         top=[(int(ids[i]), _text(tokenizer, int(ids[i])), int(counts[i])) for i in most],
+        trained=_trained(store) if store.supervised else None,
     )
 
 
@@ -136,6 +139,11 @@ def _counts(store: TokenStore) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     both = np.zeros(len(ids), np.int64)
     np.add.at(both, places, np.concatenate([rare[1], dense[used]]))
     return ids, both
+
+
+def _trained(store: TokenStore) -> int:
+    starts = range(0, len(store), PIECE)
+    return sum(int(np.count_nonzero(store.read_loss(start, min(len(store), start + PIECE)))) for start in starts)
 
 
 def _tokenizer(store: TokenStore) -> Tokenizer | None:

@@ -13,10 +13,13 @@ from typing import Any
 
 from foreword.errors import StoreError
 
-__all__ = ["BLOCK", "FORMAT", "VERSION", "as_json", "parse_manifest", "seal"]
+__all__ = ["BLOCK", "FIELDS", "FORMAT", "VERSION", "VERSION_WITH_FIELDS", "as_json", "parse_manifest", "seal"]
 
 FORMAT = "foreword token store"
 VERSION = 2
+# A store that has more than ids: an earlier version of Foreword, which would pass over it, does not open it.
+VERSION_WITH_FIELDS = 3
+FIELDS = {"loss": "uint8"}
 # Bytes that one checksum of a shard covers.
 BLOCK = 1 << 20
 
@@ -55,11 +58,11 @@ def parse_manifest(text: bytes, folder: Path | str) -> dict[str, Any]:
         kind, version = manifest["format"], manifest["version"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise StoreError("the store's manifest can't be read", where=where, fix="prepare the corpus again") from None
-    if kind != FORMAT or version != VERSION:
+    if kind != FORMAT or version not in (VERSION, VERSION_WITH_FIELDS):
         raise StoreError(
             "the store is of another format or version",
             got=f"{kind!r} version {version!r}",
-            expected=f"{FORMAT!r} version {VERSION}",
+            expected=f"{FORMAT!r} version {VERSION} or {VERSION_WITH_FIELDS}",
             where=where,
             fix="open it with the version of Foreword that made it",
         )
@@ -86,6 +89,7 @@ def _consistent(manifest: dict[str, Any]) -> bool:
     special = options.get("special_tokens") or {}
     return (
         manifest["dtype"] in ("uint16", "uint32")
+        and manifest.get("fields") == (FIELDS if manifest["version"] == VERSION_WITH_FIELDS else None)
         and all(type(n) is int and n >= 0 for shard in shards for n in (shard["tokens"], shard["documents"]))
         and all(_is_digest(shard["sums_sha256"]) for shard in shards)
         and manifest["tokens"] == sum(shard["tokens"] for shard in shards)

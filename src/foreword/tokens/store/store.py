@@ -4,7 +4,8 @@
       manifest.json      format version, dtype, counts, tokenizer, policies, SHA-256 of all that follows
       00000.tokens       token ids, little-endian uint16 (uint32 where vocab_size > 65,536), one document after another
       00000.offsets      uint64 [documents + 1], where each document starts in 00000.tokens, and its end
-      00000.sums         SHA-256 (32 bytes) of each MiB of 00000.tokens, then of each MiB of 00000.offsets
+      00000.loss         of supervised records: uint8 [tokens], 1 where a token is trained on as a target, else 0
+      00000.sums         SHA-256 (32 bytes) of each MiB of 00000.tokens, then of 00000.offsets, then of 00000.loss
       00001.tokens …     a document never spans two shards
       sources.0.jsonl    what was read, a line a source: name, bytes, SHA-256, documents, skipped and empty ones
 
@@ -16,11 +17,10 @@ manifest and maps the files, whatever their size.
 
 from __future__ import annotations
 
-import errno
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -31,14 +31,16 @@ from foreword._base.checks import integer
 from foreword._base.files import read_regular, remote_url
 from foreword._base.notebook import notebook_html
 from foreword._base.remote import RemoteFolder
-from foreword.errors import ArgumentError, FileError, MissingFileError, OutOfRangeError, StoreError
+from foreword.errors import ArgumentError, OutOfRangeError, StoreError
 from foreword.tokens.store import checks, formats
 from foreword.tokens.store.block_cache import BlockCache
 from foreword.tokens.store.far import FarFiles
 from foreword.tokens.store.finding import find
-from foreword.tokens.store.manifest import BLOCK, parse_manifest
+from foreword.tokens.store.manifest import BLOCK
 from foreword.tokens.store.mapping import map_file
-from foreword.tokens.tokenizers.opening import get_tokenizer
+from foreword.tokens.store.opening import Parts, check_tokenizer, of_files, of_folder, of_manifest
+from foreword.tokens.store.sources import SourceFiles, read_sources
+from foreword.tokens.tokenizers.opening import get_tokenizer, tokenizer_of
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
 __all__ = ["TokenStore", "token_dtype"]
@@ -68,6 +70,7 @@ class TokenStore:
             that its dtype holds.
         documents: how many documents it holds.
         shards: token ids of each shard, mapped.
+        shard_paths: the file that each is in.
         shard_starts: where each shard starts in the stream of tokens, and the end, int64 [shards + 1].
         fingerprint: a hash of the manifest, and so of every byte of the store.
         manifest: what the store says of itself, as data.
@@ -76,28 +79,22 @@ class TokenStore:
     where the slice lies in one shard; ``store.document(i)`` gives a document's.
     """
 
-    def __init__(
-        self,
-        path: Path | str,
-        *,
-        shards: list[Any],
-        offsets: Sequence[Callable[[], NDArray[np.uint64]]],
-        shard_documents: Sequence[int],
-        dtype: np.dtype[Any],
-        manifest: dict[str, Any],
-        fingerprint: str,
-        tokenizer: Tokenizer | None = None,
-        far: FarFiles | None = None,
-    ) -> None:
-        self.path, self.dtype, self.manifest, self.fingerprint = path, dtype, manifest, fingerprint
+    def __init__(self, parts: Parts) -> None:
+        path, manifest = parts.path, parts.manifest
+        self.path, self.dtype, self.manifest, self.fingerprint = path, parts.dtype, manifest, parts.fingerprint
         self.absolute_path = path.absolute() if isinstance(path, Path) else path
-        self.far = far
-        self.shards = shards
-        self.shard_starts = np.cumsum([0, *map(len, shards)])
-        self.documents = sum(shard_documents)
+        self.far = parts.far
+        self.shards = parts.shards
+        self._losses = parts.losses
+        self._files = parts.files  # of a foreign format, all of them
+        own = (Path(self.absolute_path) / f"{i:05}.tokens" for i in range(len(self.shards)))
+        self.shard_paths = list(own) if parts.shard_paths is None else parts.shard_paths
+        self.shard_starts = np.cumsum([0, *map(len, self.shards)])
+        self.documents = sum(parts.shard_documents)
+        tokenizer = parts.tokenizer
         self.vocab_size: int = tokenizer.vocab_size if tokenizer else manifest["tokenizer"]["vocab_size"]
-        self._document_starts = np.cumsum([0, *shard_documents])
-        self._load_offsets = offsets
+        self._document_starts = np.cumsum([0, *parts.shard_documents])
+        self._load_offsets = parts.offsets
         self._given_tokenizer = tokenizer
         self._given_dtype: str | None = None
         self._id_limit: int | None = None  # of a file of ids that may hold others
@@ -115,15 +112,17 @@ class TokenStore:
     ) -> TokenStore:
         """Open the store in the folder ``path``; a fraction of a millisecond at any size.
 
-        Files of Megatron (.idx, or .bin beside one), llm.c (.bin), nanoGPT (.bin) and datatrove (.ds) are opened as
-        they are, mapped and not copied. Of a store behind a URL only its manifest is read; then blocks of 1 MiB where
-        they are needed, each compared with its checksum, and kept in a cache that the processes of a machine share.
+        Files of Megatron (.idx, or .bin beside one), llm.c (.bin), nanoGPT (.bin), datatrove (.ds), NumPy and OLMo
+        (.npy) are opened as they are, mapped and not copied. Of a store behind a URL only its manifest is read; then
+        blocks of 1 MiB where they are needed, each compared with its checksum, and kept in a cache that the processes
+        of a machine share.
 
         Args:
-            path: a folder that ``prepare`` made, a file of one of those formats, or the URL of such a folder
-                (s3://, gs://, az://, hf://, http(s)://, whatever fsspec knows).
+            path: a folder that ``prepare`` made, or the URL of one (s3://, gs://, az://, hf://, http(s)://, whatever
+                fsspec knows); a file of one of those formats; a pattern that several of one format match, its shards
+                in the order of their names; or Megatron's prefix of two files.
             tokenizer: what made the ids, where the store does not say, or where its tokenizer's file has moved.
-            dtype: of a headerless file of ids: "uint16" (the default) or "uint32".
+            dtype: of a headerless file of ids: "uint16" (the default, but for .npy) or "uint32".
             storage_options: of a URL: what its fsspec file system takes. Credentials come from the environment without.
             cache: of a URL: the folder of the cache; one in Foreword's own where it is None.
             cache_bytes: of a URL: the bytes that the cache may take; None for what it has, or 10 GiB for a new one. The
@@ -140,8 +139,8 @@ class TokenStore:
         given = None if tokenizer is None else get_tokenizer(tokenizer)
         url = remote_url(path)
         if url is not None:
-            files = FarFiles(RemoteFolder(url, storage_options), BlockCache(cache, cache_bytes))
-            return cls._of_manifest(files.manifest(), files.folder.shown, given, dtype, files)
+            far = FarFiles(RemoteFolder(url, storage_options), BlockCache(cache, cache_bytes))
+            return cls(of_manifest(far, given, dtype))
         if not (storage_options is None and cache is None and cache_bytes is None):
             raise ArgumentError(
                 "storage_options, cache and cache_bytes are for a store behind a URL",
@@ -149,86 +148,24 @@ class TokenStore:
                 fix="leave them out",
             )
         folder = Path(path)
-        if folder.is_file():
-            return cls._of_foreign(formats.open_foreign(folder, dtype=dtype), given, dtype)
-        try:
-            text = read_regular(folder / "manifest.json", "open the token store")
-        except FileError as cause:
-            if cause.errno in (errno.ENOENT, errno.ENOTDIR):
-                raise _no_store(folder) from None
-            raise
-        return cls._of_manifest(text, folder, given, dtype, None)
+        files = [folder] if folder.is_file() else formats.token_files(folder)
+        if files is not None:
+            return cls._of_foreign(folder if len(files) > 1 else None, files, given, dtype)
+        return cls(of_folder(folder, given, dtype, cls._array))
 
     @classmethod
-    def _of_manifest(
-        cls, text: bytes, folder: Path | str, given: Tokenizer | None, dtype: str | None, far: FarFiles | None
+    def _of_foreign(
+        cls, path: Path | None, files: Sequence[Path], tokenizer: Tokenizer | None, dtype: str | None
     ) -> TokenStore:
-        """The store that its manifest describes."""
-        manifest = parse_manifest(text, folder)
-        if dtype not in (None, manifest["dtype"]):
-            raise ArgumentError(
-                "the store has another dtype",
-                got=repr(dtype),
-                expected=manifest["dtype"],
-                where=folder,
-                fix="leave it out",
-            )
-        if given is not None:
-            _check_tokenizer(given, manifest, folder)
-        kind = np.dtype({"uint16": "<u2", "uint32": "<u4"}[manifest["dtype"]])
-        shards = manifest["shards"]
-        tokens: list[Any]
-        offsets: list[Callable[[], Any]]
-        if far is not None:
-            tokens, ends = far.arrays(manifest, kind)
-            offsets = [functools.partial(_itself, array) for array in ends]
-        else:
-            absolute = Path(folder).absolute()
-            tokens = [
-                cls._array(Path(folder) / f"{i:05}.tokens", kind, shard["tokens"]) for i, shard in enumerate(shards)
-            ]
-            offsets = [
-                functools.partial(cls._array, absolute / f"{i:05}.offsets", np.dtype("<u8"), shard["documents"] + 1)
-                for i, shard in enumerate(shards)
-            ]
-        return cls(
-            folder,
-            shards=tokens,
-            offsets=offsets,
-            shard_documents=[shard["documents"] for shard in shards],
-            dtype=kind,
-            manifest=manifest,
-            fingerprint=hashlib.sha256(text).hexdigest(),
-            tokenizer=given,
-            far=far,
-        )
-
-    @classmethod
-    def _of_foreign(cls, file: formats.ForeignTokens, tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
-        """A token file of another library as a store of one shard; an empty one has none."""
-        tokens, offsets = file.tokens, file.offsets
-        most = int(np.iinfo(tokens.dtype).max) + 1
-        store = cls(
-            file.path,
-            shards=[tokens] if len(tokens) else [],
-            offsets=[lambda: offsets] if len(tokens) else [],
-            shard_documents=[len(offsets) - 1] if len(tokens) else [],
-            dtype=tokens.dtype,
-            manifest={
-                "format": file.format,
-                "dtype": tokens.dtype.name,
-                "tokens": len(tokens),
-                "documents": len(offsets) - 1,
-                "tokenizer": {"name": tokenizer.name if tokenizer else None, "vocab_size": most, "fingerprint": None},
-            },
-            fingerprint=file.fingerprint(),
-            tokenizer=tokenizer,
-        )
+        """Token files of another library; ``path`` is what the store is called, where it is not its only file."""
+        parts, held = of_files(path, files, tokenizer, dtype)
+        store = cls(parts)
         store._given_dtype = dtype
         store._id_limit = store.vocab_size
-        file.refuse_other_dtype(stated=dtype is not None, known=tokenizer is not None)
-        for start, ids in file.sample():
-            store.check_ids(ids, start)
+        for file, place in zip(held, store.shard_starts.tolist(), strict=False):
+            file.refuse_other_dtype(stated=dtype is not None, known=tokenizer is not None)
+            for start, ids in file.sample():
+                store.check_ids(ids, place + start)
         return store
 
     @classmethod
@@ -252,14 +189,26 @@ class TokenStore:
                 where=self.path,
                 fix='say it: TokenStore.open(path, tokenizer="gpt2")',
             )
-        tokenizer = get_tokenizer(name, **self.manifest["tokenizer"].get("options", {}))
-        _check_tokenizer(tokenizer, self.manifest, self.path)
+        tokenizer = tokenizer_of(self.manifest["tokenizer"])
+        check_tokenizer(tokenizer, self.manifest, self.path)
         return tokenizer
 
     @property
     def folder(self) -> Path | FarFiles:
         """Where its files are."""
         return Path(self.path) if self.far is None else self.far
+
+    @functools.cached_property
+    def end_of_text_id(self) -> int | None:
+        """The id that ``prepare`` put after each document; None where it put none, or another library made the store.
+
+        Raises:
+            StoreError: the installed tokenizer of that name gives other ids.
+        """
+        ending = self.manifest.get("policies", {}).get("append_end_of_text")
+        if not ending:
+            return None
+        return self.tokenizer.special_id(ending) if isinstance(ending, str) else self.tokenizer.end_of_text_id
 
     def __len__(self) -> int:
         return int(self.shard_starts[-1])
@@ -277,18 +226,49 @@ class TokenStore:
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Token ids ``start`` to ``stop`` of the stream, [stop − start]; a view where one shard holds them all."""
+        ids = self._read(self.shards, start, stop, self.dtype)
+        if len(ids) <= _LOOKED_AT:
+            self.check_ids(ids, start)
+        return ids
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the store says of each token if it is trained on as a target."""
+        return "loss" in self.manifest.get("fields", ())
+
+    @property
+    def losses(self) -> list[NDArray[np.uint8]]:
+        """Of each shard, whether its tokens are trained on: uint8 [tokens], 0 or 1, mapped.
+
+        Raises:
+            StoreError: the store is not supervised, or its field can't be read where it is.
+        """
+        if self._losses is None:
+            raise StoreError(
+                "the store's loss can't be read from where it is" if self.supervised else "the store has no loss",
+                where=self.path,
+                fix="copy the store to this machine" if self.supervised else 'prepare it with records="messages"',
+            )
+        return self._losses
+
+    def read_loss(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Whether the tokens ``start`` to ``stop`` are trained on as targets: uint8 [stop − start], 0 or 1.
+
+        Raises:
+            StoreError: the store is not supervised.
+        """
+        return self._read(self.losses, start, stop, np.dtype(np.uint8))
+
+    def _read(self, shards: Sequence[NDArray[Any]], start: int, stop: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         first = int(np.searchsorted(self.shard_starts, start, side="right")) - 1
         pieces: list[NDArray[Any]] = []
-        for shard, shard_start in zip(self.shards[first:], self.shard_starts[first:], strict=False):
+        for shard, shard_start in zip(shards[first:], self.shard_starts[first:], strict=False):
             if shard_start >= stop and pieces:
                 break
             pieces.append(shard[max(0, start - shard_start) : max(0, stop - shard_start)])
         if not pieces:
-            return np.empty(0, self.dtype)
-        ids = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-        if len(ids) <= _LOOKED_AT:
-            self.check_ids(ids, start)
-        return ids
+            return np.empty(0, dtype)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     @property
     def trusted(self) -> bool:
@@ -343,6 +323,25 @@ class TokenStore:
             self.check_ids(ids, int(self.shard_starts[shard]) + start)
         return ids
 
+    def file_of(self, document: int) -> str | None:
+        """The name of the corpus file that a document came from, below the corpus's folder.
+
+        Args:
+            document: its index.
+
+        None where it came from no file, or where the store does not know: ids of another library's format, and stores
+        from which duplicates were dropped, or that are a part of a split.
+
+        Raises:
+            OutOfRangeError: there is no such document.
+            StoreError: the list of files is not what was written.
+        """
+        return self._source_files.name(_place("document", document, self.documents, self.path))
+
+    @functools.cached_property
+    def _source_files(self) -> SourceFiles:
+        return SourceFiles(read_sources(self.far or Path(self.absolute_path), self.manifest), self.documents)
+
     def find(self, ids: ArrayLike, *, start: int = 0, stop: int | None = None) -> Iterator[int]:
         """The places of a token sequence in the stream, in order, overlapping ones too; also across documents.
 
@@ -390,8 +389,8 @@ class TokenStore:
         assert self.far is not None
         return _reopen_far(self.far, self._given_tokenizer)
 
-    def is_intact(self, shard: int) -> bool:
-        """Whether the tokens of a shard are those that were written, by its checksums; False where there are none.
+    def is_intact(self, shard: int, *, loss: bool = False) -> bool:
+        """Whether the tokens of a shard, or its ``loss``, are what was written, by its checksums; False without any.
 
         Costs: reads the whole shard, about 1.5 GB/s.
         """
@@ -401,16 +400,20 @@ class TokenStore:
             sums = read_regular(Path(self.absolute_path) / f"{shard:05}.sums", "read the store")
         except OSError:
             return False
-        data = np.asarray(self.shards[shard][:]).view(np.uint8)
+        arrays = self.losses if loss else self.shards
+        data = np.asarray(arrays[shard][:]).view(np.uint8)
         blocks = [
             hashlib.sha256(data[start : start + BLOCK].tobytes()).digest() for start in range(0, len(data), BLOCK)
         ]
         expected = self.manifest["shards"][shard]["sums_sha256"]
-        return hashlib.sha256(sums).hexdigest() == expected and sums.startswith(b"".join(blocks))
+        same = sums.endswith if loss else sums.startswith  # its checksums come last
+        return hashlib.sha256(sums).hexdigest() == expected and same(b"".join(blocks))
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.far is not None:
             return _reopen_far, (self.far, self._given_tokenizer)
+        if self._files is not None and len(self._files) > 1:
+            return _reopen_files, (self.absolute_path, self._files, self._given_tokenizer, self._given_dtype)
         return _reopen, (self.absolute_path, self._given_tokenizer, self._given_dtype)
 
     def _repr_html_(self) -> str:
@@ -423,17 +426,17 @@ class TokenStore:
         )
 
 
+def _reopen_files(path: Path, files: Sequence[Path], tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
+    return TokenStore._of_foreign(path, files, tokenizer, dtype)
+
+
 def _reopen(path: Path | str, tokenizer: Tokenizer | None, dtype: str | None) -> TokenStore:
     return TokenStore.open(path, tokenizer=tokenizer, dtype=dtype)
 
 
 def _reopen_far(files: FarFiles, tokenizer: Tokenizer | None) -> TokenStore:
     files = FarFiles(files.folder, files.cache)
-    return TokenStore._of_manifest(files.manifest(), files.folder.shown, tokenizer, None, files)
-
-
-def _itself(array: Any) -> Any:
-    return array
+    return TokenStore(of_manifest(files, tokenizer, None))
 
 
 def _place(what: str, index: int, count: int, path: Path | str) -> int:
@@ -444,39 +447,3 @@ def _place(what: str, index: int, count: int, path: Path | str) -> int:
             f"there is no such {what}", got=f"{index:,}", expected=f"{-count:,} to {count - 1:,}", where=path
         )
     return index % count
-
-
-def _check_tokenizer(tokenizer: Tokenizer, manifest: dict[str, Any], where: Path | str) -> None:
-    named = manifest["tokenizer"]
-    if tokenizer.fingerprint != named["fingerprint"]:
-        raise StoreError(
-            "the tokenizer is not the one that made the store",
-            got=f"{tokenizer.name!r}, fingerprint {tokenizer.fingerprint[:12]}",
-            expected=f"{named['name']!r}, fingerprint {named['fingerprint'][:12]}",
-            where=where,
-            fix="open the store with the tokenizer that made it, or prepare the corpus again",
-        )
-
-
-def _no_store(folder: Path) -> StoreError | MissingFileError:
-    """Why there is no store in ``folder``, and what to do."""
-    if not folder.exists():
-        return MissingFileError(
-            "there is no token store here", where=folder, fix="make one: foreword prepare CORPUS STORE"
-        )
-    inner = sorted(path.parent.name for path in folder.glob("*/manifest.json")) if folder.is_dir() else []
-    if (folder / ".journal").exists():
-        return StoreError(
-            "the store is not complete: prepare was interrupted, or is at work",
-            where=folder,
-            fix="run the same prepare again: it resumes",
-        )
-    return StoreError(
-        "not a token store",
-        got="no manifest.json",
-        expected="a folder that foreword prepare made",
-        where=folder,
-        fix=f"open one of the stores inside it: {', '.join(inner)}"
-        if inner
-        else "make a store: foreword prepare CORPUS STORE",
-    )

@@ -1,6 +1,6 @@
 """Writing token stores: shards that grow block by block, and can be taken up again where a run was killed.
 
-    StoreWriter ── append(ids, ends) ──▶ 00000.tokens, 00000.offsets ── the shard is full ──▶ 00000.sums
+    StoreWriter ── append(ids, ends, loss) ──▶ 00000.tokens, .offsets, .loss ── the shard is full ──▶ 00000.sums
     write_manifest ──▶ manifest.json: only now is the folder a store
 
 Not for: what goes into a store (``prepare``), or reading it (``store``). Costs: SHA-256 at about 1.5 GB/s.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from foreword._base.files import atomic_write
 from foreword.errors import StoreError
-from foreword.tokens.store.manifest import BLOCK, FORMAT, VERSION, as_json, seal
+from foreword.tokens.store.manifest import BLOCK, FIELDS, FORMAT, VERSION, VERSION_WITH_FIELDS, as_json, seal
 
 __all__ = ["Sent", "StoreWriter", "not_as_written", "write_manifest"]
+
+_KINDS = ("tokens", "offsets", "loss")  # of files of a shard, in the order of their checksums
 
 
 class BlockFile:
@@ -83,8 +85,8 @@ class BlockFile:
 class Sent(Protocol):
     """Shards that are sent elsewhere when they are closed."""
 
-    def has(self, stem: Path, shard: Mapping[str, Any], item: int) -> bool:
-        """Whether a closed shard, of ids of ``item`` bytes, is there, and not in the folder any more."""
+    def has(self, stem: Path, shard: Mapping[str, Any], sizes: Mapping[str, int]) -> bool:
+        """Whether a closed shard is there, and not in the folder any more; ``sizes``: bytes a token of each file."""
         ...
 
     def closed(self, stem: Path) -> None:
@@ -99,6 +101,7 @@ class StoreWriter:
         folder: made if missing.
         dtype: of the token ids.
         shard_tokens: a shard is closed at the end of the document that brings it to so many.
+        supervised: a byte a token says whether it is trained on.
         state: what ``state()`` gave when the files were as they shall be; None for a new store.
         sent: where closed shards are sent, if they are.
 
@@ -112,100 +115,109 @@ class StoreWriter:
         dtype: np.dtype[Any],
         *,
         shard_tokens: int,
+        supervised: bool = False,
         state: Mapping[str, Any] | None = None,
         sent: Sent | None = None,
     ) -> None:
         self._folder, self._dtype, self._shard_tokens, self._sent = folder, dtype, shard_tokens, sent
+        self._sizes = {"tokens": dtype.itemsize, **({"loss": 1} if supervised else {})}  # bytes a token, of each file
         folder.mkdir(parents=True, exist_ok=True)
         self.shards: list[dict[str, Any]] = list(state["shards"]) if state else []
         self._tokens: int = state["open"][0] if state else 0  # of the shard that is open
         self._documents: int = state["open"][1] if state else 0
-        self._token_file: BlockFile | None = None
+        self._files: dict[str, BlockFile] = {}  # of the shard that is open
         for i, shard in enumerate(self.shards):
             stem = folder / f"{i:05}"
-            if sent is not None and sent.has(stem, shard, dtype.itemsize):
+            if sent is not None and sent.has(stem, shard, self._sizes):
                 continue
             self._check_shard(stem, shard)
             if sent is not None:
                 sent.closed(stem)
         if self._tokens or self._documents:
-            self._open_shard(*(state.get("digests", ()) if state else ()))
+            self._open_shard(state.get("digests", ()) if state else ())
 
     def _check_shard(self, stem: Path, shard: Mapping[str, Any]) -> None:
         """Refuse a shard that was closed and is not there as it was."""
-        _check_size(stem.with_suffix(".tokens"), shard["tokens"] * self._dtype.itemsize)
+        for kind, size in self._sizes.items():
+            _check_size(stem.with_suffix(f".{kind}"), shard["tokens"] * size)
         _check_size(stem.with_suffix(".offsets"), 8 * (shard["documents"] + 1))
         sums = stem.with_suffix(".sums")
         _check_size(sums, None)
         if hashlib.sha256(sums.read_bytes()).hexdigest() != shard["sums_sha256"]:
             raise not_as_written(sums, got="other bytes than were written")
 
-    def append(self, ids: NDArray[Any], ends: NDArray[np.int64]) -> None:
-        """Add token ids [n]; ``ends`` [documents] says after how many of them each document ends."""
+    def append(self, ids: NDArray[Any], ends: NDArray[np.int64], loss: NDArray[np.uint8] | None = None) -> None:
+        """Add token ids [n].
+
+        ``ends`` [documents] says after how many of them each document ends; ``loss`` [n], of a supervised store, which
+        of them are trained on.
+        """
         done = 0  # of ids
         while True:
-            if self._token_file is None and (len(ids) > done or len(ends)):
+            if not self._files and (len(ids) > done or len(ends)):
                 self._open_shard()
             # the first document to bring the shard to its size closes it
             local = ends - done + self._tokens
             closing = int(np.searchsorted(local, self._shard_tokens))
             if closing == len(ends):
-                self._write(ids[done:], local)
+                self._write(ids[done:], local, None if loss is None else loss[done:])
                 return
             stop = int(ends[closing])
-            self._write(ids[done:stop], local[: closing + 1])
+            self._write(ids[done:stop], local[: closing + 1], None if loss is None else loss[done:stop])
             done, ends = stop, ends[closing + 1 :]
             self._close_shard()
 
-    def _write(self, ids: NDArray[Any], local_ends: NDArray[np.int64]) -> None:
-        if self._token_file is None:
+    def _write(self, ids: NDArray[Any], local_ends: NDArray[np.int64], loss: NDArray[np.uint8] | None) -> None:
+        if not self._files:
             return
-        self._token_file.write(
+        self._files["tokens"].write(
             np.ascontiguousarray(ids.astype(self._dtype, copy=False)).data.cast("B") if len(ids) else b""
         )
-        self._offset_file.write(local_ends.astype("<u8").tobytes())
+        self._files["offsets"].write(local_ends.astype("<u8").tobytes())
+        if loss is not None:
+            self._files["loss"].write(loss.tobytes())
         self._tokens += len(ids)
         self._documents += len(local_ends)
 
-    def _open_shard(self, tokens_digest: str | None = None, offsets_digest: str | None = None) -> None:
+    def _open_shard(self, digests: Sequence[str] = ()) -> None:
         stem = self._folder / f"{len(self.shards):05}"
-        size = self._tokens * self._dtype.itemsize
         resumed = self._tokens or self._documents
-        tokens = BlockFile(stem.with_suffix(".tokens"), size, tokens_digest)
+        sizes = {kind: self._tokens * size for kind, size in self._sizes.items()}
+        sizes["offsets"] = 8 * (self._documents + 1) if resumed else 0
+        known = dict(zip(_KINDS, digests, strict=False))
         try:
-            size = 8 * (self._documents + 1) if resumed else 0
-            self._offset_file = BlockFile(stem.with_suffix(".offsets"), size, offsets_digest)
+            for kind in _KINDS:
+                if kind in sizes:
+                    self._files[kind] = BlockFile(stem.with_suffix(f".{kind}"), sizes[kind], known.get(kind))
         except BaseException:
-            tokens.abandon()
+            self.abandon()
             raise
-        self._token_file = tokens
         if not resumed:
-            self._offset_file.write(bytes(8))  # the first document starts at 0
+            self._files["offsets"].write(bytes(8))  # the first document starts at 0
 
     def _close_shard(self) -> None:
-        if self._token_file is None:
+        if not self._files:
             return
-        sums = b"".join([*self._token_file.close(), *self._offset_file.close()])
+        sums = b"".join(part for file in self._files.values() for part in file.close())
         with atomic_write(self._folder / f"{len(self.shards):05}.sums") as file:
             file.write(sums)
         self.shards.append(
             {"tokens": self._tokens, "documents": self._documents, "sums_sha256": hashlib.sha256(sums).hexdigest()}
         )
-        self._token_file, self._tokens, self._documents = None, 0, 0
+        self._files, self._tokens, self._documents = {}, 0, 0
         if self._sent is not None:
             self._sent.closed(self._folder / f"{len(self.shards) - 1:05}")
 
     def sync(self) -> None:
         """Make durable what ``state`` tells."""
-        if self._token_file is not None:
-            self._token_file.sync()
-            self._offset_file.sync()
+        for file in self._files.values():
+            file.sync()
 
     def state(self) -> dict[str, Any]:
         """What is written so far, as data; call ``sync`` before it is kept."""
         written: dict[str, Any] = {"shards": self.shards, "open": [self._tokens, self._documents]}
-        if self._token_file is not None:
-            written["digests"] = [self._token_file.digest(), self._offset_file.digest()]
+        if self._files:
+            written["digests"] = [file.digest() for file in self._files.values()]
         return written
 
     def finish(self) -> list[dict[str, Any]]:
@@ -215,17 +227,19 @@ class StoreWriter:
 
     def abandon(self) -> None:
         """Close the files as they are."""
-        if self._token_file is not None:
-            self._token_file.abandon()
-            self._offset_file.abandon()
+        for file in self._files.values():
+            file.abandon()
 
 
-def write_manifest(folder: Path, *, dtype: np.dtype[Any], shards: list[dict[str, Any]], **rest: Any) -> None:
+def write_manifest(
+    folder: Path, *, dtype: np.dtype[Any], shards: list[dict[str, Any]], supervised: bool = False, **rest: Any
+) -> None:
     """Make ``folder`` a store: its manifest, whole or not at all."""
     manifest = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION_WITH_FIELDS if supervised else VERSION,
         "dtype": dtype.name,
+        **({"fields": FIELDS} if supervised else {}),
         "tokens": sum(shard["tokens"] for shard in shards),
         "documents": sum(shard["documents"] for shard in shards),
         **rest,

@@ -2,5 +2,6 @@
 
 Read in this order: ``engines`` (byte-pair encoding of ordinary text), ``tokenizer`` (special tokens, offsets,
 decoding), ``hugging_face`` with ``cutting``, ``sentence_piece`` and ``byte_tokenizer`` (other kinds of tokenizers),
-``opening`` (a tokenizer by its name or file), ``train`` (a new vocabulary).
+``files``, ``folder``, ``hub`` and ``objects`` (where they come from), ``opening`` (a tokenizer by its name), ``train``
+(a new vocabulary).
 """

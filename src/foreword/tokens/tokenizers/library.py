@@ -26,7 +26,8 @@ class LibraryTokenizer(Tokenizer):
     _data: bytes
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.name, self._data)
+        state = {"options": self.options} if self.options else None
+        return type(self), (self.name, self._data), state
 
 
 class GrowingIds:

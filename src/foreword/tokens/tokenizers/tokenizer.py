@@ -14,6 +14,7 @@ Costs: 60–200 MB/s a thread by ranks.
 from __future__ import annotations
 
 import abc
+import dataclasses
 import functools
 import hashlib
 import json
@@ -30,6 +31,7 @@ from foreword.tokens.tokenizers.engines import PATTERNS, Engine, make_engine, pa
 
 __all__ = [
     "END_OF_TEXT",
+    "ChatTemplate",
     "RankTokenizer",
     "Special",
     "Tokenizer",
@@ -43,6 +45,19 @@ Special = Literal["all"] | Collection[str]
 
 # The texts of special tokens that end a document, in the order they are looked for.
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "[EOS]", "[SEP]")
+
+
+@dataclasses.dataclass(frozen=True)
+class ChatTemplate:
+    """How a tokenizer's files write conversations.
+
+    Attributes:
+        text: the template, in Jinja's language.
+        tokens: the texts of special tokens that it finds by name, such as "eos_token".
+    """
+
+    text: str
+    tokens: Mapping[str, str]
 
 
 class Tokenizer(abc.ABC):
@@ -71,8 +86,18 @@ class Tokenizer(abc.ABC):
     cuttable: bool
     vocab_size: int
     fingerprint: str
+    chat_source: Callable[[], ChatTemplate | None] | None = None  # reads what its files say of conversations
     options: Mapping[str, Any] = {}  # of ``get_tokenizer``, without which it could not be got again by its name
     reopen: tuple[Callable[[str], Tokenizer], tuple[str]] | None = None  # how another process gets it by its name
+
+    @property
+    def chat(self) -> ChatTemplate | None:
+        """The chat template that its files have, if they have one.
+
+        Raises:
+            FormatError: they can't be read, or have several and none of them is the default.
+        """
+        return None if self.chat_source is None else self.chat_source()
 
     @abc.abstractmethod
     def _encode_valid(self, text: str) -> NDArray[np.uint32]:
@@ -130,6 +155,11 @@ class Tokenizer(abc.ABC):
 
     def _named_id(self, text: str) -> int | None:
         return self.special_tokens.get(text)
+
+    def find_special(self, text: str) -> str | None:
+        """The first special token that the text holds, if there is one."""
+        found = self._find_any(text, frozenset(self.special_tokens)) if self.special_tokens else None
+        return None if found is None else found[0]
 
     def encode(
         self, text: str, *, allowed_special: Special = (), disallowed_special: Special = "all"
@@ -382,8 +412,16 @@ class RankTokenizer(Tokenizer):
     @functools.cached_property
     def vocab_size(self) -> int:  # type: ignore[override]
         """One more than the largest token id."""
-        last = self._ranks.rstrip().rpartition(b"\n")[2].split()[-1]  # they are sorted
-        return max(int(last), *self.special_tokens.values(), 0) + 1
+        return max(self.last_rank, *self.special_tokens.values(), 0) + 1
+
+    @property
+    def last_rank(self) -> int:
+        """The largest id that is no special token's."""
+        return int(self._ranks.rstrip().rpartition(b"\n")[2].split()[-1])  # they are sorted
+
+    def with_special_tokens(self, special_tokens: Mapping[str, int]) -> RankTokenizer:
+        """The same ranks and pattern with other special tokens."""
+        return RankTokenizer(self.name, self._ranks, self.pattern, special_tokens, self.options)
 
     @functools.cached_property
     def fingerprint(self) -> str:  # type: ignore[override]

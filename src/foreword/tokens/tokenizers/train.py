@@ -99,7 +99,7 @@ def train_tokenizer(
         with progress("reading", total) as bar:
             reader = Reader(reading or Reading(), cuttable=True, advance=bar.advance)
             for source in sources:
-                for text, _ in reader.read(source):
+                for text, _ in reader.texts(source):
                     send(to_utf8(text))
         data = send(None)
     ranks = _plain_ranks(json.loads(data), set(special))

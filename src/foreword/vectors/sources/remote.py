@@ -14,23 +14,20 @@ Not for: names of the catalogue (``catalogue``), reading (``formats``). Costs: n
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
 from foreword._base.download import fetch
 from foreword._base.files import atomic_write, cache_folder, explained, lock
-from foreword.errors import ArgumentError, DownloadError, FormatError, UnknownNameError
+from foreword._base.hub import HubFile, fetch_file, listing
+from foreword.errors import ArgumentError, FormatError
 
 __all__ = ["obtain"]
 
 _CHECKSUMS = ("sha256", "sha1", "md5")
-_HUB = "https://huggingface.co"
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz", ".tbz2", ".txz")
 _VECTORS = (".bin", ".ftz", ".vec", ".txt", ".kv", ".model", ".wv", ".safetensors", ".npy", *_PACKED)
 _NOT_VECTORS = re.compile(r"^(readme|license|licence|vocab|words|merges|tokenizer|special_tokens|requirements)\b", re.I)
@@ -99,19 +96,6 @@ class _Place:
         return cls(found[1], unquote(found[2] or "main"), found[3])
 
 
-def _hub_url(path: str) -> str:
-    return f"{(os.environ.get('HF_ENDPOINT') or _HUB).rstrip('/')}/{path}"
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file of a repository: its path, size and, of a large one, checksum."""
-
-    path: str
-    size: int | None
-    checksum: str | None
-
-
 def _from_hub(name: str, checksum: str | None) -> Path:
     place = _Place.parse(name)
     folder = cache_folder("downloads", "hf", *place.repository.split("/"), quote(place.revision, safe=""))
@@ -119,50 +103,17 @@ def _from_hub(name: str, checksum: str | None) -> Path:
     chosen = folder / f".{hashlib.sha256((place.file or '').encode()).hexdigest()[:16]}.chosen"
     with lock(folder / ".lock"):
         if not chosen.exists():
-            files = _listing(place, folder)
+            files = listing(place.repository, place.revision, folder)
             main = _choose(place, files)
             for file in (main, *_companions(main, files)):
-                _fetch_file(place, file, folder, checksum if file is main else None)
+                fetch_file(place.repository, place.revision, file, folder, checksum=checksum if file is main else None)
             with atomic_write(chosen) as note:
                 note.write(main.path.encode())
         with explained("read which file was chosen", chosen):
             return folder / chosen.read_bytes().decode()
 
 
-def _listing(place: _Place, folder: Path) -> dict[str, _File]:
-    """The files of the repository as it is now, by path."""
-    answer = folder / ".listing.json"
-    with explained("ask for the repository's files", answer):
-        answer.unlink(missing_ok=True)
-    url = _hub_url(f"api/models/{place.repository}/tree/{quote(place.revision, safe='')}?recursive=true")
-    try:
-        fetch(url, answer)
-    except DownloadError as error:
-        if error.status in (401, 404):  # the hub doesn't tell private ones from missing ones
-            raise UnknownNameError(
-                "no such public Hugging Face repository or revision",
-                got=f"{place.repository} at {place.revision}",
-                fix="check the name; of a private one fetch the files by other means, and load them by their path",
-            ) from error
-        raise
-    try:
-        entries = [_entry(entry) for entry in json.loads(answer.read_bytes()) if entry["type"] == "file"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise DownloadError("the hub's answer is not a list of files", where=url, fix="try again later") from None
-    finally:
-        answer.unlink(missing_ok=True)
-    return {entry.path: entry for entry in entries}
-
-
-def _entry(item: dict[str, Any]) -> _File:
-    path, size, large = item["path"], item.get("size"), item.get("lfs")
-    drive = PureWindowsPath(path).drive  # C:x would lead out of our folder on Windows
-    if PurePosixPath(path).is_absolute() or drive or ".." in PurePosixPath(path).parts or "\\" in path or "\0" in path:
-        raise ValueError(path)
-    return _File(path, size if isinstance(size, int) else None, f"sha256:{large['oid']}" if large else None)
-
-
-def _choose(place: _Place, files: dict[str, _File]) -> _File:
+def _choose(place: _Place, files: dict[str, HubFile]) -> HubFile:
     """The file that was named, or the only one that may hold vectors."""
     if place.file is not None:
         if place.file in files:
@@ -189,7 +140,7 @@ def _may_hold_vectors(path: str) -> bool:
     return name.endswith(_VECTORS) and not _NOT_VECTORS.match(name) and not belongs
 
 
-def _static_files(path: str, files: dict[str, _File]) -> set[str]:
+def _static_files(path: str, files: dict[str, HubFile]) -> set[str]:
     """What may belong to ``path`` if it is the vectors of a static embedding model; empty where it can't be."""
     parent = PurePosixPath(path).parent
     if PurePosixPath(path).name != "model.safetensors" or str(parent / "tokenizer.json") not in files:
@@ -199,7 +150,7 @@ def _static_files(path: str, files: dict[str, _File]) -> set[str]:
     return {str(parent / name) for name in ("tokenizer.json", "config.json", *settings)} | above
 
 
-def _companions(main: _File, files: dict[str, _File]) -> list[_File]:
+def _companions(main: HubFile, files: dict[str, HubFile]) -> list[HubFile]:
     """What belongs to a file: arrays that gensim put beside it, the words of an array file."""
     parent, stem = PurePosixPath(main.path).parent, PurePosixPath(main.path).stem
     names = []
@@ -211,8 +162,3 @@ def _companions(main: _File, files: dict[str, _File]) -> list[_File]:
         for path, file in files.items()
         if path in beside or (path.startswith(f"{main.path}.") and path.endswith(".npy"))
     ]
-
-
-def _fetch_file(place: _Place, file: _File, folder: Path, checksum: str | None) -> None:
-    url = _hub_url(f"{place.repository}/resolve/{quote(place.revision, safe='')}/{quote(file.path)}")
-    fetch(url, folder / file.path, checksum=checksum or file.checksum, size=file.size)

@@ -1,0 +1,68 @@
+"""Which contents the records of a corpus have, as the options say.
+
+Not for: what contents are (``contents``, ``supervised``). Costs: nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from foreword._base.files import read_text
+from foreword.errors import ArgumentError
+from foreword.tokens.preparing.blocks import Framing
+from foreword.tokens.preparing.contents import Contents, Ids, Text
+from foreword.tokens.preparing.documents import Reading
+from foreword.tokens.preparing.supervised import Completion, Messages
+from foreword.tokens.tokenizers.tokenizer import END_OF_TEXT, ChatTemplate, Tokenizer
+
+__all__ = ["contents_of"]
+
+
+def contents_of(
+    reading: Reading, tokenizer: Tokenizer, framing: Framing, chat_template: str | os.PathLike[str] | None
+) -> tuple[Contents, dict[str, str]]:
+    """What records hold, and what decides that besides the reading, for the manifest.
+
+    Raises:
+        ArgumentError: there is no chat template for messages, or one for what are none; two fields are not named.
+        FileError: the template can't be read.
+    """
+    field = reading.field or ""
+    if reading.records == "messages":
+        chat = _template(tokenizer, chat_template)
+        named = hashlib.sha256(repr((chat.text, sorted(chat.tokens.items()))).encode()).hexdigest()
+        return Messages(field, chat.text, chat.tokens, tokenizer), {"chat_template": named}
+    if chat_template is not None:
+        raise ArgumentError(
+            "a chat template is for messages",
+            got=f"records={reading.records!r}",
+            fix='prepare(…, records="messages") (--records messages), or leave it out',
+        )
+    if reading.records == "completion":
+        fields = tuple(part.strip() for part in field.split(","))
+        if len(fields) != 2 or not all(fields):
+            raise ArgumentError(
+                "a prompt and its completion stand in two fields", got=repr(field), expected="prompt,completion"
+            )
+        return Completion((fields[0], fields[1])), {}
+    if reading.records == "ids":
+        return Ids(field, tokenizer.vocab_size, framing.after[0] if framing.after else None), {}
+    return Text(field), {}
+
+
+def _template(tokenizer: Tokenizer, given: str | os.PathLike[str] | None) -> ChatTemplate:
+    """The chat template that is given, a text or a ``Path``, or else the tokenizer's own."""
+    own = tokenizer.chat
+    if given is None:
+        if own is None:
+            raise ArgumentError(
+                f"the tokenizer {tokenizer.name!r} has no chat template",
+                fix="give one: prepare(…, chat_template=Path(file)) (--chat-template FILE)",
+            )
+        return own
+    text = given if isinstance(given, str) else read_text(given)
+    if own is not None:
+        return ChatTemplate(text, own.tokens)
+    ending = next((name for name in END_OF_TEXT if name in tokenizer.special_tokens), None)
+    return ChatTemplate(text, {} if ending is None else {"eos_token": ending})

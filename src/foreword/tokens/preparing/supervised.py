@@ -1,0 +1,193 @@
+"""Supervised records: conversations, or prompts and completions, as texts of which some parts are trained on.
+
+    messages ── the chat template ──▶ text, what the assistant says ──▶ ids of the whole text, loss
+    prompt, completion ── side by side ──▶ text, the completion ──▶ ids of the whole text, loss
+
+The text is encoded whole, as it will be by who uses the model, and a token is trained on where it stands for any
+character of such a part. In a conversation the texts of special tokens that the template writes are these tokens; in
+what somebody says they would be, too, so such a record is a bad one.
+
+Not for: rendering (``_base.chat_templates``). Costs: that; and offsets, some 10 MB/s a worker.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreword._base.chat_templates import Renderer, RenderingError
+from foreword.tokens.preparing.contents import BadRecordError, Tokens
+from foreword.tokens.tokenizers.tokenizer import Tokenizer, valid_text
+
+__all__ = ["Completion", "Messages"]
+
+Spans = Sequence[tuple[int, int]]
+# Other names that conversations have for what a model thought; templates look for the first.
+_REASONING = ("reasoning_content", "thinking", "reasoning")
+
+
+@dataclasses.dataclass(frozen=True)
+class Messages:
+    """A conversation in one field: a list of messages, each with a role and what it says.
+
+    Attributes:
+        field: which.
+        template: in Jinja's language.
+        variables: what the template finds besides messages, by name: the texts of special tokens.
+        tokenizer: whose special tokens nobody may say.
+    """
+
+    field: str
+    template: str
+    variables: Mapping[str, str]
+    tokenizer: Tokenizer
+    kind: str = "messages"
+    supervised: ClassVar[bool] = True
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The field."""
+        return (self.field,)
+
+    def payload(self, values: Sequence[Any]) -> bytes:
+        """The text of the conversation, and what the assistant says."""
+        (value,) = values
+        if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+            raise BadRecordError(f"the field {self.field!r} holds no messages", got=repr(value)[:80])
+        messages = [_message(one) for one in value]
+        for text in _texts(messages):
+            found = self.tokenizer.find_special(text)
+            if found is not None:
+                raise BadRecordError(
+                    f"a message holds the text of the special token {found!r}, which the template's own would be",
+                    got=repr(text[:80]),
+                )
+        try:
+            text, spans = self._renderer.render(messages)
+        except RenderingError as refusal:
+            raise BadRecordError("the chat template does not take the messages", got=str(refusal)) from None
+        if not spans:
+            raise BadRecordError(
+                "a conversation in which the assistant says nothing",
+                got=f"the roles {', '.join(str(message.get('role')) for message in messages)[:80]}",
+            )
+        return _packed(valid_text(text), spans)
+
+    def encode(self, tokenizer: Tokenizer, payloads: Sequence[bytes]) -> Tokens:
+        """The ids of the whole texts, special tokens found in them."""
+        return _encoded(tokenizer, payloads, special=True)
+
+    def close(self) -> None:
+        """End the process that renders."""
+        renderer = vars(self).pop("_kept", None)
+        if renderer is not None:
+            renderer.close()
+
+    @property
+    def _renderer(self) -> Renderer:
+        kept: Renderer | None = vars(self).get("_kept")
+        if kept is None:
+            kept = Renderer(self.template, self.variables)
+            object.__setattr__(self, "_kept", kept)
+        return kept
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_kept"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Completion:
+    """A prompt and its completion, a text each, in two fields."""
+
+    fields: tuple[str, str]
+    kind: str = "prompt and completion"
+    supervised: ClassVar[bool] = True
+
+    def payload(self, values: Sequence[Any]) -> bytes:
+        """Both side by side."""
+        for field, value in zip(self.fields, values, strict=True):
+            if not isinstance(value, str):
+                raise BadRecordError(
+                    f"the field {field!r} is no text",
+                    got="null" if value is None else type(value).__name__,
+                    fix="a conversation goes into one field: --records messages",
+                )
+        prompt, completion = map(valid_text, values)
+        if not completion:
+            raise BadRecordError("a record whose completion is empty", got=repr(prompt[:80]))
+        return _packed(prompt + completion, [(len(prompt), len(prompt) + len(completion))])
+
+    def encode(self, tokenizer: Tokenizer, payloads: Sequence[bytes]) -> Tokens:
+        """The ids of the whole texts, without special tokens."""
+        return _encoded(tokenizer, payloads, special=False)
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def _message(value: Any) -> dict[str, Any]:
+    """A message of plain data, without what it leaves empty; what a model thought under the usual name, too.
+
+    Raises:
+        BadRecordError: it is none.
+    """
+    plain = _plain(value)
+    if not isinstance(plain, dict) or not isinstance(plain.get("role"), str):
+        raise BadRecordError("a message without a role", got=repr(value)[:80], expected="role and content")
+    message = {key: part for key, part in plain.items() if part is not None}
+    thought = next((message[name] for name in _REASONING if name in message), None)
+    return message if thought is None else {"thinking": thought, **message, "reasoning_content": thought}
+
+
+def _plain(value: Any) -> Any:
+    """A value of JSON as Python's own, texts of valid Unicode."""
+    if isinstance(value, str):
+        return valid_text(str(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    raise BadRecordError("a message that holds something else than text and numbers", got=type(value).__name__)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _packed(text: str, spans: Spans) -> bytes:
+    """A text and the parts of it that are trained on; nothing where it is empty."""
+    return json.dumps(spans, separators=(",", ":")).encode() + b"\n" + text.encode() if text else b""
+
+
+def _encoded(tokenizer: Tokenizer, payloads: Sequence[bytes], *, special: bool) -> Tokens:
+    ids, losses = [], []
+    for payload in payloads:
+        head, _, data = payload.partition(b"\n")
+        some, offsets = tokenizer.encode_with_offsets(
+            data.decode(), allowed_special="all" if special else (), disallowed_special=()
+        )
+        ids.append(some)
+        losses.append(_loss(offsets, json.loads(head)))
+    lengths = np.array([len(some) for some in ids], np.int64)
+    return Tokens(np.concatenate(ids), lengths, np.concatenate(losses))
+
+
+def _loss(offsets: NDArray[np.int64], spans: Spans) -> NDArray[np.uint8]:
+    """1 for each token, of characters ``offsets`` [n, 2], that stands for any in ``spans``; else 0."""
+    loss = np.zeros(len(offsets), np.uint8)
+    for start, end in spans:
+        loss[(offsets[:, 0] < end) & (offsets[:, 1] > start)] = 1
+    return loss
