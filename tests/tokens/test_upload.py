@@ -354,3 +354,33 @@ def test_killed_and_resumed(bucket, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_killed_fifty_times(bucket, tmp_path: Path) -> None:
     assert kill_and_resume(bucket, tmp_path, 50, seed=1) == 50, "too many kills came when there was nothing to kill"
+
+
+def test_supervised_records_are_sent_and_resumed(bucket, tmp_path: Path, monkeypatch) -> None:
+    """The loss of each token goes along, and a shard of which it is missing is not taken for sent."""
+    options: dict[str, Any] = {"tokenizer": "bytes", "records": "completion", "shard_tokens": 3000, "workers": 1}
+
+    def pairs(stop: int | None = None):
+        for i in range(300):
+            if i == stop:
+                raise KeyboardInterrupt
+            yield {"prompt": f"what is {i}? ", "completion": f"{i} is {i * i}"}
+
+    near = prepare(pairs(), tmp_path / "near", **options)
+    monkeypatch.setattr(run, "SAVE_EVERY", 0.0, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(pairs(290), url(bucket), **options)
+    store = prepare(pairs(), url(bucket), **options)
+    assert objects(bucket) == content(tmp_path / "near")
+    assert store.supervised
+    assert np.array_equal(store.read_loss(0, len(store)), near.read_loss(0, len(near)))
+    store.verify()
+    shard = store.manifest["shards"][0]
+    shards = Upload(url(bucket), None).shards("")
+    stem = tmp_path / "elsewhere" / "00000"
+    assert shards.has(stem, shard, {"tokens": 2, "loss": 1})
+    bucket.Object("store/00000.loss").delete()
+    with pytest.raises(StoreError, match="loss"):
+        shards.has(stem, shard, {"tokens": 2, "loss": 1})
+    with pytest.raises(StoreError, match=r"missing(.|\n)*loss"):
+        store.verify()

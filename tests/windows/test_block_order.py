@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreword.errors import ArgumentError, StoreError
-from foreword.tokens import TokenStore
+from foreword.tokens import TokenStore, prepare
 from foreword.windows import WindowDataset, WindowLoader
 from foreword.windows.arithmetic import Cut
 from foreword.windows.block_order import BlockOrder, run_starts
@@ -253,3 +253,50 @@ def test_an_array_and_options(stores) -> None:
             WindowLoader(data, batch_size=4, shuffle=wrong)
     with pytest.raises(ArgumentError, match="group"):
         WindowLoader(data, batch_size=4, shuffle="blocks", group=0)
+
+
+@pytest.mark.parametrize(
+    "layout", [{}, {"within": "document", "tail": "keep"}, {"within": "document", "packing": "best-fit"}]
+)
+def test_supervised_windows_far_away_are_those_on_this_machine(tmp_path: Path, layout) -> None:
+    pairs = [{"prompt": f"what is {i}? " * 30, "completion": f"{i} is {i * i}" * (1 + i % 50)} for i in range(900)]
+    prepare(pairs, tmp_path / "near", tokenizer="bytes", records="completion", shard_tokens=200_000)
+    local = TokenStore.open(tmp_path / "near")
+    with faulty_server.running() as server:
+        remote = TokenStore.open(far.publish(server, tmp_path / "near"), cache=tmp_path / "cache")
+        assert np.array_equal(remote.read_loss(0, len(remote)), local.read_loss(0, len(local)))
+        data = [WindowDataset(store, context_length=600, **layout) for store in (local, remote)]
+        assert data[1].supervised
+        loaders = [WindowLoader(each, batch_size=8, drop_last=False) for each in data]
+        masked = 0
+        for ours, theirs in itertools.zip_longest(*loaders):
+            assert alike(ours, theirs)
+            masked += int((ours[1] == -100).sum())
+        assert masked > len(local) // 3
+        assert pickle.loads(pickle.dumps(data[1]))[3][1].equal(local_targets(data[0], 3))
+
+
+def local_targets(data: WindowDataset, window: int):
+    return data[window][1]
+
+
+def test_an_order_by_blocks_is_traced_and_skips(stores) -> None:
+    data = WindowDataset(stores[0], context_length=900, stride=500)
+    options = {"batch_size": 8, "shuffle": "blocks", "group": 2, "seed": 3}
+    loader = WindowLoader(data, **options)
+    steps = list(loader)
+    starts = data.holding(np.arange(stores[0].documents))
+    assert len(starts) == len(data)
+    for step in (0, 7, len(steps) - 1):
+        for row, entry in enumerate(loader.trace(step, epoch=0)):
+            assert steps[step][0][row].equal(data[entry.window][0])
+            for document, _ in entry.documents:
+                assert (0, step, 0, row) in [tuple(place) for place in loader.when(document, epoch=0)]
+    skipped = [3, 20]
+    gone = set(data.holding(np.array(skipped)).tolist())
+    rest = WindowLoader(data, skip=skipped, drop_last=False, **options)
+    order = BlockOrder(data.runs_of_blocks(1), group=2, seed=3, epoch=0, name="data")(np.arange(len(data))).tolist()
+    expected = [window for window in order if window not in gone]
+    got = [row for inputs, _ in rest for row in inputs]
+    assert len(got) == len(expected)
+    assert all(row.equal(data[window][0]) for row, window in zip(got, expected, strict=True))
