@@ -61,15 +61,15 @@ def fill(tmp_path, home):
     (home / ".half-0123456789-ab.12345678.partial" / "vectors.npy").write_bytes(bytes(100))
 
 
-def test_each_state_is_told_and_prune_keeps_what_will_be_opened_again(tmp_path, home):
+def test_each_state_is_listed_and_prune_keeps_what_will_be_opened_again(tmp_path, home):
     assert conversions() == []
-    assert run("list") == ""
+    assert run("list") == "no file of vectors has been converted yet\n"
     fill(tmp_path, home)
     expected = {"same": "current", "other": "changed", "away": "gone", "broken": "damaged", ".half": "unfinished"}
     assert states() == expected
-    told = {each["name"].partition("-")[0]: each for each in json.loads(run("list", "--json"))}
-    assert told["same"]["source"] == str((tmp_path / "same").resolve())
-    assert told[".half"]["bytes"] == 100
+    listed = {each["name"].partition("-")[0]: each for each in json.loads(run("list", "--json"))}
+    assert listed["same"]["source"] == str((tmp_path / "same").resolve())
+    assert listed[".half"]["bytes"] == 100
     assert "5 would be removed" not in run("prune", "--dry-run")
     assert "4 would be removed" in run("prune", "--dry-run")
     assert states() == expected
@@ -79,7 +79,7 @@ def test_each_state_is_told_and_prune_keeps_what_will_be_opened_again(tmp_path, 
     assert [file.name for file in home.glob("*.partial")] == []
 
 
-def test_options_and_members_are_told(tmp_path):
+def test_options_and_members_are_listed(tmp_path):
     fw.load(put(tmp_path / "v"), limit=1, dtype="float16")
     (one,) = conversions()
     assert one.options == {"limit": 1, "dtype": "float16"}

@@ -265,7 +265,10 @@ def cache_list(as_json: AsJson = False) -> None:
     """
     from foreword.vectors.sources.conversions import conversions
 
-    _print_conversions(conversions(), as_json=as_json)
+    found = conversions()
+    _print_conversions(found, as_json=as_json)
+    if not found and not as_json:
+        print("no file of vectors has been converted yet")
 
 
 @cache.command("prune")
@@ -330,18 +333,18 @@ def _print_conversions(found: list[Any], *, as_json: bool) -> None:
 
     dates = [f"{dt.datetime.fromtimestamp(each.used):%Y-%m-%d %H:%M}" for each in found]
     if as_json:
-        told = zip(found, dates, strict=True)
-        _print_json([{**vars(each), "folder": str(each.folder), "used": date} for each, date in told])
+        pairs = zip(found, dates, strict=True)
+        _print_json([{**vars(each), "folder": str(each.folder), "used": date} for each, date in pairs])
         return
     rows = [
-        (_size(each.bytes), date, each.state, each.name, " ".join([each.source or "?", *_told(each.options)]))
+        (_size(each.bytes), date, each.state, each.name, " ".join([each.source or "?", *_spelt(each.options)]))
         for each, date in zip(found, dates, strict=True)
     ]
     if rows:
         _print_table("size >|last used|state|name|of", rows)
 
 
-def _told(options: dict[str, Any]) -> list[str]:
+def _spelt(options: dict[str, Any]) -> list[str]:
     return [f"{name}={value}" for name, value in options.items()]
 
 
