@@ -286,13 +286,13 @@ def test_the_command_reads_urls(tmp_path):
 
     from foreword.cli import app
 
-    with fsspec.open("memory://corpus/two.txt", "w") as file:
+    with fsspec.open("memory://two/two.txt", "w") as file:
         file.write("the king\nthe queen\n")
     run = lambda *arguments: CliRunner().invoke(app, ["embed", *arguments])  # noqa: E731
-    done = run("memory://corpus/two.txt", str(tmp_path / "out"), "--documents", "line")
+    done = run("memory://two/two.txt", str(tmp_path / "out"), "--documents", "line")
     assert "4 × 50 float32\n2 documents" in done.output
     assert np.load(tmp_path / "out" / "offsets.npy").tolist() == [0, 2, 4]
-    refused = run("memory://corpus/two.txt", str(tmp_path / "b"), "--layer", "s3://bucket/layer")
+    refused = run("memory://two/two.txt", str(tmp_path / "b"), "--layer", "s3://bucket/layer")
     assert isinstance(refused.exception, errors.ArgumentError)
     assert "s3://bucket/layer" in str(refused.exception)
     assert "path on this machine" in str(refused.exception)

@@ -24,7 +24,7 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 import foreword as fw
 from foreword._base import chat_templates
-from foreword._base.chat_templates import Renderer, RenderingError
+from foreword._base.chat_templates import Renderer
 from foreword.errors import ArgumentError, FormatError, StoreError
 from foreword.tokens import TokenStore, export, get_tokenizer, inspect
 from foreword.windows import WindowDataset, WindowLoader
@@ -508,7 +508,7 @@ def test_the_process_ends_with_its_renderer() -> None:
     renderer = Renderer(PLAIN, {})
     text, spans = renderer.render([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
     assert [text[a:b] for a, b in spans] == ["b<|im_end|>\n"]
-    with pytest.raises(RenderingError):
+    with pytest.raises(FormatError):
         renderer.render([{"role": "user"}])
     process = renderer._process
     renderer.close()
@@ -528,7 +528,7 @@ def test_marks_within_marks_and_macros(tmp_path: Path, folder: Path) -> None:
     assert text == "[a]!rY[b]!sY"
     assert [text[a:b] for a, b in spans] == ["[a]!", "Y", "[b]!", "Y"]
     cut = Renderer("{% set x %}{% generation %}yes{% endgeneration %}{% endset %}{{ x[:-3] }}", {})
-    with pytest.raises(RenderingError, match="cuts or repeats"):
+    with pytest.raises(FormatError, match="cuts or repeats"):
         cut.render([{"role": "r"}])
     cut.close()
 

@@ -13,7 +13,7 @@ import foreword as fw
 from foreword.errors import ArgumentError
 from foreword.windows import timetable
 from foreword.windows.mixture import Schedule
-from foreword.windows.timetable import Timetable, TooLong, take_turns
+from foreword.windows.timetable import Timetable, take_turns
 from foreword.windows.weights import Weights, exact_weights
 
 NAMES = "abcde"
@@ -109,7 +109,7 @@ def test_what_can_not_be_tabulated_is_refused_and_stays_refused(monkeypatch):
     monkeypatch.setattr(timetable, "LONGEST", 1000)
     table = Timetable(exact_weights("ab", {"a": 0.12345, "b": 0.87655}))
     for _ in range(2):
-        with pytest.raises(TooLong):
+        with pytest.raises(OverflowError):
             table.counts(10)
 
 

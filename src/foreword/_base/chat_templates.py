@@ -29,9 +29,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from foreword._base import system
-from foreword.errors import ArgumentError, MissingPackageError
+from foreword.errors import ArgumentError, FormatError, MissingPackageError
 
-__all__ = ["Rendered", "Renderer", "RenderingError", "main"]
+__all__ = ["Rendered", "Renderer", "main"]
 
 # Of one conversation: seconds, characters of its text; and bytes of memory of the process.
 SECONDS = 20.0
@@ -46,10 +46,6 @@ class Rendered(NamedTuple):
 
     text: str
     spans: list[tuple[int, int]]
-
-
-class RenderingError(Exception):
-    """A conversation that the template does not take; says why."""
 
 
 class Renderer:
@@ -79,10 +75,10 @@ class Renderer:
         threading.Thread(target=self._watch, name="foreword-chat-template", daemon=True).start()
         try:
             self._ask({"template": template, "variables": dict(variables)})
-        except RenderingError as cause:
+        except FormatError as cause:
             self.close()
             raise ArgumentError(
-                "the chat template can't be used", got=str(cause), fix="mend it, or give another"
+                "the chat template can't be used", got=cause.problem, fix="mend it, or give another"
             ) from None
         except BaseException:
             self.close()
@@ -92,7 +88,7 @@ class Renderer:
         """The text of a conversation.
 
         Raises:
-            RenderingError: the template refuses it, or does not show what the assistant says.
+            FormatError: the template refuses it, or does not show what the assistant says.
             ArgumentError: it takes too long, too much memory, or gives too long a text.
         """
         answer = self._ask(messages)
@@ -117,7 +113,7 @@ class Renderer:
         if "too_much" in answer:
             raise _too_much(answer["too_much"])
         if "error" in answer:
-            raise RenderingError(answer["error"])
+            raise FormatError(answer["error"])
         return answer
 
     def _watch(self) -> None:
@@ -209,7 +205,7 @@ def _by_turns(render: Render, messages: list[Any]) -> tuple[str, list[tuple[int,
             continue
         before, after = render(messages[:i], True)[0], render(messages[: i + 1], False)[0]
         if not (after.startswith(before) and whole.startswith(after)):
-            raise RenderingError(
+            raise FormatError(
                 f"the text up to turn {i} is no beginning of the whole: the template, which has no generation blocks, "
                 "changes a turn by what comes after it, or begins it otherwise than by its generation prompt"
             )
@@ -303,7 +299,7 @@ def _without_marks(text: str, opens: str, closes: str) -> tuple[str, list[tuple[
                 spans.append((start, size))
     whole = "".join(plain)
     if depth or opens.strip("\ue000\ue001") in whole:
-        raise RenderingError("the template cuts or repeats a part of a generation block")
+        raise FormatError("the template cuts or repeats a part of a generation block")
     return whole, spans
 
 

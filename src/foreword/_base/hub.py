@@ -18,7 +18,6 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from foreword._base.download import fetch
 from foreword._base.files import explained
 from foreword.errors import DownloadError, UnknownNameError
 
@@ -79,6 +78,8 @@ def listing(repository: str, revision: str, folder: Path) -> dict[str, HubFile]:
 
 
 def _ask(url: str, answer: Path, what: str, kind: str, understood: Callable[[Any], T]) -> T:
+    from foreword._base.download import fetch  # and with it urllib and ssl: 20 ms
+
     with explained("ask the hub", answer):
         answer.unlink(missing_ok=True)
     try:
@@ -119,6 +120,8 @@ def fetch_file(repository: str, revision: str, file: HubFile, folder: Path, *, c
     Raises:
         DownloadError: it can't be had, or is not what the hub's listing says.
     """
+    from foreword._base.download import fetch  # and with it urllib and ssl: 20 ms
+
     url = hub_url(f"{repository}/resolve/{quote(revision, safe='')}/{quote(file.path)}")
     path = fetch(url, folder / file.path, checksum=checksum or file.checksum, size=file.size)
     if file.blob is not None and not is_blob(path, file.blob):

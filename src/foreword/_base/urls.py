@@ -12,11 +12,13 @@ Not for: fetching (``_download``). Costs: nothing.
 from __future__ import annotations
 
 import os
-import urllib.request
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from foreword.errors import ArgumentError, DownloadError
+
+if TYPE_CHECKING:
+    import urllib.request
 
 __all__ = ["checked", "is_url", "mirrored", "offline", "opener", "shown"]
 
@@ -66,30 +68,31 @@ def checked(url: str) -> str:
     return quote(url, safe="%/:=&?~#+!$,;'@()*[]")
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow redirects to http and https only, and never from https to http."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        old, new = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
-        if new not in ("http", "https") or (old, new) == ("https", "http"):
-            raise DownloadError(
-                "the server points to a place that is not safe", got=shown(newurl), where=shown(req.full_url)
-            )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
-        try:
-            return super().http_error_302(req, fp, code, msg, headers)
-        except Exception as error:  # urllib closes the answer only of a redirect that it follows
-            if getattr(error, "fp", None) is not fp:
-                fp.close()
-            raise
-
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
-
-
 def opener() -> urllib.request.OpenerDirector:
     """What opens http and https URLs, and nothing else."""
+    import urllib.request
+
+    class Redirects(urllib.request.HTTPRedirectHandler):
+        """Follow redirects to http and https only, and never from https to http."""
+
+        def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+            old, new = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
+            if new not in ("http", "https") or (old, new) == ("https", "http"):
+                raise DownloadError(
+                    "the server points to a place that is not safe", got=shown(newurl), where=shown(req.full_url)
+                )
+            return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+        def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+            try:
+                return super().http_error_302(req, fp, code, msg, headers)
+            except Exception as error:  # urllib closes the answer only of a redirect that it follows
+                if getattr(error, "fp", None) is not fp:
+                    fp.close()
+                raise
+
+        http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
     director = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -97,7 +100,7 @@ def opener() -> urllib.request.OpenerDirector:
         urllib.request.HTTPSHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
-        _Redirects(),
+        Redirects(),
     ):
         director.add_handler(handler)
     return director

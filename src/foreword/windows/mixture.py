@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword.errors import ArgumentError
-from foreword.windows.timetable import LONGEST, Timetable, TooLong, take_turns, timetable
+from foreword.windows.timetable import LONGEST, Timetable, take_turns, timetable
 from foreword.windows.weights import Weights
 
 __all__ = ["Schedule"]
@@ -94,7 +94,7 @@ class Schedule:
             table = timetable(self.weights)
             table.reach(samples)
             return table if table.counts(sum(self.counts)) == self.counts else None
-        except TooLong:
+        except OverflowError:
             return None
 
     def fits(self) -> bool:

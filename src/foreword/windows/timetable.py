@@ -21,14 +21,10 @@ from numpy.typing import NDArray
 
 from foreword.windows.weights import Weights
 
-__all__ = ["LONGEST", "Timetable", "TooLong", "take_turns", "timetable"]
+__all__ = ["LONGEST", "Timetable", "take_turns", "timetable"]
 
 LONGEST = 10_000_000  # samples that are gone through one by one, which takes some ten seconds
 _MARK = 1 << 12
-
-
-class TooLong(Exception):  # noqa: N818
-    """The order takes more than ``LONGEST`` samples to repeat itself."""
 
 
 def take_turns(weights: Weights, counts: list[int], samples: int) -> NDArray[np.intp]:
@@ -91,7 +87,7 @@ class Timetable:
     """The order of the sources by some weights, from the first sample on.
 
     Raises, in every method:
-        TooLong: it can't be tabulated so far.
+        OverflowError: it takes more than ``LONGEST`` samples to repeat itself.
 
     >>> from fractions import Fraction
     >>> table = Timetable(Weights((0,), ((Fraction(3, 4), Fraction(1, 4)),)))
@@ -188,11 +184,11 @@ class Timetable:
         """The sources of the next samples.
 
         Raises:
-            TooLong: too many have been gone through; so will it be from now on.
+            OverflowError: too many have been gone through; so will it be from now on.
         """
         if samples > self._left:
             self._left = 0
-            raise TooLong
+            raise OverflowError(f"the order does not repeat itself within {LONGEST:,} samples")
         sources = take_turns(self._weights, counts, samples)
         self._left -= samples  # not where it was interrupted
         return sources

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from foreword.errors import ArgumentError, OutOfRangeError
 from foreword.windows.history import Run
 from foreword.windows.plan import Lost, Track, my_places, plan
-from foreword.windows.timetable import LONGEST, TooLong, timetable
+from foreword.windows.timetable import LONGEST, timetable
 
 __all__ = ["Occurrence", "TracedWindow", "source_named", "trace", "when"]
 
@@ -168,7 +168,7 @@ def _samples_of(run: Run, i: int, nth: NDArray[np.int64]) -> NDArray[np.int64]:
         return nth
     try:
         return timetable(weights).places(i, nth)
-    except TooLong:
+    except OverflowError:
         raise ArgumentError(
             "when a document of this mixture comes can't be found in reasonable time",
             got=f"weights whose order does not repeat itself within {LONGEST:,} samples",

@@ -16,20 +16,13 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword.errors import FormatError
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
-__all__ = ["FIELDS", "BadRecordError", "Contents", "Ids", "Text", "Tokens", "look_up"]
+__all__ = ["FIELDS", "Contents", "Ids", "Text", "Tokens", "look_up"]
 
 # What records may hold, and the field that is read where none is named.
 FIELDS = {"text": "text", "ids": "input_ids", "messages": "messages", "completion": "prompt,completion"}
-
-
-class BadRecordError(Exception):
-    """A record that can't be meant: what is wrong with it, and facts for the error."""
-
-    def __init__(self, problem: str, **facts: object) -> None:
-        super().__init__(problem)
-        self.problem, self.facts = problem, facts
 
 
 class Tokens(NamedTuple):
@@ -63,7 +56,7 @@ class Contents(Protocol):
         """See above."""
 
     def payload(self, values: Sequence[Any]) -> str | bytes:
-        """What the values of the fields come to; BadRecordError where they can't."""
+        """What the values of the fields come to; FormatError where they can't."""
 
     def encode(self, tokenizer: Tokenizer, payloads: Sequence[bytes]) -> Tokens:
         """The ids of payloads, texts as UTF-8."""
@@ -89,7 +82,7 @@ class Text:
         """The text."""
         (value,) = values
         if not isinstance(value, str):
-            raise BadRecordError(f"the field {self.field!r} is no text", got=_type(value))
+            raise FormatError(f"the field {self.field!r} is no text", got=_type(value))
         return value
 
     def encode(self, tokenizer: Tokenizer, payloads: Sequence[bytes]) -> Tokens:
@@ -131,14 +124,14 @@ class Ids:
         if ids is not None and ids.size == 0 and ids.ndim == 1:
             ids = ids.astype(np.uint32)
         if ids is None or ids.ndim != 1 or ids.dtype.kind not in "ui":
-            raise BadRecordError(
+            raise FormatError(
                 f"the field {self.field!r} holds no token ids",
                 got=_type(value) if ids is None else f"{_type(value)} of {ids.dtype}, {ids.ndim} dimensions",
                 expected="integers in one list",
             )
         if ids.size and (int(ids.min()) < 0 or int(ids.max()) >= self.vocab_size):
             bad = int(np.flatnonzero((ids < 0) | (ids >= self.vocab_size))[0])
-            raise BadRecordError(
+            raise FormatError(
                 "a token id that is none of the tokenizer's",
                 got=f"{int(ids[bad]):,} at place {bad:,} of {ids.size:,}",
                 expected=f"0 to {self.vocab_size - 1:,}",

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from foreword.errors import ArgumentTypeError, FormatError
-from foreword.tokens.preparing.contents import BadRecordError, Contents, Text, look_up
+from foreword.tokens.preparing.contents import Contents, Text, look_up
 from foreword.tokens.preparing.kinds import looks_like_a_path
 from foreword.tokens.preparing.streams import CHUNK, FileStream, decoded, is_wide, undecodable
 
@@ -187,8 +187,9 @@ class Records:
         """What the values of the fields come to, if they can be meant."""
         try:
             return (self.contents.payload(values),)
-        except BadRecordError as bad:
-            self.bad(bad.problem, where=where, **bad.facts)
+        except FormatError as bad:
+            facts = {name: fact for name in ("got", "expected", "fix") if (fact := bad.fact(name)) is not None}
+            self.bad(bad.problem, where=where, **facts)
             return ()
 
     def bad(self, problem: str, **facts: object) -> None:

@@ -20,8 +20,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._base.chat_templates import Renderer, RenderingError
-from foreword.tokens.preparing.contents import BadRecordError, Tokens
+from foreword._base.chat_templates import Renderer
+from foreword.errors import FormatError
+from foreword.tokens.preparing.contents import Tokens
 from foreword.tokens.tokenizers.tokenizer import Tokenizer, valid_text
 
 __all__ = ["Completion", "Messages"]
@@ -58,21 +59,21 @@ class Messages:
         """The text of the conversation, and what the assistant says."""
         (value,) = values
         if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-            raise BadRecordError(f"the field {self.field!r} holds no messages", got=repr(value)[:80])
+            raise FormatError(f"the field {self.field!r} holds no messages", got=repr(value)[:80])
         messages = [_message(one) for one in value]
         for text in _texts(messages):
             found = self.tokenizer.find_special(text)
             if found is not None:
-                raise BadRecordError(
+                raise FormatError(
                     f"a message holds the text of the special token {found!r}, which the template's own would be",
                     got=repr(text[:80]),
                 )
         try:
             text, spans = self._renderer.render(messages)
-        except RenderingError as refusal:
-            raise BadRecordError("the chat template does not take the messages", got=str(refusal)) from None
+        except FormatError as refusal:
+            raise FormatError("the chat template does not take the messages", got=refusal.problem) from None
         if not spans:
-            raise BadRecordError(
+            raise FormatError(
                 "a conversation in which the assistant says nothing",
                 got=f"the roles {', '.join(str(message.get('role')) for message in messages)[:80]}",
             )
@@ -112,14 +113,14 @@ class Completion:
         """Both side by side."""
         for field, value in zip(self.fields, values, strict=True):
             if not isinstance(value, str):
-                raise BadRecordError(
+                raise FormatError(
                     f"the field {field!r} is no text",
                     got="null" if value is None else type(value).__name__,
                     fix="a conversation goes into one field: --records messages",
                 )
         prompt, completion = map(valid_text, values)
         if not completion:
-            raise BadRecordError("a record whose completion is empty", got=repr(prompt[:80]))
+            raise FormatError("a record whose completion is empty", got=repr(prompt[:80]))
         return _packed(prompt + completion, [(len(prompt), len(prompt) + len(completion))])
 
     def encode(self, tokenizer: Tokenizer, payloads: Sequence[bytes]) -> Tokens:
@@ -134,11 +135,11 @@ def _message(value: Any) -> dict[str, Any]:
     """A message of plain data, without what it leaves empty; what a model thought under the usual name, too.
 
     Raises:
-        BadRecordError: it is none.
+        FormatError: it is none.
     """
     plain = _plain(value)
     if not isinstance(plain, dict) or not isinstance(plain.get("role"), str):
-        raise BadRecordError("a message without a role", got=repr(value)[:80], expected="role and content")
+        raise FormatError("a message without a role", got=repr(value)[:80], expected="role and content")
     message = {key: part for key, part in plain.items() if part is not None}
     thought = next((message[name] for name in _REASONING if name in message), None)
     return message if thought is None else {"thinking": thought, **message, "reasoning_content": thought}
@@ -156,7 +157,7 @@ def _plain(value: Any) -> Any:
         return value.item()
     if value is None or isinstance(value, bool | int | float):
         return value
-    raise BadRecordError("a message that holds something else than text and numbers", got=type(value).__name__)
+    raise FormatError("a message that holds something else than text and numbers", got=type(value).__name__)
 
 
 def _texts(value: Any) -> Iterator[str]:
