@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.vectors import loops
 
 from foreword.vectors.search import assembly, batch, instructions, kernels, scans
+from foreword.vectors.search.analogies import nearest_of_analogies
 from foreword.vectors.search.assembly_many import COLUMNS
 from foreword.vectors.search.codes import quantise, quantise_query
 from foreword.vectors.search.cosines import unit_query
@@ -148,3 +149,17 @@ print(kernels.ready().how.name, "numba" in sys.modules)
         env={**os.environ, "FOREWORD_KERNELS": "1"}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == (f"{kernels.available()[0].name} False\n", "")
+
+
+def test_thousands_of_analogies_are_the_same_with_all_of_them(monkeypatch):
+    """Enough that memory which a kernel writes to, and nobody holds, would be somebody else's."""
+    rng = np.random.default_rng(11)
+    rows = rng.standard_normal((6000, 20)).astype(np.float32)
+    index = Index(rows, quantise(rows).norms)
+    questions = rng.integers(0, 400, (4000, 3))
+    none = (np.repeat(np.arange(4000), 3), questions.reshape(-1))
+    answers = []
+    for how in [None, *HERE]:
+        monkeypatch.setattr(kernels, "ready", lambda how=how: how and kernels.compiled(how))
+        answers.append(nearest_of_analogies(index, questions, 6000, none).tolist())
+    assert all(answer == answers[0] for answer in answers[1:])

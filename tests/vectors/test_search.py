@@ -78,6 +78,7 @@ def small_parts(patch):
     for module in (search, scanning, batch):
         patch.setattr(module, "BLOCK", 1 << 11)
     patch.setattr(search, "_SMALL", 1 << 11)
+    patch.setattr(search, "_LIGHT", 0)
     patch.setattr(batch, "_SMALL", 1 << 11)
     patch.setattr(batch, "_FEW_ROWS", 8)
     patch.setattr(batch, "_CODES", 1 << 13)
@@ -88,6 +89,7 @@ def scans(request, monkeypatch):
     monkeypatch.setenv("FOREWORD_KERNELS", "0" if request.param == "numpy" else "1")
     if request.param == "numpy":
         monkeypatch.setattr(kernels, "_loaded", None)
+        monkeypatch.setattr(search, "_LIGHT", 0)
     elif kernels.load() is None:
         pytest.skip("LLVM can't compile here")
     return request.param

@@ -232,12 +232,13 @@ def _tops(
         if over := strip.shape[1] % COLUMNS:  # more of the last row: it changes no maximum
             strip = np.pad(strip, ((0, 0), (0, COLUMNS - over)), mode="edge")
         arrays = (prepared.pairs, prepared.pair, prepared.third)
+        turned = np.empty(strip.shape[1], np.int16)
         compiled.analogies(
             kernels.address(strip, np.int16),
             strip.shape[1],
             *(kernels.address(array, np.int64) for array in arrays),
             len(tops),
-            np.empty(strip.shape[1], np.int16).ctypes.data,
+            kernels.address(turned, np.int16),
             kernels.address(tops, np.int16),
         )
     else:

@@ -7,8 +7,9 @@ the answer is the same, bit for bit, by whichever scan, in however many threads,
 
     codes, by a compiled kernel       the fastest; see ``kernels.py`` for when it is there
     codes, by numpy                   until then, and where LLVM can't run
-    float rows, by matrix products    no codes (small or edited vectors), chosen rows only; batches, until kernels are
-                                      there, or where the processor has no instruction for sums of products of bytes
+    float rows, by matrix products    no codes (small or edited vectors), chosen rows only; until kernels are there, up
+                                      to 128 MB of rows, and batches, which stay with them where the processor has
+                                      no instruction for sums of products of bytes
 
 A row of zeros scores 0 with every query, and every row scores 0 with a query of zeros.
 
@@ -50,6 +51,7 @@ __all__ = ["Hits", "Index", "cosines", "float_slack", "rising", "unit_query"]
 _FEW = 8  # queries below which the kernel's scans are sooner done than matrix products
 _MANY = 1024  # wanted rows beyond which a running threshold is no longer cheap
 _SMALL = 1 << 20  # elements below which a second thread costs more than it saves
+_LIGHT = 1 << 27  # bytes of rows up to which their product is sooner done than numpy's scan of their codes
 _TINY, _HUGE = 1e-15, 1e15  # norms outside these might lose a float32 product to under- or overflow
 
 
@@ -231,6 +233,10 @@ class Index:
         codes = self.codes
         began = time.perf_counter()
         compiled = kernels.ready()
+        if compiled is None and self.rows.dtype == np.float32 and self.rows[start:stop].nbytes < _LIGHT:
+            band = self._scan_rows(unit, k, start, stop, None, floor)
+            kernels.missed(time.perf_counter() - began)
+            return band
         scan = scan_compiled(codes, unit, k, floor, compiled) if compiled else scan_numpy(codes, unit, k, floor)
         small = codes.codes[start:stop].size < _SMALL
         bands = threads.run(scan, [(start, stop)] if small else threads.shares(start, stop))
