@@ -111,6 +111,7 @@ FORWARD = [
 ]
 ROWS = [f"{n:,}" for n in (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000)]
 PACKERS = {"trl bfd": "trl", "grain best-fit, 64 bins": "grain, 64 bins"}
+LOG = {"a log of 999,936 samples": "a log of the first million samples"}
 FIRST = {"grain": "grain", "nanoGPT": "nanoGPT"}
 TABLES: dict[str, Claims | Systems] = {
     "speed": Claims(
@@ -343,6 +344,17 @@ TABLES: dict[str, Claims | Systems] = {
             ),
         ],
         ["torch", "numpy", "grain", "trl", "datasets"],
+    ),
+    "provenance": Claims(
+        [
+            Row(f"{work}{later}", "loader/trace.py", f"{claim}, 1,000,000,000 windows in three sources{later}", rivals)
+            for later in ("", ", after four changes")
+            for work, claim, rivals in (
+                ("`trace` of a step", "trace of a step", {}),
+                ("`when` of a document", "when of a document", LOG),
+            )
+        ],
+        ["numpy"],
     ),
     "forward": Claims(FORWARD, ["torch", "transformers"]),
     "step": Systems(
