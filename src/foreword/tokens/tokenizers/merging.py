@@ -79,7 +79,8 @@ def merges_of(tokenizer: Tokenizer, id_: int) -> tuple[Merge, ...]:
         )
     if id_ in tokenizer.special_tokens.values():
         return ()
-    parts, merges = list(rules.parts_of(id_)), []
+    parts = list(rules.parts_of(id_))
+    merges: list[Merge] = []
     while True:
         pairs = ((rules.rank_of(*parts[at : at + 2]), at) for at in range(len(parts) - 1))
         ranked = [(rank, at) for rank, at in pairs if rank is not None]
