@@ -85,7 +85,7 @@ async function cutWindows() {
     showSums();
   }
   light();
-  await showGuide();
+  showGuide();
 }
 
 const tooShort = (count) =>

@@ -13,7 +13,7 @@ const steps = [...document.querySelectorAll("#steps .step")];
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const narrow = matchMedia("(max-width: 56rem)"); // the picture stands above the words
 let current = 0;
-let window_ = 0; // where the window of the token starts
+let begin = 0; // where the window of the token starts
 let rows = null; // { key, token, position, sum }: the vectors of the token
 
 /** The token that is followed: the one kept in hand, else the first of the word that is cut into the most tokens. */
@@ -88,13 +88,13 @@ const SCENES = {
     if (windowOf(place) === null) return [none()];
     const { tokens } = now.reading;
     const { T } = state;
-    const t = place - window_;
+    const t = place - begin;
     const width = Math.min(T, narrow.matches ? 4 : 7);
     const low = Math.max(0, Math.min(t - Math.floor(width / 2), T - width));
     const columns = Array.from({ length: width }, (_, i) => low + i);
     const cell = (token, mark) => make("td", { class: `cell${mark ? " marked" : ""}`, "--h": hue(token.id), title: `id ${token.id}, bytes ${token.bytes}` }, make("span", { class: "text" }, ...label(token)), make("span", { class: "id" }, String(token.id)));
     const row = (name, by, isFresh) => make("tr", { class: isFresh ? "new" : "" }, make("th", { scope: "row" }, name), ...columns.map((i) => {
-      const made = cell(tokens[window_ + i + by], i === t);
+      const made = cell(tokens[begin + i + by], i === t);
       return i === t && !by ? traveller(made) : made;
     }));
     const head = make("tr", {}, make("td"), ...columns.map((i) => make("th", { scope: "col" }, String(i))));
@@ -124,7 +124,7 @@ function strips(place, count) {
   if (!rows) return [make("p", { class: "note" }, "…")];
   const { tokens, vocab_size } = now.reading;
   const token = tokens[place];
-  const t = place - window_;
+  const t = place - begin;
   const parts = [
     ["token row", `row ${number(token.id)} of ${number(vocab_size)}`, rows.token, ""],
     ["position row", `row ${t} of ${state.T}`, rows.position, "+"],
@@ -157,8 +157,8 @@ function say(place) {
   const { T, S } = state;
   const token = tokens[place];
   const inside = windowOf(place) !== null;
-  const t = place - window_;
-  const { given, predict } = inside ? shift(tokens, window_, t, said) : {};
+  const t = place - begin;
+  const { given, predict } = inside ? shift(tokens, begin, t, said) : {};
   const B = now.batch?.starts.length;
   const sentences = {
     text: tokensAndWords(state.text, tokens),
@@ -186,35 +186,35 @@ export async function showGuide() {
     return;
   }
   const place = followed();
-  window_ = windowOf(place) ?? 0;
+  begin = windowOf(place) ?? 0;
   rows = vectors(place);
   say(place);
   scene(place);
-  if (!rows && windowOf(place) !== null) {
-    try {
-      const key = keyOf(place);
-      const found = await askRows((signal) => sumsOf([now.reading.tokens.slice(window_, window_ + state.T).map(({ id }) => id)], signal));
-      if (!found || key !== keyOf(place) || place !== followed()) return;
-      fetched = { key, found };
-      rows = vectors(place);
-      scene(place);
-    } catch {
-      // the stage of the embeddings says what is wrong
-    }
+  if (rows || windowOf(place) === null || $("#guide-body").hidden) return;
+  const key = keyOf(place);
+  try {
+    const sums = await askRows((signal) => sumsOf([windowIds()], signal));
+    if (!sums || key !== keyOf(followed())) return; // something else is followed by now
+    fetched = { key, sums };
+    rows = vectors(place);
+    scene(place);
+  } catch {
+    // the stage of the embeddings says what is wrong
   }
 }
 
-let fetched = null; // the vectors of a window outside the batch
-const keyOf = (place) => JSON.stringify([now.reading.tokens.slice(window_, window_ + state.T).map(({ id }) => id), state.position, now.reading.vocab_size, place]);
+let fetched = null; // what the server made of a window that is not in the batch
+const windowIds = () => now.reading.tokens.slice(begin, begin + state.T).map(({ id }) => id);
+const keyOf = (place) => JSON.stringify([windowIds(), state.position, now.reading.vocab_size, place]);
 
 /** The vectors of the token in its window: of the batch, or fetched apart; null where they have not come yet. */
 function vectors(place) {
   if (windowOf(place) === null) return null;
   const cell = now.batch?.batches && now.sums ? cellOf(place) : null;
-  const mine = cell && now.batch.starts[cell[0]] === window_;
-  const from = mine ? now.sums : fetched?.key === keyOf(place) ? fetched.found : null;
+  const mine = cell && now.batch.starts[cell[0]] === begin;
+  const from = mine ? now.sums : fetched?.key === keyOf(place) ? fetched.sums : null;
   if (!from) return null;
-  const t = place - window_;
+  const t = place - begin;
   const row = (mine ? cell[0] * state.T : 0) + t;
   return {
     token: from.token.data.subarray(row * DIM, (row + 1) * DIM),
@@ -230,8 +230,8 @@ function scene(place) {
   $("#guide-where").textContent = `${current + 1} of ${steps.length}`;
   const after = $(".traveller", box);
   if (!before || !after || still.matches) return;
-  const now_ = after.getBoundingClientRect();
-  const [x, y] = [before.left - now_.left, before.top - now_.top];
+  const there = after.getBoundingClientRect();
+  const [x, y] = [before.left - there.left, before.top - there.top];
   if (Math.abs(x) + Math.abs(y) > 2) after.animate([{ transform: `translate(${x}px, ${y}px)` }, { transform: "none" }], { duration: 500, easing: "ease-in-out" });
 }
 
@@ -263,6 +263,7 @@ function shownOrNot(shown, from) {
     // not kept: fine
   }
   if (from) $(".guide").scrollIntoView({ behavior: "auto" });
+  if (from && shown) showGuide();
 }
 
 function wasSkipped() {

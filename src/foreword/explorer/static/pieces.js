@@ -42,6 +42,24 @@ export function arrange(tokens, text) {
   }
 }
 
+/** Tokens with their places, from the bytes of each in hexadecimal, of any stretch of a text: as tokenize answers them,
+    and arranged. What belongs to a character that begins before the stretch, or ends after it, keeps its bytes. */
+export function arrangedFromBytes(hexes, texts) {
+  const lists = hexes.map((hex) => (hex ? hex.split(" ").map((one) => parseInt(one, 16)) : []));
+  const flat = lists.flat();
+  const begins = (byte) => (byte & 0xc0) !== 0x80;
+  const skipped = Math.max(0, flat.findIndex(begins)); // bytes of a character that began before
+  const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(flat.slice(skipped)));
+  let characters = 0;
+  const tokens = lists.map((bytes, i) => {
+    const start = bytes.length && !begins(bytes[0]) ? Math.max(0, characters - 1) : characters;
+    characters += bytes.filter(begins).length;
+    return { text: texts[i], bytes: hexes[i], start, end: characters };
+  });
+  if ([...text].length === characters) arrange(tokens, text); // otherwise these are no bytes of a text
+  return tokens;
+}
+
 const ARABIC = /[\u0620-\u063f\u0640-\u064a\u066e-\u06d3\u06d5\u06ee-\u06ff]/u;
 // Letters that never join the one after them: alef, dal, reh, waw and their kin, and the hamza.
 const ENDS_A_SHAPE = /[\u0621-\u0625\u0627\u0629\u062f-\u0632\u0648\u0671-\u0677\u0688-\u0699\u06c0\u06c3-\u06cb\u06cd\u06cf\u06d2\u06d3\u06d5\u06ee\u06ef]/u;
@@ -74,7 +92,7 @@ function whole({ group, joins }) {
 
 /** A token by itself, as nodes: its text, or the character that it is a piece of and which piece. */
 export function label(token) {
-  if (!token.group) return [make("bdi", {}, ...shaped(token.text, token.joins, token.bytes))];
+  if (!token.group || token.group.text.includes("\ufffd")) return [make("bdi", {}, ...shaped(token.text, token.joins, token.bytes))];
   return [make("bdi", {}, ...whole(token)), nth(token)];
 }
 

@@ -5,18 +5,18 @@ import { arrange, chip, label, showChips } from "./pieces.js";
 import { countWords, tokensAndWords, vocabulary } from "./sentences.js";
 import { OPENING, SHOWN, now, state, tokenizer } from "./view.js";
 
-/** Texts to begin with: [name, language, text]. */
+/** Texts to begin with: [what the button shows, its name, language, text]. */
 const EXAMPLES = [
-  ["English", "en", OPENING],
-  ["中文", "zh", "我第一次听见河流的声音，是在一个下雨的早晨。模型读到的不是字，而是词元：常见的字是一个词元，少见的字要用几个。"],
-  ["عربي", "ar", "سمعتُ النهرَ أوّلَ مرّةٍ في صباحٍ ماطر. لا يقرأ النموذجُ الكلمات، بل يقرأ قِطَعًا منها، لكلِّ قطعةٍ رقم."],
-  ["Emoji 👩‍👩‍👧‍👦", "en", "A family 👩‍👩‍👧‍👦 is seven signs that are shown as one, a thumb 👍🏽 is two, and a flag 🇺🇳 is two letters. To the tokenizer all are bytes. 🌊🙂"],
-  ["Python", "en", 'def windows(ids, context_length, stride):\n    """Inputs, and the same shifted by one."""\n    for start in range(0, len(ids) - context_length, stride):\n        yield ids[start : start + context_length], ids[start + 1 : start + context_length + 1]\n'],
+  ["English", "English", "en", OPENING],
+  ["中文", "Chinese", "zh", "我第一次听见河流的声音，是在一个下雨的早晨。模型读到的不是字，而是词元：常见的字是一个词元，少见的字要用几个。"],
+  ["عربي", "Arabic", "ar", "سمعتُ النهرَ أوّلَ مرّةٍ في صباحٍ ماطر. لا يقرأ النموذجُ الكلمات، بل يقرأ قِطَعًا منها، لكلِّ قطعةٍ رقم."],
+  ["👩‍👩‍👧‍👦", "Emoji", "en", "A family 👩‍👩‍👧‍👦 is seven signs that are shown as one, a thumb 👍🏽 is two, and a flag 🇺🇳 is two letters. To the tokenizer all are bytes. 🌊🙂"],
+  ["Python", "Python", "en", 'def windows(ids, context_length, stride):\n    """Inputs, and the same shifted by one."""\n    for start in range(0, len(ids) - context_length, stride):\n        yield ids[start : start + context_length], ids[start + 1 : start + context_length + 1]\n'],
 ];
 
 /** Buttons that put an example into the text box. */
 export function showExamples(choose) {
-  $("#examples").append(...EXAMPLES.map(([name, lang, text]) => make("button", { type: "button", lang, onclick: () => choose(text) }, name)));
+  $("#examples").append(...EXAMPLES.map(([shown, name, lang, text]) => make("button", { type: "button", title: name, lang, onclick: () => choose(text) }, shown)));
 }
 
 export function showTokens() {

@@ -68,6 +68,10 @@ def merges_of(tokenizer: Tokenizer, id_: int) -> tuple[Merge, ...]:
     >>> from foreword import get_tokenizer
     >>> for merge in merges_of(get_tokenizer("gpt2"), 341):
     ...     print(merge.rank, merge.left, merge.right, merge.parts)
+    261 b'o' b'n' (b'a', b't', b'i', b'on')
+    265 b'a' b't' (b'at', b'i', b'on')
+    295 b'i' b'on' (b'at', b'ion')
+    341 b'at' b'ion' (b'ation',)
     """
     tokenizer.decode_bytes([id_])  # an id that no token has is refused here
     rules = tokenizer.merge_rules()
