@@ -4,7 +4,7 @@ import json
 
 import pytest
 import tokenizers
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import decoders, models, pre_tokenizers
 
@@ -32,6 +32,7 @@ def slow_merges(token):
         steps.append((possible[0], at, tuple(parts)))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 50255))
 def test_merges_are_the_slow_ones_and_end_in_the_token(id_):
     merges = merges_of(GPT2, id_)

@@ -7,7 +7,7 @@ Not for: encoding, which an engine does. Costs: the square of the token's length
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from foreword.errors import ArgumentError
@@ -30,6 +30,11 @@ class MergeRules(NamedTuple):
     parts_of: Callable[[int], Sequence[Any]]
     rank_of: Callable[[Any, Any], int | None]
     to_bytes: Callable[[Any], bytes] = bytes
+
+    @classmethod
+    def of_ranks(cls, ranks: Mapping[bytes, int], bytes_of: Mapping[int, bytes]) -> MergeRules:
+        """Two parts are merged where they are a token together, by its rank; at the start each byte is a part."""
+        return cls(lambda id_: [bytes([byte]) for byte in bytes_of[id_]], lambda a, b: ranks.get(a + b))
 
 
 @dataclasses.dataclass(frozen=True)

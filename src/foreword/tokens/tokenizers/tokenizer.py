@@ -317,8 +317,7 @@ class Tokenizer(abc.ABC):
         found = any_of(special).search(text)
         return (found.group(), f"character {found.start():,}") if found else None
 
-    # How special tokens are found in a text: by their own text, and what lies between them is encoded apart.
-
+    # Special tokens are found in a text by their own text, and what lies between them is encoded apart.
     def _encode_special(self, text: str, allowed: frozenset[str]) -> NDArray[np.uint32]:
         """The ids of any text, with the special tokens ``allowed``, of which there is at least one."""
         pieces = any_of(allowed).split(text)
@@ -415,7 +414,7 @@ class RankTokenizer(Tokenizer):
 
     def merge_rules(self) -> MergeRules:
         """As ``Tokenizer.merge_rules``: two parts are merged where they are a token together."""
-        return MergeRules(lambda id_: [bytes([b]) for b in self._bytes_of[id_]], lambda a, b: self._rank_of.get(a + b))
+        return MergeRules.of_ranks(self._rank_of, self._bytes_of)
 
     @functools.cached_property
     def _rank_of(self) -> dict[bytes, int]:
