@@ -463,6 +463,8 @@ def test_another_position_scheme_changes_the_sum(visit):
     assert "act in attention" in page.text_content("#strip-position-name")
     assert page.text_content("#strip-position-values") == ""  # not rows of zeros
     assert page.is_hidden("#strip-position")
+    widths = [page.locator(f"#heat-{name}").bounding_box()["width"] for name in ("token", "sum")]
+    assert min(widths) > 200, widths
     page.check("#schemes input[value=alibi]")
     until(page, "document.querySelector('#strip-position-name').textContent.includes('ALiBi acts in attention')")
 

@@ -35,7 +35,7 @@ export function prepareSums(take, pin) {
 
 export function showSums() {
   const { batch, sums, reading } = now;
-  $("#embeddings").hidden = !sums;
+  for (const one of document.querySelectorAll(".needs-sums")) one.hidden = !sums;
   $("#shape-out").textContent = sums ? `[${batch.starts.length}, ${state.T}] → [${batch.starts.length}, ${state.T}, ${DIM}]` : "";
   $("#about-shapes").textContent = sums ? shapes(batch.starts.length, state.T, DIM) : "";
   if (!sums) return;
