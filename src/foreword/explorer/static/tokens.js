@@ -3,7 +3,7 @@
 import { $, ask, latest, make, number, plural, telling, visible } from "./lib.js";
 import { arrange, chip, label, showChips } from "./pieces.js";
 import { countWords, tokensAndWords, vocabulary } from "./sentences.js";
-import { OPENING, SHOWN, now, state, tokenizer } from "./view.js";
+import { OPENING, SHOWN, now, state } from "./view.js";
 
 /** Texts to begin with: [what the button shows, its name, language, text]. */
 const EXAMPLES = [
@@ -40,7 +40,8 @@ let merged = null; // "tokenizer id" of what is shown
 /** The merges that made the token at a place; none are shown where there is none in hand. */
 export async function showMerges(place) {
   const token = place === null ? null : now.reading?.tokens[place];
-  const wanted = token ? `${tokenizer().name} ${token.id}` : null;
+  const name = now.reading?.tokenizer; // which may not be the one that is chosen by now
+  const wanted = token ? `${name} ${token.id}` : null;
   if (wanted === merged) return;
   merged = wanted;
   const box = $("#merges");
@@ -51,7 +52,7 @@ export async function showMerges(place) {
     return;
   }
   await telling("merges", askMerges, async (signal) => {
-    const { parts, steps } = await ask("merges", { signal, query: { id: token.id, tokenizer: tokenizer().name } });
+    const { parts, steps } = await ask("merges", { signal, query: { id: token.id, tokenizer: name } });
     $("#about-merges").replaceChildren(...caption(token, parts, steps));
     const rows = [{ rank: null, at: -1, parts }, ...(steps ?? [])];
     $("#merge-steps").replaceChildren(
