@@ -48,7 +48,9 @@ async function readText() {
   const well = await telling("tokens", askTokens, async (signal) => {
     const characters = [...state.text].length;
     if (characters > LONGEST) throw new Error(`The page shows texts of up to ${number(LONGEST)} characters; this one has ${number(characters)}.\nPrepare it into a store instead: foreword prepare FILE STORE`);
-    now.reading = await ask("tokenize", { signal, body: { text: state.text, tokenizer: tokenizer().name, special: state.special } });
+    const { text } = state;
+    const answer = await ask("tokenize", { signal, body: { text, tokenizer: tokenizer().name, special: state.special } });
+    now.reading = { ...answer, text };
     showTokens();
     code($("#code-tokens"), reads());
     await cutWindows();

@@ -20,7 +20,7 @@ let rows = null; // { key, token, position, sum }: the vectors of the token
 function followed() {
   const { tokens } = now.reading;
   if (state.at >= 0 && state.at < tokens.length) return state.at;
-  return mostCut(state.text, tokens)?.tokens[0]?.place ?? 0;
+  return mostCut(now.reading.text, tokens)?.tokens[0]?.place ?? 0;
 }
 
 /** The start of the first window whose inputs hold a place, by arithmetic; null where none does. */
@@ -46,7 +46,7 @@ function chips(place, withIds) {
     if (token.place === place) traveller(made);
     return made;
   };
-  showChips(list, around(place, narrow.matches ? 9 : 15), one, state.text);
+  showChips(list, around(place, narrow.matches ? 9 : 15), one, now.reading.text);
   return list;
 }
 
@@ -161,7 +161,7 @@ function say(place) {
   const { given, predict } = inside ? shift(tokens, begin, t, said) : {};
   const B = now.batch?.starts.length;
   const sentences = {
-    text: tokensAndWords(state.text, tokens),
+    text: tokensAndWords(now.reading.text, tokens),
     id: `“${said(token)}” has the id ${number(token.id)}. ${vocabulary(vocab_size, tokens.length, distinct)}`,
     window: `${contexts(T, S)} ${strides(S, T)}`,
     shift: inside ? ["given ", make("em", {}, make("bdi", {}, given)), ", predict ", make("em", {}, make("bdi", {}, predict))] : "",

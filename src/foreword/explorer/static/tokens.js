@@ -20,14 +20,14 @@ export function showExamples(choose) {
 }
 
 export function showTokens() {
-  const { tokens, vocab_size, characters, utf8_bytes, distinct } = now.reading;
-  arrange(tokens, state.text);
-  $("#about-words").textContent = tokens.length ? tokensAndWords(state.text, tokens) : "";
+  const { text, tokens, vocab_size, characters, utf8_bytes, distinct } = now.reading;
+  arrange(tokens, text);
+  $("#about-words").textContent = tokens.length ? tokensAndWords(text, tokens) : "";
   $("#about-vocabulary").textContent = vocabulary(vocab_size, tokens.length, distinct);
   const each = tokens.length ? (utf8_bytes / tokens.length).toFixed(2) : "–";
   const pairs = [[number(tokens.length), tokens.length === 1 ? "token" : "tokens"], [number(distinct), "distinct"], [number(characters), characters === 1 ? "character" : "characters"], [number(utf8_bytes), utf8_bytes === 1 ? "byte" : "bytes"], [each, "bytes a token"], [number(vocab_size), "vocab_size"]];
   $("#facts-tokens").replaceChildren(...pairs.map(([value, name]) => make("li", {}, make("b", {}, value), ` ${name}`)));
-  showChips($("#tokens"), tokens.slice(0, SHOWN), (token, nodes) => chip("button", token, nodes, { type: "button", "data-place": token.place, tabindex: -1 }), state.text);
+  showChips($("#tokens"), tokens.slice(0, SHOWN), (token, nodes) => chip("button", token, nodes, { type: "button", "data-place": token.place, tabindex: -1 }), text);
   $("#more-tokens").textContent = tokens.length > SHOWN ? `… and ${plural(tokens.length - SHOWN, "more token")}, not drawn here but cut into windows below.` : "";
   $("#shape-ids").textContent = `[${tokens.length}] token ids`;
 }
@@ -88,10 +88,11 @@ const DRAWN = 250; // tokens of each
 
 export async function showSideBySide() {
   await telling("side", askSide, async (signal) => {
+    const { text } = state;
     const usable = now.tokenizers.filter((one) => !one.problem);
-    const every = await Promise.all(usable.map((one) => ask("tokenize", { signal, body: { text: state.text, tokenizer: one.name, special: state.special } })));
+    const every = await Promise.all(usable.map((one) => ask("tokenize", { signal, body: { text, tokenizer: one.name, special: state.special } })));
     const bytes = every[0]?.utf8_bytes ?? 0;
-    const most = Math.max(1, ...every.map((one) => bytes / Math.max(1, one.tokens.length)), bytes / Math.max(1, countWords(state.text)));
+    const most = Math.max(1, ...every.map((one) => bytes / Math.max(1, one.tokens.length)), bytes / Math.max(1, countWords(text)));
     const bar = (each) => make("span", { class: "track" }, make("span", { class: "fill", "--w": `${(100 * each) / most}%` }));
     const figure = (name, count, what, rest, ...more) => {
       const each = bytes / Math.max(1, count);
@@ -99,12 +100,12 @@ export async function showSideBySide() {
     };
     $("#side").replaceChildren(
       ...every.map((one, i) => {
-        arrange(one.tokens, state.text);
+        arrange(one.tokens, text);
         const list = make("ol", { class: "tokens", "aria-label": `Tokens of ${usable[i].name}` });
-        showChips(list, one.tokens.slice(0, DRAWN), (token, nodes) => chip("span", token, nodes), state.text);
+        showChips(list, one.tokens.slice(0, DRAWN), (token, nodes) => chip("span", token, nodes), text);
         return figure(usable[i].name, one.tokens.length, "token", ` · vocab_size ${number(one.vocab_size)}`, list, one.tokens.length > DRAWN ? make("p", { class: "note" }, `… and ${number(one.tokens.length - DRAWN)} more`) : null);
       }),
-      figure("words", countWords(state.text), "word", " · for comparison: a table of words would have a row for each, and none for a word that is new"),
+      figure("words", countWords(text), "word", " · for comparison: a table of words would have a row for each, and none for a word that is new"),
       figure("characters", every[0]?.characters ?? 0, "character", " · for comparison: a small table, and long sequences"),
     );
   });

@@ -19,7 +19,7 @@ export const [state, remember, lost] = remembered(DEFAULTS, () => moved(), { min
 /** What to do when Back or Forward has changed the state. */
 export const onMove = (work) => (moved = work);
 
-/** The tokenizers; the answers to tokenize, windows and embed (as arrays), null where there is none that fits the state;
+/** The tokenizers; the answers to tokenize (with its text), windows and embed (as arrays), null where there is none that fits the state;
     and the place pointed at, null for none. */
 export const now = { tokenizers: [], reading: null, batch: null, sums: null, hover: null };
 
