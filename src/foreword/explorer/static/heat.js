@@ -38,7 +38,7 @@ function picture(data, rows, columns, limit) {
 }
 
 /** A heat map in blocks of rows (a block a window), whose rows can be lit and pointed at.
-    With tell(row, column, value), which gives a sentence, a value is told where the pointer is, and by the arrow keys;
+    With tell(row, column, value), which gives a sentence, a value is shown where the pointer is, and by the arrow keys;
     with names(block), each block has its name at its left. */
 export class HeatMap {
   constructor(canvas, { point, leave, pick, tell, names } = {}) {
@@ -64,7 +64,7 @@ export class HeatMap {
     new ResizeObserver(() => this.paint()).observe(canvas.parentElement);
   }
 
-  /** Values told: under the pointer, and of the cell that the arrow keys have come to. */
+  /** Values: under the pointer, and of the cell that the arrow keys have come to. */
   listen() {
     const { canvas } = this;
     canvas.tabIndex = 0;
