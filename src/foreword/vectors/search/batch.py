@@ -11,6 +11,7 @@ products, from some hundred queries on.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -114,15 +115,16 @@ def pairs(
         Two arrays int64; None where so many rows are equally near that there is no room for them.
     """
     compiled = kernels.ready() if among is None and index.codes is not None and len(index.rows) >= ROWS else None
+    blas: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if compiled is not None and compiled.how.tile and index.codes is not None:
         scan = _of_codes(index.codes, units, k, floor, compiled)
     else:
-        scan = _of_rows(index, units, k, among, floor)
+        scan, blas = _of_rows(index, units, k, among, floor), threads.serial_blas()
     count, dim = units.shape
     if (last - first) * count * dim < _SMALL:
         found = scan(iter([(first, last)])).join([])
     else:
-        with threads.serial_blas():
+        with blas:
             pools = threads.run(scan, threads.shares(first, last))
         found = pools[0].join(pools[1:])
     if found is None or among is None:
@@ -152,20 +154,23 @@ def _of_codes(codes: Codes, units: Float64, k: int, floor: float, compiled: kern
         pool = _Pool(count, k, floor)
         pairs, lower, upper = np.empty(room, np.int64), np.empty(room, np.float32), np.empty(room, np.float32)
         kept, mine, most = np.zeros(1, np.int64), bounds.copy(), 64
+        tiled = [
+            [array[i].ctypes.data for array in (tiles, starts.reshape(-1, tile), scales, errors, mine)]
+            for i in range(len(tiles))
+        ]
+        kept_at, found_at = kept.ctypes.data, [array.ctypes.data for array in (pairs, lower, upper)]
         for start, stop in parts:
             first = start
             while first < stop and not pool.crowded:
                 last = min(first + most, stop)
                 for i in range(len(tiles)):
                     mine.reshape(-1)[:count] = pool.bounds
-                    tiled = (array[i].ctypes.data for array in (tiles, starts.reshape(-1, tile), scales, errors, mine))
-                    row, arguments = first, (*of_codes, *tiled)
+                    row = first
                     while row < last:
                         kept[0] = 0
                         row = compiled.pairs(
-                            *arguments, row, last, count, i * tile, kept.ctypes.data, room,
-                            pairs.ctypes.data, lower.ctypes.data, upper.ctypes.data,
-                        )  # fmt: skip
+                            *of_codes, *tiled[i], row, last, count, i * tile, kept_at, room, *found_at
+                        )
                         part = slice(kept[0])
                         pool.add(pairs[part].copy(), lower[part].copy(), upper[part].copy())
                 first, most = last, min(4 * most, height)  # few rows at first, while all of them reach the bounds
