@@ -296,3 +296,26 @@ def test_the_command_reads_urls(tmp_path):
     assert isinstance(refused.exception, errors.ArgumentError)
     assert "s3://bucket/layer" in str(refused.exception)
     assert "path on this machine" in str(refused.exception)
+
+
+def test_urls_of_stores_and_of_texts(wv, tmp_path):
+    fsspec = pytest.importorskip("fsspec")
+    texts = ["The king doesn't.", "Paris"]
+    url = f"memory://{tmp_path.name}"
+    store = fw.prepare(texts, f"{url}/store")
+    with fsspec.open(f"{url}/notes", "w") as file:  # no suffix says that it is a text
+        file.write("\n".join(texts))
+    embed(store, tmp_path / "opened", vectors=wv, pool=True)
+    for name, source in (("store", f"{url}/store"), ("notes", f"{url}/notes")):
+        done = embed(source, tmp_path / name, vectors=wv, pool=True, documents="line")
+        assert done.documents == 2
+        arrays, about = read(tmp_path / name)
+        assert about["source"] == source
+        assert arrays["embeddings"].tolist() == read(tmp_path / "opened")[0]["embeddings"].tolist()
+    layer = fw.InputEmbedding(257, 5, 4)
+    embed(fw.prepare(texts, f"{url}/bytes", tokenizer="bytes"), tmp_path / "bytes_opened", layer=layer)
+    embed(f"{url}/bytes", tmp_path / "bytes", layer=layer)  # the tokenizer is the store's
+    assert read(tmp_path / "bytes")[0]["ids"].tolist() == read(tmp_path / "bytes_opened")[0]["ids"].tolist()
+    with pytest.raises(errors.MissingFileError, match="nothing"):
+        embed(f"{url}/nothing", tmp_path / "none", vectors=wv)
+    assert not (tmp_path / "none").exists()

@@ -17,7 +17,15 @@ import pytest
 import tiktoken
 from hypothesis import HealthCheck, given, settings
 
-from foreword.errors import ArgumentError, FileError, FormatError, MissingPackageError, SpecialTokenError, StoreError
+from foreword.errors import (
+    ArgumentError,
+    DownloadError,
+    FileError,
+    FormatError,
+    MissingPackageError,
+    SpecialTokenError,
+    StoreError,
+)
 from foreword.tokens import TokenStore, get_tokenizer, prepare
 from foreword.tokens.tokenizers.engines import PATTERNS, _Gigatoken, _Tiktoken, format_ranks, parse_ranks
 from foreword.tokens.tokenizers.tokenizer import RankTokenizer
@@ -116,6 +124,43 @@ def test_no_network_is_one_clear_error(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(FileError, match="can't get the merge ranks of 'p50k_base'") as error:
         get_tokenizer("p50k_base")
     assert "TIKTOKEN_CACHE_DIR" in str(error.value)
+
+
+def test_offline_tiktoken_fetches_nothing(tmp_path: Path, monkeypatch) -> None:
+    import requests
+
+    asked: list[object] = []
+    monkeypatch.setattr(requests, "get", lambda *given, **_: asked.append(given))
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "empty"))
+    monkeypatch.setenv("FOREWORD_OFFLINE", "1")
+    with pytest.raises(DownloadError, match="FOREWORD_OFFLINE forbids") as error:
+        get_tokenizer("p50k_base")
+    assert "TIKTOKEN_CACHE_DIR" in str(error.value)
+    assert not asked
+    monkeypatch.setenv("FOREWORD_OFFLINE", "0")
+    with pytest.raises(Exception, match="NoneType"):  # what stands in for requests answers nothing
+        get_tokenizer("p50k_base")
+    assert asked
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {b"abc": 256},
+        {b"abc": 256, b"ab": 257},
+        {b"abcd": 256, b"ab": 300, b"cd": 301},
+        {b"bc": 256, b"ab": 257, b"abcd": 258},
+    ],
+)
+def test_tokens_that_no_merge_makes(tmp_path: Path, extra: dict[bytes, int]) -> None:
+    """The faster engine ends in a panic at them; tiktoken has a meaning for such ranks."""
+    ranks = {bytes([i]): i for i in range(256)} | extra
+    (tmp_path / "odd.tiktoken").write_bytes(format_ranks(ranks))
+    tokenizer = get_tokenizer(tmp_path / "odd.tiktoken", pattern="gpt2")
+    oracle = tiktoken.Encoding("odd", pat_str=PATTERNS["gpt2"], mergeable_ranks=ranks, special_tokens={})
+    for text in ("abc", "abcd", "xabcd abc", "ab cd bc " * 9, "abcabcd" * 2_000):
+        assert tokenizer.encode(text).tolist() == oracle.encode(text)
+        assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
 def test_r50k_is_gpt2() -> None:

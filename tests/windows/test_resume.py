@@ -30,9 +30,10 @@ def firsts(batch):
 @pytest.fixture(params=[(1 << 15, 1 << 12), (4, 32)], ids=["large blocks", "small blocks"])
 def _blocks(request, monkeypatch):
     """Blocks as they are, and so small that a few dozen windows fill several."""
-    for tokens in ("BLOCK_TOKENS", "WHOLE_TOKENS"):
+    for tokens in ("BLOCK_TOKENS", "COMPACT_TOKENS", "WHOLE_TOKENS"):
         monkeypatch.setattr(f"foreword.windows.batches.{tokens}", request.param[0])
-    monkeypatch.setattr("foreword.windows.loader.ORDER_WINDOWS", request.param[1])
+    for windows in ("ORDER_WINDOWS", "FIRST_WINDOWS"):
+        monkeypatch.setattr(f"foreword.windows.loader.{windows}", request.param[1])
 
 
 def ranks(data, *, world_size, **options):

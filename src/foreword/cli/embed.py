@@ -14,7 +14,7 @@ from foreword.cli._plot import Plot
 
 
 def embed(
-    source: Annotated[str, typer.Argument(help="A file, folder, pattern or URL of text, or a token store.")],
+    source: Annotated[str, typer.Argument(help="A file, folder, pattern or URL: of text, or of a token store.")],
     out: Annotated[Path, typer.Argument(help="NAME.safetensors, or a folder to make, of .npy files.")],
     vectors: Annotated[
         str | None,

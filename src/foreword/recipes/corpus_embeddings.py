@@ -5,6 +5,7 @@ Not for: how ids or files are made (``encoders``, ``output``). Costs: BLOCK rows
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.files import remote_url
 from foreword._base.progress import progress
-from foreword.errors import ArgumentError
+from foreword.errors import ArgumentError, MissingFileError
 from foreword.recipes.encoders import Encoder, LayerEncoder, StaticEncoder, Unknown, WordEncoder
 from foreword.recipes.output import Output, open_output
 
@@ -71,7 +73,7 @@ def embed(
     Static embeddings all: a word has one vector, wherever it stands.
 
     Args:
-        source: a file, folder, pattern or URL of text, as ``prepare`` reads them; a token store, or its folder.
+        source: a file, folder, pattern or URL of text, as ``prepare`` reads them; a token store, or its folder or URL.
         out: NAME.safetensors, one file; or a folder to make, of .npy files.
         vectors: word vectors, or their name or path.
         layer: an ``InputEmbedding``, or what ``from_pretrained`` reads; its token table is used, without positions.
@@ -106,6 +108,7 @@ def embed(
     """
     if sum(each is not None for each in (vectors, layer, static)) > 1:
         raise ArgumentError("give one of vectors, layer and static")
+    store = _store_of(source)
     encoder: Encoder | StaticEncoder
     if static is not None:
         encoder, description = _static(static)
@@ -113,10 +116,10 @@ def embed(
     elif layer is None:
         encoder, description = _words(vectors, unknown)
     else:
-        encoder, description = _tokens(layer, tokenizer, source)
+        encoder, description = _tokens(layer, tokenizer, store)
     count = _Count()
     about: dict[str, Any] = {"source": str(getattr(source, "path", source)), **description, "pool": pool}
-    texts = _Texts(source, cuttable=encoder.cuttable, documents=documents, field=field)
+    texts = _Texts(source, store, cuttable=encoder.cuttable, documents=documents, field=field)
     kinds: dict[str, tuple[str, tuple[int, ...]]] = {"embeddings": ("<f4", (encoder.dim,))}
     kinds |= {"counts": ("<i8", ())} if pool else {"ids": ("<i8", ()), "offsets": ("<i8", ())}
     with open_output(Path(out), kinds, about) as output:
@@ -161,7 +164,7 @@ def _static(static: str | os.PathLike[str] | KeyedVectors) -> tuple[StaticEncode
 def _tokens(
     layer: str | os.PathLike[str] | InputEmbedding,
     tokenizer: str | os.PathLike[str] | Tokenizer | None,
-    source: str | os.PathLike[str] | TokenStore,
+    store: TokenStore | None,
 ) -> tuple[LayerEncoder, dict[str, Any]]:
     from foreword.embeddings import InputEmbedding
     from foreword.tokens import get_tokenizer
@@ -171,7 +174,7 @@ def _tokens(
     else:
         table, folder, name = InputEmbedding.from_pretrained(layer, position="none"), Path(layer), os.fspath(layer)
     if tokenizer is None:
-        tokenizer = _tokenizer_of(table.vocab_size, folder, source)
+        tokenizer = _tokenizer_of(table.vocab_size, folder, store)
     tok = get_tokenizer(tokenizer)
     return LayerEncoder(table, tok), {"layer": name, "tokenizer": tok.name, "tokenizer_fingerprint": tok.fingerprint}
 
@@ -187,16 +190,13 @@ _OTHER_TOKENIZERS = (
 )
 
 
-def _tokenizer_of(
-    vocab_size: int, folder: Path | None, source: str | os.PathLike[str] | TokenStore
-) -> str | Path | Tokenizer:
+def _tokenizer_of(vocab_size: int, folder: Path | None, store: TokenStore | None) -> str | Path | Tokenizer:
     """The tokenizer that goes with a layer, where none is named.
 
     Raises:
         ArgumentError: nothing says which it is.
     """
     from foreword.embeddings.tensors import snapshot
-    from foreword.tokens import TokenStore
 
     found: list[str] = []
     if folder is not None:
@@ -208,10 +208,8 @@ def _tokenizer_of(
         found += sorted(path.name for path in folder.glob("*.tiktoken"))
     if not found and vocab_size == _GPT2_ROWS:
         return "gpt2"
-    if not found and _is_store(source):
-        tokenizer = (source if isinstance(source, TokenStore) else TokenStore.open(source)).tokenizer
-        if tokenizer.vocab_size == vocab_size:
-            return tokenizer
+    if not found and store is not None and store.tokenizer.vocab_size == vocab_size:
+        return store.tokenizer
     raise ArgumentError(
         "which tokenizer was the layer made for?",
         got=f"a table of {vocab_size:,} rows"
@@ -224,25 +222,33 @@ def _tokenizer_of(
 _GPT2_ROWS = 50257
 
 
-def _is_store(source: str | os.PathLike[str] | TokenStore) -> bool:
-    from foreword.tokens import TokenStore
+def _store_of(source: str | os.PathLike[str] | TokenStore) -> TokenStore | None:
+    """The source, where it is a token store, its folder or the URL of one; None where it is text.
 
-    # a URL is no Path
-    return isinstance(source, TokenStore) or os.path.exists(f"{os.fspath(source)}/manifest.json")  # noqa: PTH110
+    A URL whose suffix says that it is a file of text is not asked for a manifest.
+    """
+    from foreword.tokens import TokenStore
+    from foreword.tokens.preparing.kinds import format_of
+
+    if isinstance(source, TokenStore):
+        return source
+    url = remote_url(source)
+    if url is None:
+        return TokenStore.open(source) if (Path(source) / "manifest.json").exists() else None
+    name = url.partition("#")[0].partition("?")[0].rstrip("/").rpartition("/")[2]
+    if format_of(name) is not None or "*" in name:
+        return None
+    with contextlib.suppress(MissingFileError):
+        return TokenStore.open(url)
+    return None
 
 
 class _Texts:
     """The documents of the source: from a store as its token ids, else as text, a piece at a time."""
 
-    def __init__(
-        self, source: str | os.PathLike[str] | TokenStore, *, cuttable: bool, documents: str, field: str
-    ) -> None:
-        from foreword.tokens import TokenStore
-
+    def __init__(self, source: Any, store: TokenStore | None, *, cuttable: bool, documents: str, field: str) -> None:
         self._source, self._cuttable, self._documents, self._field = source, cuttable, documents, field
-        self.store: TokenStore | None = None
-        if _is_store(source):
-            self.store = source if isinstance(source, TokenStore) else TokenStore.open(source)
+        self.store = store
 
     def ids(self, store: TokenStore) -> Iterator[NDArray[Any]]:
         """The token ids of the store's documents."""

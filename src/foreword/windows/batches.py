@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Batches"]
 
-BLOCK_TOKENS = 1 << 17  # read together, where they are widened later or never
+BLOCK_TOKENS = 1 << 17  # read together, where they are widened later
+COMPACT_TOKENS = 1 << 18  # where they never are: a block larger than this is mapped anew, at the price of its pages
 WHOLE_TOKENS = 1 << 15  # where they are widened, too, and what comes of them should stay in the processor's cache
 WIDENED_TOKENS = 1 << 13  # at a time: as int64, inputs and targets, 128 KB
 
@@ -67,7 +68,10 @@ class Batches:
             data.tail == "drop" and not data.segments and not data.supervised for data in sources
         )
         self._widened_rows = self._rows(WIDENED_TOKENS)
-        self.block_rows = self._rows(BLOCK_TOKENS if self._lazy or compact else WHOLE_TOKENS)
+        if compact and all(data.far is None for data in sources):
+            self.block_rows = self._rows(2 * COMPACT_TOKENS // self._first.dtype.itemsize)
+        else:  # of a store far away, the windows of a block may need one of its blocks each
+            self.block_rows = self._rows(BLOCK_TOKENS if self._lazy or compact else WHOLE_TOKENS)
         if compact:
             _check_compact(sources)
 
@@ -93,7 +97,7 @@ class Batches:
             block = self._moved(block)
         if self.device is not None:
             block = block.long()
-        return zip(block[:, :, :-1].unbind(), block[:, :, 1:].unbind(), strict=True)
+        return zip(block.narrow(2, 0, length - 1).unbind(), block.narrow(2, 1, length - 1).unbind(), strict=True)
 
     def _one_by_one(self, ids: NDArray[Any], owners: Owners) -> Iterator[Any]:
         """Batches of ids [n, T + 1], widened as they are wanted."""

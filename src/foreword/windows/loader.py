@@ -8,8 +8,8 @@ numpy's cost a call is shared by many batches. The first block is one step, so t
 Small batches are views of a larger piece of memory: cheap, and no two overlap, but to keep one for long, or to save it,
 ``clone`` it.
 
-Not for: random access (``WindowDataset``). Costs: 256 KB for a block, 16 bytes a token of a batch; with prefetch,
-padding or segments 20 bytes a token of each block that is ready.
+Not for: random access (``WindowDataset``). Costs: 256 KB for a block, compact 512; 16 bytes a token of a batch; with
+prefetch, padding or segments 20 bytes a token of each block that is ready.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WindowLoader"]
 
-ORDER_WINDOWS = 1 << 13  # of which the order is computed together
+ORDER_WINDOWS = 1 << 14  # of which the order is computed together
+FIRST_WINDOWS = 1 << 11  # and at first: no later than that of a few, as numpy's cost a call is what takes the time
 
 Batch = TypeVar("Batch")
 
@@ -289,12 +290,12 @@ class WindowLoader:
     def _blocks(self, place: Place, rank: int, world_size: int) -> Iterator[_Block]:
         """The rest of the epoch from ``place`` on, in blocks of whole steps; the short last step is one of its own.
 
-        The order is computed for several blocks together: for one step at first, then for eight times as many each
-        time.
+        The order is computed for several blocks together. Of a mixture, which takes time for every sample of every
+        rank, for one step at first, then for eight times as many each time.
         """
         step, schedule = self.batch_size * world_size, self._epochs.schedule(place.drawn)
-        cursor, steps = place.cursor, 1
-        block_rows = self._batches.block_rows
+        cursor, steps = place.cursor, 1 if self._mixture else max(1, FIRST_WINDOWS // self.batch_size)
+        block_rows = self.batch_size  # at first, so that the first batch comes at once
         while (left := self._epochs.samples - cursor) and (left >= step or not self.drop_last):
             steps = max(1, min(steps, left // step))
             samples = min(steps * step, left)
@@ -305,12 +306,14 @@ class WindowLoader:
                 again, their_owners = self._epochs.first_windows(place, places[len(windows) :] - samples)
                 windows = np.concatenate((windows, again))
                 owners = None if owners is None or their_owners is None else np.concatenate((owners, their_owners))
-            for row in range(0, len(windows), block_rows):
+            row = 0
+            while row < len(windows):
                 done = row * world_size
                 rows = slice(row, row + block_rows)
                 nth = place.later((cursor - place.cursor + done) // step)
                 here = place._replace(cursor=cursor + done, drawn=planned.drawn(done), step=nth)
                 yield _Block(here, windows[rows], None if owners is None else owners[rows])
+                row, block_rows = rows.stop, self._batches.block_rows
             cursor += samples
             steps = min(8 * steps, max(1, ORDER_WINDOWS // self.batch_size))
 

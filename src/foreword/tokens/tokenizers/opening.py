@@ -6,15 +6,17 @@ tokenizer got by its name is kept, and given again.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import importlib.resources
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from foreword.errors import FileError, UnknownNameError
+from foreword.errors import DownloadError, FileError, UnknownNameError
 from foreword.tokens.tokenizers.byte_tokenizer import ByteTokenizer
 from foreword.tokens.tokenizers.engines import PATTERNS, format_ranks
 from foreword.tokens.tokenizers.files import Options, as_before, open_file
@@ -164,7 +166,10 @@ def _from_tiktoken(name: str) -> Tokenizer:
     import tiktoken.registry
 
     try:
-        parts = (tiktoken.registry.ENCODING_CONSTRUCTORS or {})[name]()
+        with _unless_offline():
+            parts = (tiktoken.registry.ENCODING_CONSTRUCTORS or {})[name]()
+    except DownloadError:
+        raise
     except (OSError, ValueError) as cause:  # requests' errors are OSErrors; a wrong checksum is a ValueError
         raise FileError(
             f"can't get the merge ranks of {name!r}",
@@ -174,3 +179,35 @@ def _from_tiktoken(name: str) -> Tokenizer:
             f"or give the ranks themselves: get_tokenizer('{name}.tiktoken')",
         ) from cause
     return RankTokenizer(name, format_ranks(parts["mergeable_ranks"]), parts["pat_str"], parts["special_tokens"])
+
+
+_fetching = threading.Lock()
+
+
+@contextlib.contextmanager
+def _unless_offline() -> Iterator[None]:
+    """Have tiktoken refuse to fetch what isn't in its cache, where FOREWORD_OFFLINE is set: it knows no such wish.
+
+    Raises:
+        DownloadError: inside the block, in place of a download.
+    """
+    import tiktoken.load
+
+    from foreword._base.urls import offline
+
+    def read(path: str) -> bytes:
+        if offline() and "://" in path:
+            raise DownloadError(
+                "the merge ranks are not on this machine, and FOREWORD_OFFLINE forbids fetching them",
+                where=path,
+                fix="unset FOREWORD_OFFLINE, or put the file into the folder that TIKTOKEN_CACHE_DIR names",
+            )
+        return fetch(path)
+
+    with _fetching:
+        fetch = tiktoken.load.read_file
+        tiktoken.load.read_file = read
+        try:
+            yield
+        finally:
+            tiktoken.load.read_file = fetch

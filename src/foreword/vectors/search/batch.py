@@ -168,9 +168,7 @@ def _of_codes(codes: Codes, units: Float64, k: int, floor: float, compiled: kern
                     row = first
                     while row < last:
                         kept[0] = 0
-                        row = compiled.pairs(
-                            *of_codes, *tiled[i], row, last, count, i * tile, kept_at, room, *found_at
-                        )
+                        row = compiled.pairs(*of_codes, *tiled[i], row, last, count, i * tile, kept_at, room, *found_at)
                         part = slice(kept[0])
                         pool.add(pairs[part].copy(), lower[part].copy(), upper[part].copy())
                 first, most = last, min(4 * most, height)  # few rows at first, while all of them reach the bounds
