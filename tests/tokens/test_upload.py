@@ -122,6 +122,36 @@ def test_an_append(bucket, corpus: Path, tmp_path: Path) -> None:
     assert store.documents == TokenStore.open(tmp_path / "near").documents
 
 
+@pytest.mark.parametrize(
+    ("part", "size"),
+    [(5 << 20, 11 << 20), pytest.param(None, 105 << 20, marks=pytest.mark.slow)],
+    ids=["parts of 5 MiB", "s3fs's own parts"],
+)
+def test_an_object_above_the_threshold_goes_in_parts(bucket, tmp_path: Path, monkeypatch, part, size) -> None:
+    """It appears whole, also where a part fails at first, and no part is left behind."""
+    import s3fs
+
+    if part:
+        monkeypatch.setattr(s3fs.core, "calculate_chunksize", lambda *_, **__: part)
+    original, calls = s3fs.S3FileSystem._call_s3, []
+
+    async def second_part_fails(self, method, *given, **options):
+        calls.append(method)
+        assert "large" not in objects(bucket)
+        if method == "upload_part" and calls.count("upload_part") == 2:
+            raise ConnectionError("the connection broke")
+        return await original(self, method, *given, **options)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", second_part_fails)
+    data = np.random.default_rng(0).bytes(size)
+    (tmp_path / "large").write_bytes(data)
+    RemoteFolder(url(bucket)).put(tmp_path / "large", "large")
+    assert bucket.Object("store/large").e_tag.strip('"').endswith("-3"), "in three parts"
+    assert objects(bucket)["large"] == data
+    assert calls.count("create_multipart_upload") == 2
+    assert not list(bucket.multipart_uploads.all()), "what failed was taken back"
+
+
 def test_the_manifest_comes_last_and_large_files_in_parts(bucket, corpus: Path, monkeypatch) -> None:
     put: list[str] = []
     seen: list[bool] = []

@@ -484,3 +484,43 @@ def test_random_is_left_alone():
     random.seed(1)
     list(fw.WindowLoader(numbered(40), batch_size=4, shuffle=True))
     assert (torch.rand(1), random.random()) == drawn
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is")
+@pytest.mark.parametrize("dropped", ["before the save", "by the load"])
+def test_a_distributed_checkpoint_forgets_no_source(dropped, tmp_path):
+    """``dcp.load`` reads the keys that the loader's own state has: what that loses is refused, never forgotten."""
+    dcp = pytest.importorskip("torch.distributed.checkpoint")
+    place = {"checkpoint_id": tmp_path / "checkpoint", "no_dist": True}
+    fewer = {"a": (30, 2), "b": (20, 1)}
+    loader = mixture(fewer | {"c": (10, 1)}, batch_size=2, shuffle=True)
+    next(iter(loader))
+    if dropped == "before the save":
+        state, loader = loader.state_dict(), mixture(fewer, batch_size=2, shuffle=True)
+        loader.load_state_dict(state)
+        next(iter(loader))
+    dcp.save({"loader": loader, "whole": json.dumps(loader.state_dict())}, **place)
+
+    after = mixture(fewer, batch_size=2, shuffle=True)
+    with pytest.raises(Exception, match="has lost sources that its history names"):
+        dcp.load({"loader": after}, **place)
+    saved = {"whole": ""}
+    dcp.load(saved, **place)
+    after.load_state_dict(json.loads(saved["whole"]))
+    assert list(after.state_dict()["dropped"]) == ["c"]
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is")
+def test_a_distributed_checkpoint_keeps_the_history(tmp_path):
+    dcp = pytest.importorskip("torch.distributed.checkpoint")
+    place = {"checkpoint_id": tmp_path / "checkpoint", "no_dist": True}
+    loader = fw.WindowLoader(numbered(60), batch_size=2)
+    next(iter(loader))
+    other = fw.WindowLoader(numbered(60), batch_size=3)
+    other.load_state_dict(loader.state_dict())
+    next(iter(other))
+    dcp.save({"loader": other}, **place)
+    after = fw.WindowLoader(numbered(60), batch_size=3)
+    dcp.load({"loader": after}, **place)
+    assert after.state_dict() == other.state_dict()
+    assert [window.window for step in range(3) for window in after.trace(step)] == [*range(8)]

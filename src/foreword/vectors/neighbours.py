@@ -209,13 +209,14 @@ class Neighbours(VectorTable):
         ours, theirs = _listed(positive), _listed(negative)
         if not ours:
             raise ArgumentError("can't compare with no positive key", expected="at least one positive key or vector")
-        ours, theirs = self._kept(ours), self._kept(theirs)
+        (kept, our_rows), (their_kept, their_rows) = self._asked(ours), self._asked(theirs)
+        ours, theirs = [ours[i] for i in kept], [theirs[i] for i in their_kept]
         if not ours and topn is not None:
             return []
         start, stop = self._range(clip_start, clip_end, restrict_vocab)
         chosen = None if among is None else self._chosen(among)
         rows = np.arange(start, stop) if chosen is None else chosen[(chosen >= start) & (chosen < stop)]
-        own = [self._row_asked(term) for term in ours + theirs]
+        own = our_rows + their_rows
         rows = rows[~np.isin(rows, self._left_out(exclude, own if topn is not None else ()))]
         floor = _floor(min_similarity)
         every_unit = [self._unit(term, row) for term, row in zip(ours + theirs, own, strict=True)]
@@ -300,15 +301,19 @@ class Neighbours(VectorTable):
     def _terms(self, positive: Any, negative: Any) -> tuple[list[Any], list[float], list[int]]:
         """All keys and vectors asked about, with their weights and rows, less those skipped; −1 for what has no row."""
         keys, weights = _weighted(positive, negative)
-        rows = [self._row_asked(key) for key in keys]
-        if self._oov != "skip":
-            return keys, weights, rows
-        kept = [i for i, key in enumerate(keys) if rows[i] >= 0 or isinstance(key, np.ndarray)]
-        return [keys[i] for i in kept], [weights[i] for i in kept], [rows[i] for i in kept]
+        kept, rows = self._asked(keys)
+        return [keys[i] for i in kept], [weights[i] for i in kept], rows
 
-    def _row_asked(self, term: Any) -> int:
-        """The row of a key, or what stands in for it; −1 where there is none, and for a vector."""
-        return -1 if isinstance(term, np.ndarray) else self._row(term)
+    def _asked(self, terms: list[Any]) -> tuple[list[int], list[int]]:
+        """Which of keys and vectors count, by their places: not those that the policy "skip" leaves out.
+
+        And the row of each that does, or of what stands in for it: −1 where there is none, and for a vector.
+        """
+        rows = [-1 if isinstance(term, np.ndarray) else self._row(term) for term in terms]
+        kept = list(range(len(terms)))
+        if self._oov == "skip":
+            kept = [i for i in kept if rows[i] >= 0 or isinstance(terms[i], np.ndarray)]
+        return kept, [rows[i] for i in kept]
 
     def _unit(self, term: Any, row: int) -> NDArray[np.float64]:
         """The vector of a key, of which the row is known, or a vector itself, scaled to length 1."""

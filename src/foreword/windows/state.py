@@ -70,7 +70,9 @@ class States:
             "step": place.step,
             "start": {"cursor": cursor, "drawn": dict(zip(names, drawn_then, strict=True))},
             "sources": sources,
-            "history": history.saved(),
+            # A tuple, which torch's distributed checkpoint saves and loads as one: of lists, only as many entries, and
+            # of those only such keys, as the loader's own state has.
+            "history": tuple(history.saved()),
         }
         dropped = {name: dict(source) for name, source in self._dropped.items()}
         return state | ({"dropped": dropped} if dropped else {})
@@ -89,6 +91,15 @@ class States:
         assert sources is not None
         self._check_sources({**dropped, **sources}, sources)
         history = History.loaded(state["history"] if state["version"] > 2 else (), self._epochs_of)
+        lost = {track.name for leg in history.legs for track in leg.epochs.tracks} - {*sources, *dropped}
+        if lost:
+            raise StoreError(
+                "the state has lost sources that its history names: torch's distributed checkpoint loads only those "
+                "that the loader's own state has",
+                got=sorted({*sources, *dropped}),
+                expected=sorted({*sources, *dropped} | lost),
+                fix="save and load json.dumps(loader.state_dict()), one value, where sources change",
+            )
         place = self._place(state, sources, dropped, history)
         if not self._mixture and len(sources) > 1:
             history = History()  # its epochs were the mixture's
