@@ -26,6 +26,7 @@ __all__ = ["RemoteFolder"]
 
 TRIES = 6
 PAUSE = 0.1  # seconds before the second try, twice as many before each one after it
+_ROOM = 1 << 20  # bytes of an answer that may wait to be read
 SECONDS = 60.0  # that a server may be silent over a part of an object
 
 _PACKAGES = {
@@ -232,7 +233,8 @@ async def _read_http(files: Any, url: str, start: int | None, stop: int | None) 
     if start is not None:
         headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
     session = await files.set_session()
-    async with session.get(files.encode_url(url), headers=headers, **options) as answer:
+    # Without room for a whole block aiohttp stops and starts the connection for every 64 KiB.
+    async with session.get(files.encode_url(url), headers=headers, **{"read_bufsize": _ROOM, **options}) as answer:
         if answer.status == 404:
             raise FileNotFoundError(url)
         if answer.status == 416:  # the object ends before ``start``

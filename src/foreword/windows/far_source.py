@@ -27,6 +27,7 @@ from foreword.windows.block_order import distinct, run_starts
 
 __all__ = ["FarSource"]
 
+_ROOM = 256  # blocks that the array has room for at first: more than a loader holds
 _SPARE = 16  # blocks that stay although nobody has asked to hold them
 _TOGETHER = 64  # blocks that are read for one call at a time
 
@@ -177,8 +178,8 @@ class FarSource:
         entry = self._held.get(number)
         block = self._read(number) if entry is None else entry[0].result()
         if not self._free:
-            was = len(self._memory)
-            memory = np.empty((max(_SPARE, 2 * was), self._items), self.dtype)
+            was = len(self._memory)  # memory that no block has been put into yet takes none
+            memory = np.empty((min(max(_ROOM, 2 * was), len(self._slots) + 1), self._items), self.dtype)
             memory[:was] = self._memory
             self._memory, self._views = memory, {}
             self._free = list(range(was, len(memory)))
