@@ -1,8 +1,8 @@
 """Claim: one long text goes through GPT-2's tokenizer.json in little memory, with the ids of the whole.
 
 Peak memory of fresh processes: Foreword encoding a text of 100 MB in memory (text and ids are 220 MB of it, but 540
-where one character is beyond U+FFFF, since Python then takes four bytes for each) and
-preparing it from a file; the library tokenizers given a tenth of that text whole. Linux only.
+where one character is beyond U+FFFF, since Python then takes four bytes for each) and preparing it from a file; the
+library tokenizers given a tenth of that text whole. Linux only.
 
     python benchmarks/corpus/long_text.py [--megabytes 100] [--repeats 1] [--quick] [--json FILE]
 """

@@ -1,6 +1,6 @@
 """One shuffled epoch from an object store through a cache that holds a third of the data.
 
-    python benchmarks/remote/epoch.py [--tokens 100000000] [--repeats 3] [--quick] [--json FILE]
+    python benchmarks/remote/epoch.py [--tokens 100000000] [--mds PYTHON] [--repeats 3] [--quick] [--json FILE]
 
 A server of this machine gives the objects; the cache is empty at first, and the time begins with opening. Foreword
 reads its store over HTTP, litdata its own chunks over S3's protocol, with the same limit. Both check nothing but what
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -68,6 +70,19 @@ def litdata_epoch(url: str, cache: Path, limit: int, windows: int) -> float:
     return seconds
 
 
+def mds_epoch(python: str, *arguments: object) -> tuple[float, int]:
+    """The seconds and windows of MosaicML streaming's epoch, by a process of another Python."""
+    command = [python, str(Path(__file__).with_name("mds.py")), *map(str, arguments)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    seconds, count = done.stdout.split() or (0, 0)
+    return float(seconds), int(count)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mds", metavar="PYTHON", help="a Python with MosaicML streaming (default: without it)")
+
+
 def measure(args: argparse.Namespace) -> list[Result]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -83,9 +98,19 @@ def measure(args: argparse.Namespace) -> list[Result]:
                 contenders.append(
                     Contender("litdata", lambda: litdata_epoch(url, folder / "litdata-cache", limit, windows))
                 )
+            if args.mds:
+                mds_epoch(args.mds, "write", folder / "bucket" / f"mds-{T}", folder / "bucket" / "tokens.bin", T, limit)
+
+                def mds() -> float:
+                    seconds, count = mds_epoch(args.mds, "epoch", url, folder / "mds-cache", limit, T, B)
+                    assert count >= args.tokens // T - 2 * B, count
+                    return seconds
+
+                contenders.append(Contender("MosaicML streaming", mds))
             claim = "shuffled epoch from an object store, cache a third of the data"
             return [race(claim, contenders, repeats=args.repeats, warmup=0, work=args.tokens / 1e6, rate="M tokens/s")]
 
 
 if __name__ == "__main__":
-    main(measure, __doc__, repeats=3, needs=["fsspec", "aiohttp"], sizes={"tokens": (100_000_000, 6_000_000)})
+    sizes = {"tokens": (100_000_000, 6_000_000)}
+    main(measure, __doc__, repeats=3, needs=["fsspec", "aiohttp"], sizes=sizes, add=add_options)

@@ -92,7 +92,7 @@ class States:
         self._check_sources({**dropped, **sources}, sources)
         history = History.loaded(state["history"] if state["version"] > 2 else (), self._epochs_of)
         lost = {track.name for leg in history.legs for track in leg.epochs.tracks} - {*sources, *dropped}
-        if lost:
+        if lost and self._mixture:
             raise StoreError(
                 "the state has lost sources that its history names: torch's distributed checkpoint loads only those "
                 "that the loader's own state has",
