@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from foreword._base.files import remote_url
 from foreword._base.progress import progress
-from foreword.errors import ArgumentError, MissingFileError
+from foreword.errors import ArgumentError, DownloadError, MissingFileError
 from foreword.recipes.encoders import Encoder, LayerEncoder, StaticEncoder, Unknown, WordEncoder
 from foreword.recipes.output import Output, open_output
 
@@ -234,11 +234,12 @@ def _store_of(source: str | os.PathLike[str] | TokenStore) -> TokenStore | None:
         return source
     url = remote_url(source)
     if url is None:
-        return TokenStore.open(source) if (Path(source) / "manifest.json").exists() else None
+        there = os.path.exists(f"{os.fspath(source)}/manifest.json")  # noqa: PTH110 - a Path would not take every text
+        return TokenStore.open(source) if there else None
     name = url.partition("#")[0].partition("?")[0].rstrip("/").rpartition("/")[2]
     if format_of(name) is not None or "*" in name:
         return None
-    with contextlib.suppress(MissingFileError):
+    with contextlib.suppress(MissingFileError, DownloadError):  # some servers refuse what they don't have
         return TokenStore.open(url)
     return None
 

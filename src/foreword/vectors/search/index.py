@@ -211,7 +211,7 @@ class Index:
         if len(row) < 2 * k * len(units):
             return query, row
         queries, products, done = units.astype(np.float32), np.empty(len(row), np.float32), 0
-        for _, block, inverse in self.blocks(0, len(row), row, rows_at_once=max(1, BLOCK // units.shape[1])):
+        for _, block, inverse in self.blocks(0, len(row), row, rows_at_once=max(1, BLOCK // max(units.shape[1], 1))):
             part = slice(done, done + len(block))
             products[part] = np.einsum("ij,ij->i", block, queries[query[part]]) * inverse
             done += len(block)
