@@ -72,7 +72,8 @@ def litdata_epoch(url: str, cache: Path, limit: int, windows: int) -> float:
 
 def mds_epoch(python: str, *arguments: object) -> tuple[float, int]:
     """The seconds and windows of MosaicML streaming's epoch, by a process of another Python."""
-    command = [python, str(Path(__file__).with_name("mds.py")), *map(str, arguments)]
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import mds; mds.main()"
+    command = [python, "-c", code, *map(str, arguments)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     seconds, count = done.stdout.split() or (0, 0)

@@ -1,8 +1,5 @@
 """MosaicML streaming for ``epoch.py``, in a Python of an environment of its own: it pins an older numpy.
 
-    python benchmarks/remote/mds.py write FOLDER TOKENS.bin T LIMIT
-    python benchmarks/remote/mds.py epoch URL CACHE LIMIT T B     the seconds of a shuffled epoch, and its windows
-
 Its shards hold samples of T + 1 ids. They have 16 MB, as litdata's, or a fifth of the limit: it refuses a limit below
 four shards. It fetches by boto3.
 """
@@ -28,6 +25,7 @@ def write(folder: str, tokens: str, T: int, limit: int) -> None:
 
 
 def epoch(url: str, cache: str, limit: int, T: int, B: int) -> tuple[float, int]:
+    """The seconds of a shuffled epoch, and its windows."""
     import torch
     from torch.utils.data import DataLoader
 
@@ -45,7 +43,8 @@ def epoch(url: str, cache: str, limit: int, T: int, B: int) -> tuple[float, int]
     return time.perf_counter() - start, count
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Do what the arguments say: write FOLDER TOKENS.bin T LIMIT, or epoch URL CACHE LIMIT T B, which prints both."""
     what, *given = sys.argv[1:]
     if what == "write":
         write(given[0], given[1], int(given[2]), int(given[3]))
