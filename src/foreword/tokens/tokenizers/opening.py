@@ -195,14 +195,14 @@ def _unless_offline() -> Iterator[None]:
 
     from foreword._base.urls import offline
 
-    def read(path: str) -> bytes:
-        if offline() and "://" in path:
+    def read(blobpath: str) -> bytes:
+        if offline() and "://" in blobpath:
             raise DownloadError(
                 "the merge ranks are not on this machine, and FOREWORD_OFFLINE forbids fetching them",
-                where=path,
+                where=blobpath,
                 fix="unset FOREWORD_OFFLINE, or put the file into the folder that TIKTOKEN_CACHE_DIR names",
             )
-        return fetch(path)
+        return fetch(blobpath)
 
     with _fetching:
         fetch = tiktoken.load.read_file
