@@ -1,0 +1,455 @@
+"""Corpora: what words are trained on, counted and then written as the numbers that a trainer reads.
+
+    TextCorpus   bytes of text, a line a sentence, words by white space ─┐── count ──▶ WordCounts
+    TokenLists   an iterable of lists of words                          ─┴── encode ─▶ uint32 [n] in a file
+
+An encoded corpus has one uint32 for each word of the vocabulary that the corpus holds, in order: its index, with the
+top bit set where it is the first of a sentence. Other words are left out, as word2vec does.
+
+A text is read once for each pass, in blocks that end between two words, so a line may be of any length; threads count
+blocks in tables of their own. Counts and order don't depend on how many there are.
+
+Not for: which words stay (``vocabulary``). Costs: a few megabytes a thread besides the tables; text at 100 to 200 MB/s a
+thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import GeneratorType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreword._base.files import atomic_write, explained
+from foreword.errors import ArgumentError, ArgumentTypeError, FormatError, TextDecodeError
+from foreword.vectors.store.keys import is_key
+from foreword.vectors.training.vocabulary import TrimRule, WordCounts, stays
+from foreword.vectors.training.word_table import Ends, WordTable
+
+__all__ = ["FIRST", "Corpus", "TextCorpus", "TokenLists", "open_encoded"]
+
+FIRST = 1 << 31
+"""The bit that marks the first word of a sentence."""
+
+Advance = Callable[[int], object]
+Block = tuple[int, NDArray[np.uint8]]
+
+_BLOCK = 1 << 21  # bytes
+_AT_ONCE = 1 << 18  # words
+_LONGEST = 1 << 26  # bytes between two blanks
+
+logger = logging.getLogger(__name__)
+
+
+class Corpus(Protocol):
+    """What can be counted and encoded, as often as is asked.
+
+    Attributes:
+        name: what it is called in errors.
+        size: what ``advance`` comes to in one pass; None where that is not known.
+        unit: of ``size``: "B" for bytes, else what is counted.
+    """
+
+    name: str
+    size: int | None
+    unit: str
+
+    def count(
+        self,
+        *,
+        workers: int = 1,
+        max_vocab_size: int | None = None,
+        trim_rule: TrimRule | None = None,
+        advance: Advance = lambda _: None,
+    ) -> WordCounts:
+        """How often each word occurs.
+
+        Args:
+            workers: threads. The counts don't depend on it.
+            max_vocab_size: once more words than this are known, rare ones are dropped, ever more frequent ones, as
+                gensim does; by one thread.
+            trim_rule: has the last word on which are dropped so.
+            advance: called with how much was read.
+        """
+        ...
+
+    def encode(
+        self, words: Sequence[Any], path: Path, *, workers: int = 1, advance: Advance = lambda _: None
+    ) -> NDArray[np.uint32]:
+        """Write the corpus as indices of ``words``, whole or not at all; the file, mapped.
+
+        Args:
+            words: the vocabulary.
+            path: the file.
+            workers: threads. The file doesn't depend on it.
+            advance: as above.
+        """
+        ...
+
+
+class TextCorpus:
+    """A text: a line a sentence, words parted by white space as ``str.split`` does.
+
+    Args:
+        chunks: opens the text, and gives its bytes, in pieces of any size.
+        name: what it is called in errors.
+        size: its bytes, where they are known.
+    """
+
+    unit = "B"
+
+    def __init__(self, chunks: Callable[[], Iterator[bytes]], name: str, size: int | None = None) -> None:
+        self._chunks, self.name, self.size = chunks, name, size
+
+    @classmethod
+    def of_file(cls, path: str | os.PathLike[str]) -> TextCorpus:
+        """The text in a file.
+
+        Raises:
+            MissingFileError, FileError: it can't be read.
+        """
+        name = os.fspath(path)
+        with explained("read the corpus", name):
+            size = os.stat(name).st_size  # noqa: PTH116 - a name may be a pipe's
+
+        def chunks() -> Iterator[bytes]:
+            with explained("read the corpus", name), open(name, "rb") as file:
+                while chunk := file.read(_BLOCK):
+                    yield chunk
+
+        return cls(chunks, name, size)
+
+    def count(
+        self,
+        *,
+        workers: int = 1,
+        max_vocab_size: int | None = None,
+        trim_rule: TrimRule | None = None,
+        advance: Advance = lambda _: None,
+    ) -> WordCounts:
+        """See ``Corpus``.
+
+        Raises:
+            TextDecodeError: a word is not UTF-8; says the line and the byte.
+            FormatError: it has stretches of 64 MB without a blank.
+            MissingPackageError: numba is not there.
+        """
+        ends: dict[int, Ends] = {}
+        if max_vocab_size is None:
+            table = self._count_in_threads(workers, ends, advance)
+        else:
+            table = self._count_pruned(max_vocab_size, trim_rule, ends, advance)
+        sentences, pending = 0, True
+        for base in sorted(ends):
+            first, pending = ends[base].follow(pending)
+            sentences += ends[base].starts + first
+        slots, counts, places = table.entries()
+        at = 0
+        for blob in table.blobs(slots):
+            try:
+                blob.decode()
+            except UnicodeDecodeError:
+                words = blob.split(b"\n")[:-1]
+                self._refuse(next(i for i, word in enumerate(words) if not _is_text(word)) + at, places)
+            at += blob.count(b"\n")
+
+        def words(rows: NDArray[np.int64]) -> list[str]:
+            return [word for blob in table.blobs(slots[rows]) for word in blob.decode().split("\n")[:-1]]
+
+        return WordCounts(counts, words, sum(each.words for each in ends.values()), sentences)
+
+    def _count_in_threads(self, workers: int, ends: dict[int, Ends], advance: Advance) -> WordTable:
+        """The table of all words."""
+        left = _Shared(_blocks(self._chunks(), self.name))
+
+        def count() -> WordTable:
+            table = WordTable()
+            try:
+                while (block := left.take()) is not None:
+                    base, text = block
+                    ends[base] = table.count(text, base)
+                    advance(len(text))
+            finally:
+                left.close()  # at the end, or where this thread fails
+            return table
+
+        with ThreadPoolExecutor(workers, thread_name_prefix="foreword-count") as pool:
+            futures = [pool.submit(count) for _ in range(workers)]
+            try:
+                tables = [future.result() for future in futures]
+            finally:
+                left.close()  # where this thread is interrupted
+        tables.sort(key=len)
+        whole = tables.pop()
+        while tables:
+            whole.merge(tables.pop())
+        return whole
+
+    def _count_pruned(
+        self, most: int, trim_rule: TrimRule | None, ends: dict[int, Ends], advance: Advance
+    ) -> WordTable:
+        """The table of the words that are left when rare ones are dropped on the way."""
+        table, least = WordTable(), 0
+
+        def prune() -> None:
+            nonlocal least
+            least += 1
+            slots, counts, _ = table.entries()
+            kept = counts >= least
+            if trim_rule is not None:
+                names = [
+                    word.decode("utf-8", "replace") for blob in table.blobs(slots) for word in blob.split(b"\n")[:-1]
+                ]
+                pairs = zip(names, counts.tolist(), strict=True)
+                kept = np.array([stays(word, count, least, trim_rule) for word, count in pairs], dtype=bool)
+            table.keep(slots[kept])
+
+        for base, text in _blocks(self._chunks(), self.name):
+            ends[base] = table.count(text, base, limit=most, prune=prune)
+            advance(len(text))
+        if len(table) > most and table.in_line:
+            prune()
+        return table
+
+    def _refuse(self, row: int, places: NDArray[np.int64]) -> None:
+        """Say where the word stands that is not UTF-8."""
+        place, seen, line = int(places[row]), 0, 1
+        for base, text in _blocks(self._chunks(), self.name):
+            if base + len(text) <= place:
+                line += int((text == 10).sum())
+                seen = base + len(text)
+                continue
+            line += int((text[: place - seen] == 10).sum())
+            word = bytes(text[place - base :].tobytes().split(None, 1)[0])
+            try:
+                word.decode()
+            except UnicodeDecodeError as cause:
+                raise TextDecodeError(
+                    "the corpus is not UTF-8 text",
+                    cause=cause,
+                    got=f"the byte 0x{word[cause.start]:02x} ({cause.reason})",
+                    where=f"{self.name}, byte {place + cause.start:,}, line {line:,}",
+                    fix="convert it to UTF-8 (iconv -f latin1 -t utf-8), or train by the command line, which takes "
+                    "--encoding",
+                ) from cause
+            break
+        raise FormatError("the corpus has changed while it was read", where=self.name)
+
+    def encode(
+        self, words: Sequence[Any], path: Path, *, workers: int = 1, advance: Advance = lambda _: None
+    ) -> NDArray[np.uint32]:
+        """See ``Corpus``; raises as ``count``, but for bytes that are no UTF-8: words that the vocabulary has not are
+        left out whatever they are.
+        """
+        table = WordTable.of(words)
+
+        def number(text: NDArray[np.uint8]) -> tuple[NDArray[np.uint32], Ends]:
+            out = np.empty(len(text) // 2 + 1, dtype=np.uint32)
+            ends = table.number(text, out)
+            return out[: ends.words], ends
+
+        pending = True
+        with (
+            atomic_write(path) as file,
+            ThreadPoolExecutor(workers, thread_name_prefix="foreword-encode") as pool,
+        ):
+            waiting: deque[tuple[int, Future[tuple[NDArray[np.uint32], Ends]]]] = deque()
+
+            def write() -> None:
+                nonlocal pending
+                size, future = waiting.popleft()
+                numbers, ends = future.result()
+                first, pending = ends.follow(pending)
+                if first:
+                    numbers[0] |= FIRST
+                file.write(memoryview(numbers))
+                advance(size)
+
+            try:
+                for _, text in _blocks(self._chunks(), self.name):
+                    waiting.append((len(text), pool.submit(number, text)))
+                    if len(waiting) > 2 * workers:
+                        write()
+                while waiting:
+                    write()
+            finally:
+                for _, future in waiting:
+                    future.cancel()
+        return open_encoded(path)
+
+
+class TokenLists:
+    """An iterable of sentences, each a list of words: text, or integers.
+
+    Args:
+        sentences: gone through once for each pass.
+
+    Raises:
+        ArgumentTypeError: it is no iterable.
+    """
+
+    unit = "sentences"
+    name = "the sentences"
+
+    def __init__(self, sentences: Iterable[Sequence[Any]]) -> None:
+        if isinstance(sentences, str | bytes) or not isinstance(sentences, Iterable):
+            raise ArgumentTypeError(
+                "sentences are an iterable of lists of words",
+                got=f"{sentences!r:.60} ({type(sentences).__name__})",
+                fix="of a file of text use corpus_file=",
+            )
+        self._sentences = sentences
+        self.size = len(sentences) if hasattr(sentences, "__len__") else None
+
+    def check_passes(self, passes: int) -> None:
+        """Refuse what can't be gone through so often.
+
+        Raises:
+            ArgumentTypeError: it is a generator, or another iterator, and that is more than once.
+        """
+        if passes > 1 and (isinstance(self._sentences, GeneratorType) or iter(self._sentences) is self._sentences):
+            raise ArgumentTypeError(
+                f"the sentences are gone through {passes} times, which a {type(self._sentences).__name__} can't be",
+                expected="a list, or an object whose __iter__ begins anew",
+            )
+
+    def _each(self, advance: Advance) -> Iterator[Sequence[Any]]:
+        warned = False
+        for sentence in self._sentences:
+            if isinstance(sentence, str) and not warned:
+                warned = True
+                logger.warning("a sentence is a list of words; this one is a text, whose words are its letters")
+            yield sentence
+            advance(1)
+
+    def count(
+        self,
+        *,
+        workers: int = 1,  # noqa: ARG002 - Python objects are counted by one thread
+        max_vocab_size: int | None = None,
+        trim_rule: TrimRule | None = None,
+        advance: Advance = lambda _: None,
+    ) -> WordCounts:
+        """See ``Corpus``. Sentences are counted even where they are empty, as in gensim.
+
+        Raises:
+            ArgumentTypeError: a word is neither text nor an integer.
+        """
+        counts: Counter[Any] = Counter()
+        total = sentences = least = 0
+        for sentence in self._each(advance):
+            try:
+                counts.update(sentence)
+                total += len(sentence)
+            except TypeError as cause:
+                raise ArgumentTypeError(
+                    "a sentence is a list of words", got=f"{sentence!r:.60}", where=f"sentence {sentences:,}"
+                ) from cause
+            sentences += 1
+            if max_vocab_size and len(counts) > max_vocab_size:
+                least += 1
+                for word in [w for w, n in counts.items() if not stays(w, n, least, trim_rule)]:
+                    del counts[word]
+        for odd in (word for word in counts if type(word) is not str and not is_key(word)):
+            raise ArgumentTypeError("a word is text, or an integer", got=f"{odd!r:.60} ({type(odd).__name__})")
+        return WordCounts.of(counts, total=total, sentences=sentences)
+
+    def encode(
+        self,
+        words: Sequence[Any],
+        path: Path,
+        *,
+        workers: int = 1,
+        advance: Advance = lambda _: None,  # noqa: ARG002
+    ) -> NDArray[np.uint32]:
+        """See ``Corpus``."""
+        index = {word: i for i, word in enumerate(words)}
+        held: list[int] = []
+        with atomic_write(path) as file:
+            for sentence in self._each(advance):
+                start = len(held)
+                held += [index[word] for word in sentence if word in index]
+                if len(held) > start:
+                    held[start] |= FIRST
+                if len(held) >= _AT_ONCE:
+                    file.write(np.array(held, dtype="<u4").tobytes())
+                    held = []
+            file.write(np.array(held, dtype="<u4").tobytes())
+        return open_encoded(path)
+
+
+def open_encoded(path: Path) -> NDArray[np.uint32]:
+    """An encoded corpus, mapped: uint32 [n].
+
+    Raises:
+        MissingFileError, FileError: it can't be read.
+        FormatError: it is cut short.
+    """
+    with explained("read the encoded corpus", path):
+        size = path.stat().st_size
+        if size % 4:
+            raise FormatError("the encoded corpus is cut short", got=f"{size:,} bytes", expected="4 a word", where=path)
+        if not size:  # nothing can be mapped
+            return np.empty(0, dtype=np.uint32)
+        return np.memmap(path, dtype="<u4", mode="r")
+
+
+def _blocks(chunks: Iterator[bytes], name: str) -> Iterator[Block]:
+    """The text in blocks that end after a blank, but for the last; the place where each begins, and its bytes."""
+    held = b""
+    base = 0
+    for chunk in chunks:
+        cut = _last_blank(chunk)
+        if cut < 0:
+            held += chunk
+            if len(held) >= _LONGEST:
+                raise FormatError(
+                    "a stretch of the corpus has no blank: is this text?",
+                    got=f"over {_LONGEST >> 20} MB without a space, tab or newline",
+                    where=f"{name}, byte {base:,}",
+                )
+            continue
+        text = np.frombuffer(held + chunk[: cut + 1] if held else memoryview(chunk)[: cut + 1], dtype=np.uint8)
+        yield base, text
+        base += len(text)
+        held = chunk[cut + 1 :]
+    if held:
+        yield base, np.frombuffer(held, dtype=np.uint8)
+
+
+def _last_blank(chunk: bytes) -> int:
+    """Where the last space, tab or end of a line is; −1 where there is none."""
+    return max(chunk.rfind(b" "), chunk.rfind(b"\n"), chunk.rfind(b"\t"), chunk.rfind(b"\r"))
+
+
+class _Shared:
+    """An iterator that threads take from in turn."""
+
+    def __init__(self, items: Iterator[Block]) -> None:
+        self._items, self._lock, self._over = items, threading.Lock(), False
+
+    def take(self) -> Block | None:
+        """The next item; None at the end, or once it is closed."""
+        with self._lock:
+            item = None if self._over else next(self._items, None)
+            self._over = item is None
+            return item
+
+    def close(self) -> None:
+        self._over = True
+
+
+def _is_text(word: bytes) -> bool:
+    try:
+        word.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
