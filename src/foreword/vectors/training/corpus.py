@@ -9,12 +9,14 @@ top bit set where it is the first of a sentence. Other words are left out, as wo
 A text is read once for each pass, in blocks that end between two words, so a line may be of any length; threads count
 blocks in tables of their own. Counts and order don't depend on how many there are.
 
-Not for: which words stay (``vocabulary``). Costs: a few megabytes a thread besides the tables; text at 100 to 200 MB/s a
-thread.
+Not for: which words stay (``vocabulary``). Costs: a few megabytes a thread besides the tables; text at 100 to 200 MB/s
+a thread.
 """
 
 from __future__ import annotations
 
+import abc
+import codecs
 import logging
 import os
 import threading
@@ -23,13 +25,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import GeneratorType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import atomic_write, explained
-from foreword.errors import ArgumentError, ArgumentTypeError, FormatError, TextDecodeError
+from foreword.errors import ArgumentTypeError, FormatError, TextDecodeError
 from foreword.vectors.store.keys import is_key
 from foreword.vectors.training.vocabulary import TrimRule, WordCounts, stays
 from foreword.vectors.training.word_table import Ends, WordTable
@@ -49,7 +51,7 @@ _LONGEST = 1 << 26  # bytes between two blanks
 logger = logging.getLogger(__name__)
 
 
-class Corpus(Protocol):
+class Corpus(abc.ABC):
     """What can be counted and encoded, as often as is asked.
 
     Attributes:
@@ -59,9 +61,10 @@ class Corpus(Protocol):
     """
 
     name: str
-    size: int | None
-    unit: str
+    size: int | None = None
+    unit = "B"
 
+    @abc.abstractmethod
     def count(
         self,
         *,
@@ -79,8 +82,8 @@ class Corpus(Protocol):
             trim_rule: has the last word on which are dropped so.
             advance: called with how much was read.
         """
-        ...
 
+    @abc.abstractmethod
     def encode(
         self, words: Sequence[Any], path: Path, *, workers: int = 1, advance: Advance = lambda _: None
     ) -> NDArray[np.uint32]:
@@ -92,10 +95,12 @@ class Corpus(Protocol):
             workers: threads. The file doesn't depend on it.
             advance: as above.
         """
-        ...
+
+    def check_passes(self, passes: int) -> None:  # noqa: B027 - nothing to check, of most
+        """Refuse what can't be gone through so often."""
 
 
-class TextCorpus:
+class TextCorpus(Corpus):
     """A text: a line a sentence, words parted by white space as ``str.split`` does.
 
     Args:
@@ -104,14 +109,12 @@ class TextCorpus:
         size: its bytes, where they are known.
     """
 
-    unit = "B"
-
     def __init__(self, chunks: Callable[[], Iterator[bytes]], name: str, size: int | None = None) -> None:
         self._chunks, self.name, self.size = chunks, name, size
 
     @classmethod
     def of_file(cls, path: str | os.PathLike[str]) -> TextCorpus:
-        """The text in a file.
+        """The text in a file; a byte-order mark is dropped.
 
         Raises:
             MissingFileError, FileError: it can't be read.
@@ -122,6 +125,7 @@ class TextCorpus:
 
         def chunks() -> Iterator[bytes]:
             with explained("read the corpus", name), open(name, "rb") as file:
+                yield file.read(_BLOCK).removeprefix(codecs.BOM_UTF8)
                 while chunk := file.read(_BLOCK):
                     yield chunk
 
@@ -286,7 +290,7 @@ class TextCorpus:
         return open_encoded(path)
 
 
-class TokenLists:
+class TokenLists(Corpus):
     """An iterable of sentences, each a list of words: text, or integers.
 
     Args:
@@ -367,8 +371,8 @@ class TokenLists:
         words: Sequence[Any],
         path: Path,
         *,
-        workers: int = 1,
-        advance: Advance = lambda _: None,  # noqa: ARG002
+        workers: int = 1,  # noqa: ARG002
+        advance: Advance = lambda _: None,
     ) -> NDArray[np.uint32]:
         """See ``Corpus``."""
         index = {word: i for i, word in enumerate(words)}

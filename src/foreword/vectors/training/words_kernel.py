@@ -100,7 +100,7 @@ def _slot(key: Any, capacity: int) -> int:
 
 @numba.njit(inline="always")
 def _same(a: Any, at: int, b: Any, bt: int, length: int) -> bool:
-    for i in range(length):
+    for i in range(length):  # noqa: SIM110 - compiled
         if a[at + i] != b[bt + i]:
             return False
     return True
