@@ -125,7 +125,10 @@ class TextCorpus(Corpus):
 
         def chunks() -> Iterator[bytes]:
             with explained("read the corpus", name), open(name, "rb") as file:
-                yield file.read(_BLOCK).removeprefix(codecs.BOM_UTF8)
+                chunk = file.read(_BLOCK)
+                if chunk.startswith(codecs.BOM_UTF8):  # blanks in its place, so that places stay what they are
+                    chunk = b"   " + chunk[3:]
+                yield chunk
                 while chunk := file.read(_BLOCK):
                     yield chunk
 
@@ -225,13 +228,12 @@ class TextCorpus(Corpus):
 
     def _refuse(self, row: int, places: NDArray[np.int64]) -> None:
         """Say where the word stands that is not UTF-8."""
-        place, seen, line = int(places[row]), 0, 1
+        place, line = int(places[row]), 1
         for base, text in _blocks(self._chunks(), self.name):
             if base + len(text) <= place:
                 line += int((text == 10).sum())
-                seen = base + len(text)
                 continue
-            line += int((text[: place - seen] == 10).sum())
+            line += int((text[: place - base] == 10).sum())
             word = bytes(text[place - base :].tobytes().split(None, 1)[0])
             try:
                 word.decode()
