@@ -30,15 +30,17 @@ def test_a_text_is_encoded_as_the_plain_way_does(tmp_path_factory, text, data):
     words = data.draw(st.lists(st.sampled_from([*known, "other"]), unique=True)) if known else ["other"]
     sizes = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
     expected = plain(sentences, words)
-    encoded = text_corpus(text.encode(), sizes).encode(words, path, workers=data.draw(st.integers(1, 3)))
-    assert encoded.tolist() == expected
-    assert TokenLists(sentences).encode(words, path).tolist() == expected
+    for corpus in (text_corpus(text.encode(), sizes), TokenLists(sentences)):
+        encoded = corpus.encode(words, path, workers=data.draw(st.integers(1, 3)))
+        assert encoded.words.tolist() == expected
+        assert encoded.total == sum(map(len, sentences))
+        assert encoded.sentences == sum(i >= FIRST for i in expected)
 
 
 def test_a_line_beyond_ten_thousand_words_is_one_sentence(tmp_path):
     words = [f"w{i % 100}" for i in range(123_456)]
     corpus = text_corpus((" ".join(words) + "\nlast").encode(), [8192])
-    encoded = corpus.encode(["w1", "w0", "last"], tmp_path / "long.u4", workers=2)
+    encoded = corpus.encode(["w1", "w0", "last"], tmp_path / "long.u4", workers=2).words
     assert np.flatnonzero(encoded >= FIRST).tolist() == [0, len(encoded) - 1]
     assert encoded.tolist() == plain([words, ["last"]], ["w1", "w0", "last"])
 
@@ -53,7 +55,7 @@ def test_a_line_of_a_hundred_million_words(tmp_path):
     corpus = TextCorpus.of_file(path)
     counted = corpus.count(workers=2)
     assert (counted.total, counted.sentences, len(counted)) == (100_000_000, 1, 1000)
-    encoded = corpus.encode([f"w{i}" for i in range(1000)], tmp_path / "line.u4", workers=2)
+    encoded = corpus.encode([f"w{i}" for i in range(1000)], tmp_path / "line.u4", workers=2).words
     assert encoded[0] == FIRST
     whole = np.array(encoded)
     whole[0] = 0
@@ -62,12 +64,12 @@ def test_a_line_of_a_hundred_million_words(tmp_path):
 
 def test_keys_that_no_text_can_hold_are_passed_over(tmp_path):
     words = ["b", "a b", "", 7, "a", " ", "\ud800"]
-    assert text_corpus(b"a b a\nb").encode(words, tmp_path / "x").tolist() == [4 | FIRST, 0, 4, FIRST]
+    assert text_corpus(b"a b a\nb").encode(words, tmp_path / "x").words.tolist() == [4 | FIRST, 0, 4, FIRST]
 
 
 def test_nothing_to_encode_is_an_empty_array(tmp_path):
     for corpus in (text_corpus(b""), text_corpus(b"unknown words"), TokenLists([])):
-        encoded = corpus.encode(["word"], tmp_path / "empty")
+        encoded = corpus.encode(["word"], tmp_path / "empty").words
         assert encoded.dtype == np.uint32
         assert len(encoded) == 0
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import abc
 import codecs
+import dataclasses
 import logging
 import os
 import threading
@@ -36,7 +37,7 @@ from foreword.vectors.store.keys import is_key
 from foreword.vectors.training.vocabulary import TrimRule, WordCounts, stays
 from foreword.vectors.training.word_table import Ends, WordTable
 
-__all__ = ["FIRST", "Corpus", "TextCorpus", "TokenLists", "open_encoded"]
+__all__ = ["FIRST", "Corpus", "Encoded", "TextCorpus", "TokenLists", "open_encoded"]
 
 FIRST = 1 << 31
 """The bit that marks the first word of a sentence."""
@@ -49,6 +50,24 @@ _AT_ONCE = 1 << 18  # words
 _LONGEST = 1 << 26  # bytes between two blanks
 
 logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A corpus as a trainer reads it.
+
+    Attributes:
+        words: uint32 [n], mapped: the indices of its words, the top bit set on the first of each sentence.
+        total: words in the corpus, those that the vocabulary has not included.
+    """
+
+    words: NDArray[np.uint32]
+    total: int
+
+    @property
+    def sentences(self) -> int:
+        """Its sentences that have a word of the vocabulary."""
+        return sum(int((self.words[i : i + _AT_ONCE] >= FIRST).sum()) for i in range(0, len(self.words), _AT_ONCE))
 
 
 class Corpus(abc.ABC):
@@ -86,8 +105,8 @@ class Corpus(abc.ABC):
     @abc.abstractmethod
     def encode(
         self, words: Sequence[Any], path: Path, *, workers: int = 1, advance: Advance = lambda _: None
-    ) -> NDArray[np.uint32]:
-        """Write the corpus as indices of ``words``, whole or not at all; the file, mapped.
+    ) -> Encoded:
+        """Write the corpus as indices of ``words``, whole or not at all.
 
         Args:
             words: the vocabulary.
@@ -251,7 +270,7 @@ class TextCorpus(Corpus):
 
     def encode(
         self, words: Sequence[Any], path: Path, *, workers: int = 1, advance: Advance = lambda _: None
-    ) -> NDArray[np.uint32]:
+    ) -> Encoded:
         """See ``Corpus``; raises as ``count``, but for bytes that are no UTF-8: words that the vocabulary has not are
         left out whatever they are.
         """
@@ -262,7 +281,7 @@ class TextCorpus(Corpus):
             ends = table.number(text, out)
             return out[: ends.words], ends
 
-        pending = True
+        pending, total = True, 0
         with (
             atomic_write(path) as file,
             ThreadPoolExecutor(workers, thread_name_prefix="foreword-encode") as pool,
@@ -270,10 +289,11 @@ class TextCorpus(Corpus):
             waiting: deque[tuple[int, Future[tuple[NDArray[np.uint32], Ends]]]] = deque()
 
             def write() -> None:
-                nonlocal pending
+                nonlocal pending, total
                 size, future = waiting.popleft()
                 numbers, ends = future.result()
                 first, pending = ends.follow(pending)
+                total += ends.total
                 if first:
                     numbers[0] |= FIRST
                 file.write(memoryview(numbers))
@@ -289,7 +309,7 @@ class TextCorpus(Corpus):
             finally:
                 for _, future in waiting:
                     future.cancel()
-        return open_encoded(path)
+        return Encoded(open_encoded(path), total)
 
 
 class TokenLists(Corpus):
@@ -375,21 +395,23 @@ class TokenLists(Corpus):
         *,
         workers: int = 1,  # noqa: ARG002
         advance: Advance = lambda _: None,
-    ) -> NDArray[np.uint32]:
+    ) -> Encoded:
         """See ``Corpus``."""
         index = {word: i for i, word in enumerate(words)}
         held: list[int] = []
+        total = 0
         with atomic_write(path) as file:
             for sentence in self._each(advance):
                 start = len(held)
                 held += [index[word] for word in sentence if word in index]
+                total += len(sentence)
                 if len(held) > start:
                     held[start] |= FIRST
                 if len(held) >= _AT_ONCE:
                     file.write(np.array(held, dtype="<u4").tobytes())
                     held = []
             file.write(np.array(held, dtype="<u4").tobytes())
-        return open_encoded(path)
+        return Encoded(open_encoded(path), total)
 
 
 def open_encoded(path: Path) -> NDArray[np.uint32]:

@@ -29,12 +29,14 @@ class Ends:
     """What a block of text says of the lines that it begins and ends in.
 
     Attributes:
-        words: in it; of a numbered text, those that the table has.
-        starts: of them, those that are the first after a newline in the block.
+        total: words in it.
+        words: of them, those that the table has: all, where they were counted.
+        starts: of these, those that are the first after a newline in the block.
         open: whether its first word comes before any newline of the block.
         pending: whether a newline follows its last word; None where the block has neither.
     """
 
+    total: int
     words: int
     starts: int
     open: bool
@@ -130,10 +132,13 @@ class WordTable:
                 prune()
             if at >= len(text):
                 break
-        words = int(marks[kernel.WORDS if counting else kernel.WRITTEN])
-        pending = int(marks[kernel.PENDING])
+        total, pending = int(marks[kernel.WORDS]), int(marks[kernel.PENDING])
         return Ends(
-            words, int(marks[kernel.STARTS]), bool(marks[kernel.FIRST_OPEN]), None if pending == 2 else pending == 1
+            total,
+            total if counting else int(marks[kernel.WRITTEN]),
+            int(marks[kernel.STARTS]),
+            bool(marks[kernel.FIRST_OPEN]),
+            None if pending == 2 else pending == 1,
         )
 
     def _grow(self, text: int) -> None:
