@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreword.errors import FileError, FormatError, MissingFileError
-from foreword.vectors.training.corpus import FIRST, TextCorpus, TokenLists, open_encoded
+from foreword.vectors.training.corpus import FIRST, TextCorpus, open_encoded
+from foreword.vectors.training.token_lists import TokenLists
 
 from .test_vocabulary import TEXTS, sentences_of, text_corpus
 

@@ -17,7 +17,8 @@ from foreword.errors import (
     TextDecodeError,
 )
 from foreword.vectors.training import corpus as corpus_module
-from foreword.vectors.training.corpus import TextCorpus, TokenLists
+from foreword.vectors.training.corpus import TextCorpus
+from foreword.vectors.training.token_lists import TokenLists
 from foreword.vectors.training.vocabulary import WordCounts, choose
 
 BLANKS = " \t\v\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u200a\u2028\u2029\u202f\u205f\u3000"

@@ -1,7 +1,8 @@
 """Corpora: what words are trained on, counted and then written as the numbers that a trainer reads.
 
-    TextCorpus   bytes of text, a line a sentence, words by white space ─┐── count ──▶ WordCounts
-    TokenLists   an iterable of lists of words                          ─┴── encode ─▶ uint32 [n] in a file
+    TextCorpus     bytes of text, a line a sentence, words by white space ─┐
+    TokenLists     an iterable of lists of words (``token_lists``)         ├── count ──▶ WordCounts
+    StoreCorpus    a token store (``foreword.recipes``)                   ─┴── encode ─▶ uint32 [n] in a file
 
 An encoded corpus has one uint32 for each word of the vocabulary that the corpus holds, in order: its index, with the
 top bit set where it is the first of a sentence. Other words are left out, as word2vec does.
@@ -18,26 +19,24 @@ from __future__ import annotations
 import abc
 import codecs
 import dataclasses
-import logging
 import os
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import GeneratorType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import atomic_write, explained
-from foreword.errors import ArgumentTypeError, FormatError, TextDecodeError
-from foreword.vectors.store.keys import is_key
+from foreword.errors import FormatError, TextDecodeError
+from foreword.vectors.training.options import TrainingOptions
 from foreword.vectors.training.vocabulary import TrimRule, WordCounts, stays
 from foreword.vectors.training.word_table import Ends, WordTable
 
-__all__ = ["FIRST", "Corpus", "Encoded", "TextCorpus", "TokenLists", "open_encoded"]
+__all__ = ["FIRST", "Corpus", "Encoded", "TextCorpus", "open_encoded"]
 
 FIRST = 1 << 31
 """The bit that marks the first word of a sentence."""
@@ -46,10 +45,8 @@ Advance = Callable[[int], object]
 Block = tuple[int, NDArray[np.uint8]]
 
 _BLOCK = 1 << 21  # bytes
-_AT_ONCE = 1 << 18  # words
+_SHORT = 1 << 17  # words
 _LONGEST = 1 << 26  # bytes between two blanks
-
-logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +64,16 @@ class Encoded:
     @property
     def sentences(self) -> int:
         """Its sentences that have a word of the vocabulary."""
-        return sum(int((self.words[i : i + _AT_ONCE] >= FIRST).sum()) for i in range(0, len(self.words), _AT_ONCE))
+        step = _BLOCK // 4
+        return sum(int((self.words[i : i + step] >= FIRST).sum()) for i in range(0, len(self.words), step))
+
+    def fit(self, options: TrainingOptions) -> TrainingOptions:
+        """The options for a corpus of this length: one lane where it is short.
+
+        In a small vocabulary each lane of a round changes every row, and what several add to the same row overshoots;
+        and there is no time to be gained.
+        """
+        return options.replace(lanes=1) if len(self.words) < _SHORT else options
 
 
 class Corpus(abc.ABC):
@@ -309,108 +315,6 @@ class TextCorpus(Corpus):
             finally:
                 for _, future in waiting:
                     future.cancel()
-        return Encoded(open_encoded(path), total)
-
-
-class TokenLists(Corpus):
-    """An iterable of sentences, each a list of words: text, or integers.
-
-    Args:
-        sentences: gone through once for each pass.
-
-    Raises:
-        ArgumentTypeError: it is no iterable.
-    """
-
-    unit = "sentences"
-    name = "the sentences"
-
-    def __init__(self, sentences: Iterable[Sequence[Any]]) -> None:
-        if isinstance(sentences, str | bytes) or not isinstance(sentences, Iterable):
-            raise ArgumentTypeError(
-                "sentences are an iterable of lists of words",
-                got=f"{sentences!r:.60} ({type(sentences).__name__})",
-                fix="of a file of text use corpus_file=",
-            )
-        self._sentences = sentences
-        self.size = len(sentences) if hasattr(sentences, "__len__") else None
-
-    def check_passes(self, passes: int) -> None:
-        """Refuse what can't be gone through so often.
-
-        Raises:
-            ArgumentTypeError: it is a generator, or another iterator, and that is more than once.
-        """
-        if passes > 1 and (isinstance(self._sentences, GeneratorType) or iter(self._sentences) is self._sentences):
-            raise ArgumentTypeError(
-                f"the sentences are gone through {passes} times, which a {type(self._sentences).__name__} can't be",
-                expected="a list, or an object whose __iter__ begins anew",
-            )
-
-    def _each(self, advance: Advance) -> Iterator[Sequence[Any]]:
-        warned = False
-        for sentence in self._sentences:
-            if isinstance(sentence, str) and not warned:
-                warned = True
-                logger.warning("a sentence is a list of words; this one is a text, whose words are its letters")
-            yield sentence
-            advance(1)
-
-    def count(
-        self,
-        *,
-        workers: int = 1,  # noqa: ARG002 - Python objects are counted by one thread
-        max_vocab_size: int | None = None,
-        trim_rule: TrimRule | None = None,
-        advance: Advance = lambda _: None,
-    ) -> WordCounts:
-        """See ``Corpus``. Sentences are counted even where they are empty, as in gensim.
-
-        Raises:
-            ArgumentTypeError: a word is neither text nor an integer.
-        """
-        counts: Counter[Any] = Counter()
-        total = sentences = least = 0
-        for sentence in self._each(advance):
-            try:
-                counts.update(sentence)
-                total += len(sentence)
-            except TypeError as cause:
-                raise ArgumentTypeError(
-                    "a sentence is a list of words", got=f"{sentence!r:.60}", where=f"sentence {sentences:,}"
-                ) from cause
-            sentences += 1
-            if max_vocab_size and len(counts) > max_vocab_size:
-                least += 1
-                for word in [w for w, n in counts.items() if not stays(w, n, least, trim_rule)]:
-                    del counts[word]
-        for odd in (word for word in counts if type(word) is not str and not is_key(word)):
-            raise ArgumentTypeError("a word is text, or an integer", got=f"{odd!r:.60} ({type(odd).__name__})")
-        return WordCounts.of(counts, total=total, sentences=sentences)
-
-    def encode(
-        self,
-        words: Sequence[Any],
-        path: Path,
-        *,
-        workers: int = 1,  # noqa: ARG002
-        advance: Advance = lambda _: None,
-    ) -> Encoded:
-        """See ``Corpus``."""
-        index = {word: i for i, word in enumerate(words)}
-        held: list[int] = []
-        total = 0
-        with atomic_write(path) as file:
-            for sentence in self._each(advance):
-                start = len(held)
-                held += [index[word] for word in sentence if word in index]
-                total += len(sentence)
-                if len(held) > start:
-                    held[start] |= FIRST
-                if len(held) >= _AT_ONCE:
-                    file.write(np.array(held, dtype="<u4").tobytes())
-                    held = []
-            file.write(np.array(held, dtype="<u4").tobytes())
         return Encoded(open_encoded(path), total)
 
 

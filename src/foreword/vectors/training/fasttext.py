@@ -20,10 +20,11 @@ from foreword.errors import ArgumentError, ArgumentTypeError
 from foreword.vectors.store.keys import encode
 from foreword.vectors.store.subwords import Subwords as Grams
 from foreword.vectors.store.subwords import add_subwords
+from foreword.vectors.training.building import Float32
 from foreword.vectors.training.corpus import Corpus
 from foreword.vectors.training.options import Subwords
 from foreword.vectors.training.vocabulary import TrimRule
-from foreword.vectors.training.word2vec import Float32, Word2Vec
+from foreword.vectors.training.word2vec import Word2Vec
 
 __all__ = ["FastText"]
 

@@ -26,6 +26,7 @@ from foreword.vectors.formats.gensim_native import NativeModel, is_native, read_
 from foreword.vectors.formats.source import open_source
 from foreword.vectors.store.saving import save_store
 from foreword.vectors.store.store import VectorStore
+from foreword.vectors.store.subwords import BYTES, Subwords
 
 if TYPE_CHECKING:
     from foreword.vectors.training.word2vec import Word2Vec
@@ -61,9 +62,9 @@ def save_model(path: str | os.PathLike[str], model: Word2Vec) -> None:
     about = {
         "format": FORMAT,
         "version": VERSION,
-        "class": type(model).__name__ if type(model) in _classes().values() else _nearest(model).__name__,
+        "class": _nearest(type(model)).__name__,
         "words": count,
-        "options": {name: _as_json(getattr(model, name)) for name in _arguments(_nearest(model))},
+        "options": {name: _as_json(getattr(model, name)) for name in _arguments(_nearest(type(model)))},
         "state": {name: _as_json(getattr(model, name)) for name in _STATE},
     }
     with replaced_folder(folder) as partial:
@@ -202,7 +203,7 @@ def _of_gensim(cls: type[M], found: NativeModel, name: str) -> M:
     if not (np.isfinite(found.vectors).all() and np.isfinite(found.output).all()):
         raise _damaged(Path(name), "NaN or infinity")
     grams = found.subwords
-    if grams is not None and not grams.as_in_fasttext:
+    if grams is not None and grams.hashing != BYTES:
         raise ArgumentError(
             "the n-grams of this model are not hashed as fastText's, so they can't be trained on",
             got=f"{found.kind}, of gensim before 3.8",
@@ -211,13 +212,18 @@ def _of_gensim(cls: type[M], found: NativeModel, name: str) -> M:
         )
     options = {label: fields[label] for label in _arguments(kind) if fields.get(label) is not None}
     if "bucket" in _arguments(kind):
-        options["bucket"] = 0 if grams is None else len(grams.vectors)
+        options["bucket"] = 0 if grams is None else grams.buckets
     model = _made(_class_for(cls, kind, Path(name)), options, Path(name))
     for label in _STATE:
         if type(fields.get(label)) in (int, float):
             setattr(model, label, fields[label])
     rows = np.array(found.vectors, dtype=np.float32, order="C")
-    if grams is not None or hasattr(model, "vectors_vocab"):
+    if grams is not None and grams.numbers is not None:  # only n-grams in use have a row: the others are drawn
+        table = np.zeros((grams.buckets, model.vector_size), dtype=np.float32)
+        model._draw(table, 0)
+        table[grams.numbers] = grams.vectors[grams.rows_of]
+        grams = Subwords.of(grams.minn, grams.maxn, table)
+    if hasattr(model, "vectors_vocab"):
         rows = _with_grams(model, rows, grams, Path(name))
     model._hold(rows, np.array(found.output, dtype=np.float32, order="C"), list(found.keys), found.counts.copy())
     return model
@@ -233,17 +239,17 @@ def _classes() -> dict[str, type[Word2Vec]]:
     return {"Word2Vec": Word2Vec, "FastText": FastText}
 
 
-def _nearest(model: Word2Vec) -> type[Word2Vec]:
-    """The class of ours that a model is of, or of a subclass."""
+def _nearest(cls: type[Word2Vec]) -> type[Word2Vec]:
+    """The class of ours that ``cls`` is, or is a subclass of."""
     fasttext, word2vec = _classes()["FastText"], _classes()["Word2Vec"]
-    return fasttext if isinstance(model, fasttext) else word2vec
+    return fasttext if issubclass(cls, fasttext) else word2vec
 
 
 def _class_for(cls: type[M], found: type[Word2Vec], where: Path) -> type[M]:
-    if issubclass(cls, found):
+    if found is _nearest(cls):
         return cls
     if issubclass(found, cls):
-        return found
+        return found  # type: ignore[return-value]
     raise ArgumentError(
         f"the model is no {cls.__name__}", got=found.__name__, where=where, fix=f"{found.__name__}.load(…)"
     )

@@ -15,33 +15,30 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foreword._base import threads
 from foreword._base.checks import integer
 from foreword._base.files import explained
-from foreword.errors import ArgumentError, ArgumentTypeError, MissingPackageError
+from foreword.errors import ArgumentError
 from foreword.vectors.keyed_vectors import KeyedVectors
-from foreword.vectors.training.corpus import Corpus, Encoded, TextCorpus, TokenLists
+from foreword.vectors.training.building import Building, Float32
+from foreword.vectors.training.corpus import Corpus, Encoded
 from foreword.vectors.training.options import Subwords, TrainingOptions
-from foreword.vectors.training.vocabulary import TrimRule, WordCounts, choose
+from foreword.vectors.training.token_lists import corpus_of
+from foreword.vectors.training.vocabulary import TrimRule
 
 __all__ = ["Word2Vec"]
 
-Float32 = NDArray[np.float32]
-
-_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _NO_SOFTMAX = "hierarchical softmax is not there: a word's path through the tree can't be shared out among lanes"
 
 logger = logging.getLogger(__name__)
 
 
-class Word2Vec:
+class Word2Vec(Building):
     """Vectors of words, trained by skip-gram or CBOW with negative sampling.
 
     >>> sentences = [["cat", "say", "meow"], ["dog", "say", "woof"]]
@@ -143,21 +140,14 @@ class Word2Vec:
         self._input: Float32 = np.zeros((0, self.vector_size), dtype=np.float32)
         self._output: Float32 = self._input
         self._options()  # says now what can't be used
-        corpus = self._corpus(sentences, corpus_file, passes=epochs + 1)
-        if corpus is None:
+        if sentences is None and corpus_file is None:
             if trim_rule is not None or callbacks:
                 logger.warning("trim_rule and callbacks are for the corpus; there is none, so they are dropped")
             return
+        corpus = corpus_of(sentences, corpus_file, passes=epochs + 1)
         self.build_vocab(corpus, trim_rule=trim_rule)
         counted = {"total_examples": self.corpus_count, "total_words": self.corpus_total_words}
         self.train(corpus, **counted, epochs=self.epochs, compute_loss=self.compute_loss, callbacks=callbacks)
-
-    # What it is made of.
-
-    @property
-    def syn1neg(self) -> Float32:
-        """The output table, float32 [V, D]."""
-        return self._output
 
     def _subwords(self) -> Subwords | None:
         return None
@@ -183,160 +173,6 @@ class Word2Vec:
             cbow_mean=bool(self.cbow_mean),
             subwords=self._subwords(),
         )
-
-    def _corpus(self, sentences: Any, corpus_file: Any, *, passes: int, needed: bool = False) -> Corpus | None:
-        """What is trained on; None of nothing."""
-        if sentences is not None and corpus_file is not None:
-            raise ArgumentTypeError("give either sentences or corpus_file, not both")
-        if sentences is None and corpus_file is None:
-            if needed:
-                raise ArgumentTypeError("there is no corpus", fix="give sentences, or corpus_file")
-            return None
-        if corpus_file is not None:
-            if not isinstance(corpus_file, str | os.PathLike):
-                raise ArgumentTypeError("corpus_file is a path", got=type(corpus_file).__name__)
-            if os.fspath(corpus_file).lower().endswith(_PACKED):
-                raise ArgumentTypeError(
-                    "corpus_file can't be packed",
-                    got=os.fspath(corpus_file),
-                    fix="unpack it, or give sentences=foreword.recipes.word_corpus(path)",
-                )
-            return TextCorpus.of_file(corpus_file)
-        corpus = sentences if isinstance(sentences, Corpus) else TokenLists(sentences)
-        corpus.check_passes(passes)
-        return corpus
-
-    # The vocabulary.
-
-    def build_vocab(
-        self,
-        corpus_iterable: Iterable[Any] | Corpus | None = None,
-        corpus_file: str | os.PathLike[str] | None = None,
-        update: bool = False,
-        progress_per: int = 10_000,  # noqa: ARG002
-        keep_raw_vocab: bool = False,
-        trim_rule: TrimRule | None = None,
-        *,
-        min_count: int | None = None,
-        sample: float | None = None,
-    ) -> None:
-        """Count a corpus, and choose the words that get vectors.
-
-        Args:
-            corpus_iterable: sentences, as in the constructor; a generator will do here.
-            corpus_file: or a file of text.
-            update: keep the vocabulary and its vectors, add new words, and add counts up.
-            progress_per: without effect.
-            keep_raw_vocab: keep all counts as ``raw_vocab``.
-            trim_rule: has the last word on each word.
-            min_count: instead of the model's, from now on.
-            sample: likewise.
-        """
-        corpus = self._corpus(corpus_iterable, corpus_file, passes=1, needed=True)
-        assert corpus is not None
-        counted = corpus.count(
-            workers=self._threads(), max_vocab_size=self.max_vocab_size or None, trim_rule=trim_rule
-        )
-        self.corpus_count, self.corpus_total_words = counted.sentences, counted.total
-        self._take(counted, update, keep_raw_vocab, trim_rule, min_count, sample)
-
-    def build_vocab_from_freq(
-        self,
-        word_freq: Mapping[Any, int],
-        keep_raw_vocab: bool = False,
-        corpus_count: int | None = None,
-        trim_rule: TrimRule | None = None,
-        update: bool = False,
-    ) -> None:
-        """Choose the words from a dict of counts.
-
-        Args:
-            word_freq: word → count.
-            keep_raw_vocab: as in ``build_vocab``; so are the others.
-            corpus_count: how many sentences they come from.
-            trim_rule: as there.
-            update: as there.
-        """
-        self.corpus_count = corpus_count or 0
-        counted = WordCounts.of(dict(word_freq))
-        self._take(counted, update, keep_raw_vocab, trim_rule, None, None)
-
-    def _take(
-        self,
-        counted: WordCounts,
-        update: bool,
-        keep_raw_vocab: bool,
-        trim_rule: TrimRule | None,
-        min_count: int | None,
-        sample: float | None,
-    ) -> None:
-        """Choose words among those counted, and make their rows."""
-        if update and not len(self.wv):
-            raise ArgumentError("there is no vocabulary to update", fix="build_vocab without update first")
-        least = min_count or self.min_count
-        if not update:
-            self.min_count, self.sample = least, sample or self.sample
-        by_count = bool(self.sorted_vocab) and not update
-        options: dict[str, Any] = {"max_final_vocab": self.max_final_vocab, "trim_rule": trim_rule}
-        chosen = choose(counted, min_count=least, by_count=by_count, **options)
-        self.effective_min_count = chosen.min_count
-        self.raw_vocab = counted.as_dict() if keep_raw_vocab else None
-        if not update:
-            self._place([], chosen.words, chosen.counts)
-            return
-        old = list(self.wv.index_to_key)
-        index = self.wv.key_to_index
-        fresh = [i for i, word in enumerate(chosen.words) if word not in index]
-        counts = np.concatenate([self._counts(), np.zeros(len(fresh), dtype=np.int64)])
-        every = counted.as_dict()  # rare words too: those that the vocabulary has are counted on
-        for row, word in enumerate(old):
-            counts[row] += every.get(word, 0)
-        counts[len(old) :] = chosen.counts[fresh]
-        self._place(old, [chosen.words[i] for i in fresh], counts)
-
-    def _counts(self) -> NDArray[np.int64]:
-        return np.asarray(self.wv.expandos["count"], dtype=np.int64)
-
-    def _place(self, old: list[Any], fresh: list[Any], counts: NDArray[np.int64]) -> None:
-        """Give new words rows after those of the old ones, which keep theirs."""
-        kept = self._input_of_words()[: len(old)]
-        rows = np.zeros((len(old) + len(fresh), self.vector_size), dtype=np.float32)
-        self._draw(rows, len(old))
-        rows[: len(old)] = kept
-        output = np.zeros_like(rows)
-        output[: len(old)] = self._output[: len(old)]
-        self._hold(rows, output, [*old, *fresh], counts)
-
-    def _draw(self, rows: Float32, first: int) -> None:
-        """First vectors for the rows from ``first`` on: small random numbers."""
-        try:
-            from foreword.vectors.training.kernels import fill
-        except ImportError as cause:
-            raise MissingPackageError("training needs compiled kernels", got=str(cause), fix="pip install numba") from cause
-        fill(rows, first, self.seed, self._spread() / self.vector_size)
-
-    def _spread(self) -> float:
-        return 1.0
-
-    def _input_of_words(self) -> Float32:
-        """The words' own rows of the input table: the vectors themselves, which may have been changed there."""
-        rows = self.wv.vectors
-        if rows.dtype != np.float32 or not rows.flags.c_contiguous or not rows.flags.writeable:
-            rows = np.array(rows, dtype=np.float32)
-        return rows
-
-    def _hold(self, rows: Float32, output: Float32, words: list[Any], counts: NDArray[np.int64]) -> None:
-        """Take tables and words for the model's."""
-        self._input, self._output = rows, output
-        self.wv.index_to_key = words
-        self.wv.key_to_index = {word: row for row, word in enumerate(words)}
-        self.wv.next_index = len(words)
-        self.wv.expandos = {"count": counts}
-        self.wv.vectors = self._vectors()
-
-    def _vectors(self) -> Float32:
-        """The vectors that ``wv`` has."""
-        return self._input
 
     # Training.
 
@@ -390,8 +226,7 @@ class Word2Vec:
         self.epochs = integer("epochs", epochs, at_least=1)
         self.alpha, self.min_alpha = start_alpha or self.alpha, end_alpha or self.min_alpha
         options = self._options()
-        corpus = self._corpus(corpus_iterable, corpus_file, passes=1, needed=True)
-        assert corpus is not None
+        corpus = corpus_of(corpus_iterable, corpus_file, passes=1)
         if self.alpha > self.min_alpha_yet_reached:
             logger.warning("the learning rate begins higher than the last call of train ended")
         callbacks = list(callbacks)
@@ -421,6 +256,7 @@ class Word2Vec:
         self._input = self._trained_input()
         words = list(self.wv.index_to_key) if options.subwords else None
         tables = (self._input, self._output)
+        options = encoded.fit(options)
         trainer = Trainer(encoded.words, self._counts(), options, words=words, tables=tables, workers=self._threads())
         for epoch in range(self.epochs):
             _call(callbacks, "on_epoch_begin", self)
@@ -434,10 +270,6 @@ class Word2Vec:
     def _trained_input(self) -> Float32:
         """The table that training changes."""
         return self._input_of_words()
-
-    def _threads(self) -> int:
-        """No more threads than processors: others would only be waited for."""
-        return min(self.workers, threads.count())
 
     def get_latest_training_loss(self) -> float:
         """The sum of the losses of the last call of ``train``; 0 unless ``compute_loss`` was set."""
@@ -485,11 +317,6 @@ class Word2Vec:
         report = (report or {}) | {"vocab": 500 * count, "vectors": size, "syn1neg": size}
         report["total"] = sum(report.values())
         return report
-
-    def reset_from(self, other_model: Word2Vec) -> None:
-        """Take over another model's vocabulary and counts, with fresh vectors."""
-        self.corpus_count, self.corpus_total_words = other_model.corpus_count, other_model.corpus_total_words
-        self._place([], list(other_model.wv.index_to_key), other_model._counts().copy())
 
     # Files.
 
@@ -545,7 +372,9 @@ def _call(callbacks: Iterable[Any], method: str, model: Word2Vec) -> None:
 
 def _room() -> Any:
     """A folder for the encoded corpus, which goes with the block."""
-    with explained("make a temporary folder", tempfile.gettempdir(), fix="set TMPDIR to a folder that you can write to"):
+    with explained(
+        "make a temporary folder", tempfile.gettempdir(), fix="set TMPDIR to a folder that you can write to"
+    ):
         return _Room(prefix="foreword-training-", ignore_cleanup_errors=True)
 
 
