@@ -1,9 +1,9 @@
-"""Training vectors: skip-gram and CBOW with negative sampling, with or without fastText's subwords; the same bits on any
-number of threads.
+"""Training vectors: skip-gram and CBOW with negative sampling, with or without subwords; the same bits on any number of
+threads.
 
-    encoded corpus ── draws ──▶ what each position trains ── lanes ──▶ a round's changes ── merge ──▶ the two tables
+    encoded corpus ── lanes train on copies of rows ──▶ changes ── parts add them up in order ──▶ the two tables
 
-Read in this order: ``options``, ``draws`` (which words are kept, windows, negatives: functions of seed, epoch and
-position), ``reference`` (a round in plain numpy: what the kernels do), ``assembly`` and ``kernels`` (the same, fast),
-``trainer`` (epochs, threads, loss), ``checkpoints``.
+Read in this order: ``options``, ``tables`` (which words are kept, and which are noise), ``kernels`` (lanes, parts, and
+who does which), ``assembly`` (the arithmetic of a centre word), ``trainer``, ``checkpoints``.
+tests/vectors/training/reference.py has a round in plain numpy.
 """
