@@ -1,4 +1,4 @@
-"""Real English to train vectors on: words of Debian's dictionaries, Bible and manuals, fetched once, kept outside the repository.
+"""Real English to train vectors on: words of Debian's dictionaries, Bible and manuals, fetched once.
 
     python benchmarks/training/corpus.py          fetch and write; prints where and how much
 

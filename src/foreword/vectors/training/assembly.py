@@ -5,7 +5,7 @@ words), all of them rows of a lane's own copies:
 
     dots       scores[x, k] = inputs[x] · targets[k], in 16 sums that are added up in a fixed tree
     errors     g[x, k] = (label − σ(score)) · alpha, and −log σ(± score) added to the loss
-    updates    inputs[x] += Σₖ g[x, k] · targets[k] and targets[k] += Σₓ g[x, k] · inputs[x], both of the rows as they were
+    updates    inputs[x] += Σₖ g[x, k] · targets[k] and targets[k] += Σₓ g[x, k] · inputs[x], of the rows as they were
 
 Written with llvmlite rather than left to numba, whose loops over D come out with a remainder and without tiles: 16 sums
 or 12 rows stay in registers here. Every operation on a number and its place in a sum is spelt out, and products are
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,7 +103,7 @@ class _Module:
         floats, ints = self.float.as_pointer(), self.i32.as_pointer()
         kind = ir.FunctionType(self.double, [floats, floats, ints, self.i64, ints, self.i64, self.float, floats])
         self.function = ir.Function(self.module, kind, "step")
-        names = "inputs targets x m k right alpha scratch".split()
+        names = ["inputs", "targets", "x", "m", "k", "right", "alpha", "scratch"]
         for argument, name in zip(self.function.args, names, strict=True):
             argument.name = name
             setattr(self, name, argument)
@@ -154,7 +154,7 @@ class _Module:
             masks.append(self.build.icmp_unsigned("!=", here, self.ir.Constant(many, [self._constant_int(0)] * LANES)))
         alpha = self._splat(self.alpha)
         label = [1.0] + [0.0] * (LANES - 1)
-        with self._loop(self.m, 1, [self._zero()]) as (x, (loss,), out):
+        with self._loop(self.m, 1, [self._zero()]) as (x, (before,), out):
             place = self._place(self.scratch, self.build.mul(x, self._int(2 * LANES)))
             for v in range(self.vectors):
                 labels = self._numbers(label if v == 0 else [0.0] * LANES)
@@ -167,8 +167,8 @@ class _Module:
                 signed = self.build.fmul(score, signs)
                 above = self.build.select(self.build.fcmp_ordered(">", signed, self._zero()), signed, self._zero())
                 part = self.build.select(masks[v], self.build.fadd(log, above), self._zero())
-                loss = self.build.fadd(loss, part)
-            out.append(loss)
+                before = self.build.fadd(before, part)  # noqa: PLW2901
+            out.append(before)
         (total,) = out
         wide = self.build.fpext(total, self.ir.VectorType(self.double, LANES))
         lanes = [self.build.extract_element(wide, self._constant_int(i)) for i in range(LANES)]

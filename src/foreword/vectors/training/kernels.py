@@ -17,12 +17,10 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from foreword._base.compiling import compiled
+from foreword.vectors.training.intrinsics import add, call, look
 
 __all__ = ["PARTS", "START", "Lanes", "Model", "Plan", "Private", "fill", "work"]
 
@@ -150,49 +148,6 @@ class Private(NamedTuple):
     sums: Array
     row_of: Array
     many: Array
-
-
-@intrinsic
-def _call(
-    typing: Any, function: Any, inputs: Any, targets: Any, x: Any, m: Any, k: Any, right: Any, alpha: Any, scratch: Any
-) -> Any:
-    """``assembly``'s step, by its address."""
-    i64 = numba.types.int64
-    signature = numba.types.float64(i64, i64, i64, i64, i64, i64, i64, numba.types.float32, i64)
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer, integer = ir.IntType(8).as_pointer(), ir.IntType(64)
-        kind = ir.FunctionType(
-            ir.DoubleType(), [pointer, pointer, pointer, integer, pointer, integer, ir.FloatType(), pointer]
-        )
-        places = {i: builder.inttoptr(arguments[i], pointer) for i in (1, 2, 3, 5, 8)}
-        return builder.call(
-            builder.inttoptr(arguments[0], kind.as_pointer()), [places.get(i, arguments[i]) for i in range(1, 9)]
-        )
-
-    return signature, build
-
-
-@intrinsic
-def _add(typing: Any, numbers: Any, at: Any, value: Any) -> Any:
-    """Add to a number that other threads use, too; gives what it was."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        return builder.atomic_rmw("add", builder.gep(array.data, [arguments[1]]), arguments[2], "seq_cst")
-
-    return numba.types.int64(numbers, numba.types.int64, numba.types.int64), build
-
-
-@intrinsic
-def _look(typing: Any, numbers: Any, at: Any) -> Any:
-    """A number that other threads change, and with it what they wrote before."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        return builder.load_atomic(builder.gep(array.data, [arguments[1]]), "acquire", 8)
-
-    return numba.types.int64(numbers, numba.types.int64), build
 
 
 @numba.njit(inline="always")
@@ -372,7 +327,7 @@ def _lane(
                 was[d] = centre[d]
             me.x[m] = 0
             me.x[m + 1] = 0
-            loss += _call(
+            loss += call(
                 plan.step,
                 me.centre.ctypes.data,
                 theirs.ctypes.data,
@@ -393,7 +348,7 @@ def _lane(
                     ours[c, d] += centre[d]
         else:
             me.x[m] = me.x[m - 1]
-            loss += _call(
+            loss += call(
                 plan.step,
                 ours.ctypes.data,
                 theirs.ctypes.data,
@@ -535,7 +490,7 @@ def _work(plan: Plan, model: Model, lanes: Lanes, control: Array, me: Private, r
     rounds = (length + span - 1) // span
     while True:
         if me.task[0] < 0:
-            me.task[0] = _add(control, TICKET, 1)
+            me.task[0] = add(control, TICKET, 1)
         task = me.task[0]
         turn, which = task // (plan.lanes + PARTS), task % (plan.lanes + PARTS)
         if turn >= rounds_stop:
@@ -545,7 +500,7 @@ def _work(plan: Plan, model: Model, lanes: Lanes, control: Array, me: Private, r
         if which >= plan.lanes:
             needed, counter = (turn + 1) * plan.lanes, LANES_DONE
         spins = 0
-        while _look(control, counter) < needed:
+        while look(control, counter) < needed:
             spins += 1
             if spins > SPINS:
                 return True
@@ -565,7 +520,7 @@ def _work(plan: Plan, model: Model, lanes: Lanes, control: Array, me: Private, r
                 control,
                 me,
             )
-            _add(control, LANES_DONE, 1)
+            add(control, LANES_DONE, 1)
         else:
             part = which - plan.lanes
             grams = len(plan.gram_rows) > 0
@@ -593,7 +548,7 @@ def _work(plan: Plan, model: Model, lanes: Lanes, control: Array, me: Private, r
                 plan.damping,
                 me,
             )
-            _add(control, PARTS_DONE, 1)
+            add(control, PARTS_DONE, 1)
         me.task[0] = -1
 
 

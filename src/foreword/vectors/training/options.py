@@ -83,7 +83,7 @@ class TrainingOptions:
     foreword.errors.ArgumentError: training needs negative sampling
       got:      negative=0
       expected: negative from 1 to 31
-      fix:      negative=5; hierarchical softmax, which needs none, is not there: its rounds can't share their work
+      fix:      negative=5; hierarchical softmax is left out, as its centre words share no targets
     """
 
     method: str = "skip-gram"
@@ -113,7 +113,7 @@ class TrainingOptions:
                 "training needs negative sampling",
                 got="negative=0",
                 expected=f"negative from 1 to {MOST_NEGATIVES}",
-                fix="negative=5; hierarchical softmax, which needs none, is not there: its rounds can't share their work",
+                fix="negative=5; hierarchical softmax is left out, as its centre words share no targets",
             )
         if self.subwords is not None and not isinstance(self.subwords, Subwords):
             raise ArgumentTypeError("subwords must be Subwords, or None", got=repr(self.subwords))
@@ -154,6 +154,21 @@ class TrainingOptions:
     def replace(self, **changes: Any) -> TrainingOptions:
         """The same options with some of them changed."""
         return dataclasses.replace(self, **changes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The options as JSON has them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> TrainingOptions:
+        """The options of such a dictionary.
+
+        Raises:
+            TypeError: a name that is no option's.
+            ArgumentError: a value that can't be used.
+        """
+        some = data.get("subwords")
+        return cls(**{**data, "subwords": None if some is None else Subwords(**some)})
 
 
 def _number(name: str, value: Any, least: float, most: float) -> float:

@@ -28,8 +28,8 @@ def keep_thresholds(counts: Counts, sample: float) -> NDArray[np.uint32]:
 
 
 def alias_table(counts: Counts, exponent: float) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Walker's alias table to draw words in proportion to counts ** exponent: draw i evenly; it is i with ``chance[i]``,
-    else ``other[i]``.
+    """Walker's alias table, to draw words in proportion to counts ** exponent: of an i drawn evenly, i itself with the
+    probability ``chance[i]``, else ``other[i]``.
 
     Sources: Walker, 1977; Vose, 1991.
     """

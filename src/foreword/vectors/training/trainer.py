@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from foreword._base import threads
 from foreword._base.checks import integer
-from foreword.errors import ArgumentError, FormatError, MissingPackageError
+from foreword.errors import ArgumentError, FormatError, MissingPackageError, StoreError
 from foreword.vectors.store.keys import encode
 from foreword.vectors.store.subwords import add_subwords, subword_rows
+from foreword.vectors.training import checkpoints
 from foreword.vectors.training.options import TrainingOptions
 from foreword.vectors.training.tables import alias_table, keep_thresholds
 
@@ -106,6 +107,7 @@ class Trainer:
         self._words = None if words is None else list(words)
         self._workers = workers if workers is None else integer("workers", workers, at_least=1)
         self._control = np.zeros(32, np.int64)  # the counters of the threads, which say how many rounds are done
+        self._known: dict[str, Any] | None = None
         self._team: list[threading.Thread] = []
         self._privates: list[Any] = []
         padded = -(-options.dim // LANES) * LANES
@@ -235,6 +237,82 @@ class Trainer:
             self.save_checkpoint(checkpoint)
         if report is not None:
             report(rate.progress())
+
+    # Checkpoints.
+
+    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Write the state of the run to a file, whole or not at all.
+
+        Args:
+            path: the file; one that is there is replaced.
+
+        Raises:
+            FileError: it can't be written; the file that was there is as it was.
+        """
+        self.settle()
+        checkpoints.write(
+            path,
+            {**self._identity(), "rounds": self.rounds},
+            [self.input_table, self.output_table, self._lanes.loss],
+        )
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | os.PathLike[str],
+        encoded: NDArray[np.uint32],
+        counts: NDArray[np.int64],
+        *,
+        options: TrainingOptions | None = None,
+        words: Sequence[str] | None = None,
+        workers: int | None = None,
+    ) -> Trainer:
+        """The run whose state is in a checkpoint; it goes on to the bits of one that was never interrupted.
+
+        Args:
+            path: the checkpoint.
+            encoded: the corpus, as it was.
+            counts: its counts.
+            options: None for those of the run; others are refused.
+            words: the words, where it has subwords.
+            workers: threads; may differ from the run's.
+
+        Raises:
+            MissingFileError, FileError: it can't be read.
+            FormatError: it is no checkpoint, or a damaged one.
+            StoreError: it is of another corpus, of other counts, words or options.
+        """
+        with checkpoints.read(path) as checkpoint:
+            header = checkpoint.header
+            try:
+                stored = TrainingOptions.from_dict(header["options"])
+                rounds = integer("rounds", header["rounds"], at_least=0)
+            except (KeyError, TypeError, ArgumentError) as cause:
+                raise checkpoint.damaged("a header without the run's options") from cause
+            encoded, counts = _corpus(encoded, counts)
+            for name, got in _identity(encoded, counts, words, options or stored).items():
+                if header.get(name) != got:
+                    raise StoreError(
+                        f"the checkpoint is of another training: its {name} differ",
+                        got=header.get(name),
+                        expected=got,
+                        where=os.fspath(path),
+                        fix="resume with what the run was started with, or start anew",
+                    )
+            trainer = cls(encoded, counts, stored, words=words, workers=workers)
+            checkpoint.fill([trainer.input_table, trainer.output_table, trainer._lanes.loss])
+            if rounds > (1 << 62) // (stored.lanes + trainer._kernels.PARTS):
+                raise checkpoint.damaged(f"{rounds:,} rounds")
+        trainer._control[trainer._kernels.LANES_DONE] = rounds * stored.lanes
+        trainer._control[trainer._kernels.PARTS_DONE] = rounds * trainer._kernels.PARTS
+        return trainer
+
+    def _identity(self) -> dict[str, Any]:
+        if self._known is None:
+            self._known = _identity(self._encoded, self._counts, self._words, self.options)
+        return self._known
+
+    # A segment.
 
     def _segment(self, stop: int, count: int) -> None:
         """Train the rounds before ``stop``, by ``count`` threads; whole, even where Ctrl-C comes meanwhile."""
@@ -420,6 +498,17 @@ class _Pace:
         )
         self.last, self.last_words, self.last_loss = now, words, loss
         return progress
+
+
+def _identity(
+    encoded: NDArray[np.uint32], counts: NDArray[np.int64], words: Sequence[str] | None, options: TrainingOptions
+) -> dict[str, Any]:
+    """What a checkpoint says of its run, and a run that goes on from it must share."""
+    return {
+        "options": options.as_dict(),
+        "corpus": checkpoints.corpus_digest(encoded, counts),
+        "words": checkpoints.words_digest(words) if options.subwords and words is not None else None,
+    }
 
 
 def _corpus(encoded: Any, counts: Any) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
