@@ -483,7 +483,7 @@ def fuzz(tmp_path, count, seed):
                 data[at:at] = rng.randbytes(rng.randint(1, 9))
         file.write_bytes(data)
         try:
-            model = Word2Vec.load(tmp_path / "damaged" if name == "own" else file)
+            model = (FastText if name == "f" else Word2Vec).load(tmp_path / "damaged" if name == "own" else file)
         except ForewordError:
             refused += 1
         else:

@@ -73,6 +73,8 @@ class FastText(Word2Vec):
         shrink_windows: as there.
     """
 
+    kind = "FastText"
+
     def __init__(
         self,
         sentences: Iterable[Any] | Corpus | None = None,

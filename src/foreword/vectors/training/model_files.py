@@ -62,9 +62,9 @@ def save_model(path: str | os.PathLike[str], model: Word2Vec) -> None:
     about = {
         "format": FORMAT,
         "version": VERSION,
-        "class": _nearest(type(model)).__name__,
+        "class": model.kind,
         "words": count,
-        "options": {name: _as_json(getattr(model, name)) for name in _arguments(_nearest(type(model)))},
+        "options": {name: _as_json(getattr(model, name)) for name in _arguments(type(model))},
         "state": {name: _as_json(getattr(model, name)) for name in _STATE},
     }
     with replaced_folder(folder) as partial:
@@ -113,17 +113,16 @@ def _load_own(cls: type[M], folder: Path) -> M:
                 expected=f"{FORMAT!r} version {VERSION}",
                 where=folder / MODEL,
             )
-        name, count = about["class"], about["words"]
+        kind, count = about["class"], about["words"]
         options, state = dict(about["options"]), dict(about["state"])
-        found = _classes()[name]
-        right = type(count) is int and options.keys() <= set(_arguments(found)) and state.keys() <= set(_STATE)
     except (ValueError, KeyError, TypeError) as cause:
         if isinstance(cause, FormatError):
             raise
         raise _damaged(folder / MODEL, f"{type(cause).__name__}: {cause}") from None
-    if not right:
+    _check_kind(cls, kind, folder)
+    if not (type(count) is int and options.keys() <= set(_arguments(cls)) and state.keys() <= set(_STATE)):
         raise _damaged(folder / MODEL, "fields that no model has")
-    model = _made(_class_for(cls, found, folder), options, folder / MODEL)
+    model = _made(cls, options, folder / MODEL)
     for label, value in state.items():
         if type(value) not in (int, float):
             raise _damaged(folder / MODEL, f"{label}: {value!r}")
@@ -180,7 +179,6 @@ def _with_grams(model: Any, own: NDArray[Any], grams: Any, where: Path) -> NDArr
 
 
 def _of_gensim(cls: type[M], found: NativeModel, name: str) -> M:
-    kind = _classes()["Word2Vec" if found.fields.get("min_n") is None else "FastText"]
     fields = {_OLD_NAMES.get(label, label): value for label, value in found.fields.items()}
     fields |= {"vector_size": found.vectors.shape[1]}
     if found.output is None or fields.get("hs") or not fields.get("negative"):
@@ -210,10 +208,11 @@ def _of_gensim(cls: type[M], found: NativeModel, name: str) -> M:
             where=name,
             fix="foreword.load opens its vectors; gensim 3.8 writes the model anew",
         )
-    options = {label: fields[label] for label in _arguments(kind) if fields.get(label) is not None}
-    if "bucket" in _arguments(kind):
+    _check_kind(cls, "Word2Vec" if fields.get("min_n") is None else "FastText", Path(name))
+    options = {label: fields[label] for label in _arguments(cls) if fields.get(label) is not None}
+    if cls.kind == "FastText":
         options["bucket"] = 0 if grams is None else grams.buckets
-    model = _made(_class_for(cls, kind, Path(name)), options, Path(name))
+    model = _made(cls, options, Path(name))
     for label in _STATE:
         if type(fields.get(label)) in (int, float):
             setattr(model, label, fields[label])
@@ -232,27 +231,12 @@ def _of_gensim(cls: type[M], found: NativeModel, name: str) -> M:
 # Classes and options.
 
 
-def _classes() -> dict[str, type[Word2Vec]]:
-    from foreword.vectors.training.fasttext import FastText
-    from foreword.vectors.training.word2vec import Word2Vec
-
-    return {"Word2Vec": Word2Vec, "FastText": FastText}
-
-
-def _nearest(cls: type[Word2Vec]) -> type[Word2Vec]:
-    """The class of ours that ``cls`` is, or is a subclass of."""
-    fasttext, word2vec = _classes()["FastText"], _classes()["Word2Vec"]
-    return fasttext if issubclass(cls, fasttext) else word2vec
-
-
-def _class_for(cls: type[M], found: type[Word2Vec], where: Path) -> type[M]:
-    if found is _nearest(cls):
-        return cls
-    if issubclass(found, cls):
-        return found  # type: ignore[return-value]
-    raise ArgumentError(
-        f"the model is no {cls.__name__}", got=found.__name__, where=where, fix=f"{found.__name__}.load(…)"
-    )
+def _check_kind(cls: type[Word2Vec], found: object, where: Path) -> None:
+    """Whether a model is of the class that is to load it, or of one it is a subclass of."""
+    if found not in ("Word2Vec", "FastText"):
+        raise _damaged(where, f"a model of class {found!r}")
+    if found != cls.kind:
+        raise ArgumentError(f"the model is no {cls.kind}", got=found, where=where, fix=f"{found}.load(…)")
 
 
 def _arguments(cls: type[Word2Vec]) -> list[str]:

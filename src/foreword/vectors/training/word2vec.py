@@ -78,6 +78,7 @@ class Word2Vec(Building):
         shrink_windows: draw each window's size from 1 … ``window``.
 
     Attributes:
+        kind: what files call its class.
         wv: the words and their vectors.
         syn1neg: the output table, float32 [V, D].
         corpus_count: sentences of the corpus the vocabulary comes from; ``corpus_total_words`` its words.
@@ -88,6 +89,8 @@ class Word2Vec(Building):
         MissingFileError, FileError, TextDecodeError: the file can't be read.
         MissingPackageError: numba can't compile here.
     """
+
+    kind = "Word2Vec"
 
     def __init__(
         self,
@@ -372,9 +375,8 @@ def _call(callbacks: Iterable[Any], method: str, model: Word2Vec) -> None:
 
 def _room() -> Any:
     """A folder for the encoded corpus, which goes with the block."""
-    with explained(
-        "make a temporary folder", tempfile.gettempdir(), fix="set TMPDIR to a folder that you can write to"
-    ):
+    fix = "set TMPDIR to a folder that you can write to"
+    with explained("make a temporary folder", tempfile.gettempdir(), fix=fix):
         return _Room(prefix="foreword-training-", ignore_cleanup_errors=True)
 
 
