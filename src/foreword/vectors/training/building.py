@@ -16,6 +16,7 @@ from foreword._base import threads
 from foreword.errors import ArgumentError, MissingPackageError
 from foreword.vectors.keyed_vectors import KeyedVectors
 from foreword.vectors.training.corpus import Corpus
+from foreword.vectors.training.result import fill
 from foreword.vectors.training.token_lists import corpus_of
 from foreword.vectors.training.vocabulary import TrimRule, WordCounts, choose
 
@@ -167,10 +168,7 @@ class Building:
     def _hold(self, rows: Float32, output: Float32, words: list[Any], counts: NDArray[np.int64]) -> None:
         """Take tables and words for the model's."""
         self._input, self._output = rows, output
-        self.wv.index_to_key = words
-        self.wv.key_to_index = {word: row for row, word in enumerate(words)}
-        self.wv.next_index = len(words)
-        self.wv.expandos = {"count": counts}
+        fill(self.wv, words, counts)
         self.wv.vectors = self._vectors()
 
     def _vectors(self) -> Float32:

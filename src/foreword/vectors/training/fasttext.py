@@ -17,18 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword.errors import ArgumentError, ArgumentTypeError
-from foreword.vectors.store.keys import encode
-from foreword.vectors.store.subwords import Subwords as Grams
-from foreword.vectors.store.subwords import add_subwords
 from foreword.vectors.training.building import Float32
 from foreword.vectors.training.corpus import Corpus
 from foreword.vectors.training.options import Subwords
+from foreword.vectors.training.result import composed
 from foreword.vectors.training.vocabulary import TrimRule
 from foreword.vectors.training.word2vec import Word2Vec
 
 __all__ = ["FastText"]
-
-_END_OF_SENTENCE = "</s>"  # has no n-grams, as in fastText
 
 
 class FastText(Word2Vec):
@@ -179,17 +175,9 @@ class FastText(Word2Vec):
         return self._input
 
     def _vectors(self) -> Float32:
-        """The means of the words' own rows and their n-grams'; gives ``wv`` the n-grams too."""
-        words = self.wv.index_to_key
-        rows, grams = self._input[: len(words)].copy(), self._input[len(words) :]
         if not self.bucket:
-            return rows
-        own = [row for row, word in enumerate(words) if word == _END_OF_SENTENCE]
-        add_subwords(rows, [encode(word) for word in words], grams, minn=self.min_n, maxn=self.max_n, many=len(words))
-        rows[own] = self._input[own]
-        self.wv._subwords = Grams.of(self.min_n, self.max_n, grams)
-        self.wv.oov = None
-        return rows
+            return self._input.copy()
+        return composed(self.wv, self._input, self._subwords())
 
     def estimate_memory(self, vocab_size: int | None = None, report: dict[str, int] | None = None) -> dict[str, int]:
         """As ``Word2Vec.estimate_memory``, with ``syn0_ngrams``."""
