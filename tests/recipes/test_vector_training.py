@@ -113,6 +113,25 @@ def test_nothing_is_overwritten_unless_it_is_said(corpus, tmp_path):
     assert len(fw.load(tmp_path / "out.bin"))
 
 
+def test_a_complete_store_is_left_as_it_is(corpus, tmp_path):
+    first = train_vectors(corpus, tmp_path / "out", **SMALL)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    again = train_vectors(corpus, tmp_path / "out", **SMALL)
+    assert (again.complete, again.words, again.corpus_words) == (True, first.words, first.corpus_words)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+    with pytest.raises(FileError, match="already"):
+        train_vectors(corpus, tmp_path / "out", **{**SMALL, "dim": 9})
+    assert not train_vectors(corpus, tmp_path / "out", **{**SMALL, "dim": 9}, restart=True).complete
+
+
+def test_a_run_killed_while_it_wrote_goes_on(corpus, tmp_path, monkeypatch):
+    out = tmp_path / "out.bin"
+    interrupted(corpus, out, monkeypatch, "_write")
+    out.write_bytes(b"half")  # as if the rename had been the last that it did
+    train_vectors(corpus, out, **SMALL)
+    assert len(fw.load(out))
+
+
 def interrupted(corpus, out, monkeypatch, at, **options):
     """Train, and press Ctrl-C before a step."""
     original = getattr(vector_training, at)

@@ -134,6 +134,8 @@ def train(
         loss = None if done.loss != done.loss else done.loss
         print(json.dumps({**about, "path": str(done.path), "loss": loss, "evaluations": scores}, indent=1))
         return
+    if done.complete:
+        print("The vectors are there already: the same corpus, the same options.")
     loss = "" if done.loss != done.loss else f", loss {done.loss:.4f}"
     print(f"{done.path}: {done.words:,} words of {done.dim} dimensions, {done.format}{loss}")
 

@@ -4,7 +4,7 @@
     OUT.training/vocabulary.json   the words and their counts
     OUT.training/corpus.u32        the corpus, encoded
     OUT.training/checkpoint        the tables and where the run is
-    OUT                            the vectors; then the folder goes
+    OUT                            the vectors; then the folder goes. A store says in training.json what run.json said
 
 Not for: the arithmetic (``foreword.vectors.training``). Costs: while it runs, 4 bytes on the disk for each word of the
 corpus, and twice the tables.
@@ -48,6 +48,7 @@ Method = Literal["skip-gram", "cbow", "fasttext", "fasttext-cbow"]
 FileFormat = Literal["store", "word2vec-binary", "word2vec-text", "glove", "safetensors", "npy"]
 Evaluated = Callable[[int, list[Judgement]], object]
 
+MADE = "training.json"
 _SUFFIXES = (".bin", ".txt", ".vec", ".npy", ".safetensors")
 
 
@@ -63,6 +64,7 @@ class Trained:
         corpus_words: words that were read in an epoch: those of the vocabulary.
         loss: the mean loss of a prediction, of the epochs of this call; NaN where they were done before.
         resumed: whether an earlier run was taken up.
+        complete: whether the store was there already, of the same corpus and options; nothing was done.
         evaluations: of each epoch of this call, what its vectors scored.
     """
 
@@ -74,6 +76,7 @@ class Trained:
     loss: float
     resumed: bool
     evaluations: list[list[Judgement]]
+    complete: bool = False
 
 
 def train_vectors(
@@ -105,7 +108,8 @@ def train_vectors(
 ) -> Trained:
     """Train vectors of the words of a corpus, and write them to ``out``.
 
-    Interrupted or killed, the same call goes on where it was, to the same bits.
+    Interrupted or killed, the same call goes on where it was, to the same bits; a store that is complete is left as it
+    is.
 
     Args:
         source: as ``word_corpus`` takes it.
@@ -164,6 +168,11 @@ def train_vectors(
             raise FileError("there is no such file to evaluate by", where=os.fspath(file))
     choice = {"min_count": integer("min_count", min_count, at_least=0), "max_vocab": max_vocab}
     about = {"corpus": identity_of(source, reading), "options": options.as_dict(), **choice}
+    about = json.loads(json.dumps(about))  # what JSON makes of it, so that it compares
+    if not restart and about["corpus"] is not None and _is(target / MADE, about):
+        wv = KeyedVectors.load(target)
+        count = int(wv.expandos["count"].sum())
+        return Trained(target, "store", len(wv), options.dim, count, float("nan"), False, [], complete=True)
     with _folder(target, about, restart=restart) as (folder, resumed):
         words, counts = _vocabulary(folder, corpus, count, min_count, max_vocab)
         encoded = _encoded(folder, corpus, words, count)
@@ -181,7 +190,7 @@ def train_vectors(
         wv = _vectors(words, counts, trainer, options)
         total, predictions = (now - then for now, then in zip(trainer.loss_sums(), before, strict=True))
         loss = total / predictions if predictions else float("nan")
-        _write(wv, target, kind, restart=restart)
+        _write(wv, target, kind, about, restart=restart)
         corpus_words = len(encoded.words)
         del encoded, trainer  # the mapped file
     return Trained(target, kind, len(words), options.dim, corpus_words, loss, resumed, scores)
@@ -203,7 +212,7 @@ def _format(target: Path, wanted: str | None) -> str:
 def _folder(target: Path, about: dict[str, Any], *, restart: bool) -> Iterator[tuple[Path, bool]]:
     """The folder of what the run leaves, and whether there was such a run; it goes when the block ends well."""
     folder = target.with_name(f"{target.name}.training")
-    if target.exists() and not restart:
+    if target.exists() and not (restart or _is(folder / "run.json", about)):  # else killed while it was written
         raise FileError(
             "there is something there already",
             where=target,
@@ -234,6 +243,14 @@ def _folder(target: Path, about: dict[str, Any], *, restart: bool) -> Iterator[t
 def _clear(folder: Path) -> None:
     for name in ("run.json", "vocabulary.json", "corpus.u32", "checkpoint"):
         (folder / name).unlink(missing_ok=True)
+
+
+def _is(path: Path, about: dict[str, Any]) -> bool:
+    """Whether a file says the same of a run."""
+    try:
+        return bool(json.loads(path.read_bytes()) == about)
+    except (OSError, ValueError):
+        return False
 
 
 def _write_json(path: Path, data: Any) -> None:
@@ -336,10 +353,11 @@ def _vectors(words: list[Any], counts: NDArray[np.int64], trainer: Trainer, opti
     return wv
 
 
-def _write(wv: KeyedVectors, target: Path, kind: Any, *, restart: bool) -> None:
+def _write(wv: KeyedVectors, target: Path, kind: Any, about: dict[str, Any], *, restart: bool) -> None:
     if kind == "store":
         if restart and target.is_file():
             target.unlink()
         wv.save(target)
+        _write_json(target / MADE, about)
     else:
         wv.export(target, format=kind)
