@@ -92,6 +92,15 @@ def _compiled(dim: int, count: int, cpu: str) -> Step:
 class _Module:
     """The text of ``step``, made by llvmlite's builder."""
 
+    inputs: Any
+    targets: Any
+    x: Any
+    m: Any
+    k: Any
+    right: Any
+    alpha: Any
+    scratch: Any
+
     def __init__(self, dim: int, count: int, wide: bool) -> None:
         from llvmlite import ir
 
@@ -178,29 +187,43 @@ class _Module:
         return lanes[0]
 
     def _updates(self) -> None:
-        """Both updates in one walk over D: a group of targets and their changes in registers, inputs one by one."""
+        """Both updates in one walk over D; with as many registers as rows, each error is loaded once for both."""
         group, lanes = (12, LANES) if self.wide else (4, LANES // 2)
         groups = [range(i, min(i + group, self.count)) for i in range(0, self.count, group)]
         with self._loop(self._int(self.dim), lanes) as (at, _, _):
-            changes: list[Any] = []
-            for ks in groups:
-                targets = [self._load(self.rows[k], at, lanes) for k in ks]
-                with self._loop(self.m, 1, [self._zero(lanes)] * len(ks)) as (x, now, out):
-                    row, kept = self._row(self.inputs, self.x, x), self._kept(x)
-                    place = self._place(self.scratch, self.build.mul(x, self._int(2 * LANES)))
-                    value = old = self._load(row, at, lanes)
-                    if ks.start:  # the groups before have changed the input
-                        old = self._load(kept, self._int(0), lanes)
-                    elif len(groups) > 1:
-                        self._store(old, kept, self._int(0))
-                    for k, target, change in zip(ks, targets, now, strict=True):
-                        g = self._splat(self.build.load(self._place(place, self._int(k))), lanes=lanes)
-                        value = self._fma(g, target, value)
-                        out.append(self._fma(g, old, change))
-                    self._store(value, row, at)
-                changes += out
+            changes = self._both(at, lanes) if len(groups) == 1 else self._one_after_the_other(at, lanes, groups)
             for row, change in zip(self.rows, changes, strict=True):  # a target may stand there twice
                 self._store(self.build.fadd(self._load(row, at, lanes), change), row, at)
+
+    def _both(self, at: Any, lanes: int) -> list[Any]:
+        """Update the inputs; the changes of the targets. All targets and their changes are in registers."""
+        targets = [self._load(row, at, lanes) for row in self.rows]
+        with self._loop(self.m, 1, [self._zero(lanes)] * self.count) as (x, now, out):
+            row = self._row(self.inputs, self.x, x)
+            value = old = self._load(row, at, lanes)
+            for k, (target, change) in enumerate(zip(targets, now, strict=True)):
+                g = self._error(x, k, lanes)
+                value = self._fma(g, target, value)
+                out.append(self._fma(g, old, change))
+            self._store(value, row, at)
+        return out
+
+    def _one_after_the_other(self, at: Any, lanes: int, groups: list[range]) -> list[Any]:
+        """The same, operation by operation: the inputs first, which are kept as they were, then groups of targets."""
+        with self._loop(self.m, 1) as (x, _, _):
+            row = self._row(self.inputs, self.x, x)
+            value = self._load(row, at, lanes)
+            self._store(value, self._kept(x), self._int(0))
+            for k in range(self.count):
+                value = self._fma(self._error(x, k, lanes), self._load(self.rows[k], at, lanes), value)
+            self._store(value, row, at)
+        changes: list[Any] = []
+        for ks in groups:
+            with self._loop(self.m, 1, [self._zero(lanes)] * len(ks)) as (x, now, out):
+                old = self._load(self._kept(x), self._int(0), lanes)
+                out += [self._fma(self._error(x, k, lanes), old, change) for k, change in zip(ks, now, strict=True)]
+            changes += out
+        return changes
 
     # Words to say it with.
 
@@ -271,6 +294,11 @@ class _Module:
     def _row(self, table: Any, numbers: Any, i: Any) -> Any:
         number = self.build.sext(self.build.load(self.build.gep(numbers, [i])), self.i64)
         return self._place(table, self.build.mul(number, self._int(self.dim)))
+
+    def _error(self, x: Any, k: int, lanes: int) -> Any:
+        """g[x, k] in every lane."""
+        place = self._place(self.scratch, self.build.mul(x, self._int(2 * LANES)))
+        return self._splat(self.build.load(self._place(place, self._int(k))), lanes=lanes)
 
     def _kept(self, x: Any) -> Any:
         """Where an input's part stands as it was: behind its scores, in numbers 32… of the scratch."""

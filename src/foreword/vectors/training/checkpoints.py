@@ -73,9 +73,13 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: Arrays) 
 
 def _pieces(arrays: Arrays) -> Iterator[Any]:
     for array in arrays:
-        data = memoryview(np.ascontiguousarray(array)).cast("B") if array.size else memoryview(b"")
+        data = _bytes(array)
         for start in range(0, len(data), _AT_ONCE):
             yield data[start : start + _AT_ONCE]
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
@@ -124,7 +128,7 @@ class Checkpoint:
         if left != size:
             raise self.damaged(f"{left:,} bytes of tables", expected=f"{size:,} bytes")
         for array in arrays:
-            data = memoryview(array).cast("B") if array.size else memoryview(bytearray())
+            data = _bytes(array)
             for start in range(0, len(data), _AT_ONCE):
                 piece = data[start : start + _AT_ONCE]
                 if self._file.readinto(piece) != len(piece):  # type: ignore[attr-defined]

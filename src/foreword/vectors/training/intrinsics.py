@@ -5,6 +5,8 @@ Not for: anything else. Costs: an instruction or two.
 
 # ruff: noqa: ARG001  numba reads the arguments' types from the names
 
+# mypy: disable-error-code="untyped-decorator"
+
 from __future__ import annotations
 
 from typing import Any

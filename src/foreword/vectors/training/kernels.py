@@ -11,6 +11,8 @@ Not for: the arithmetic of a centre word (``assembly``). Costs: compiling takes 
 machine; they are cached.
 """
 
+# mypy: disable-error-code="untyped-decorator"
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -50,7 +52,7 @@ class Plan(NamedTuple):
         gram_offsets, gram_rows: of subwords: int64 [V + 1] and int32, the input rows of each word, its own first; of
             length 1 and 0 where there are none.
         epochs, stretch, window, pool, shared: see ``TrainingOptions``.
-        count: targets of a centre word, of which ``shared`` + 1 are used.
+        targets: of a centre word, of which ``shared`` + 1 are used.
         damping: as there.
         shrink, cbow, mean: 0 or 1.
         alpha, slope: the learning rate at word 0, and what it loses per word of all epochs; never below ``floor``.
@@ -70,7 +72,7 @@ class Plan(NamedTuple):
     window: int
     pool: int
     shared: int
-    count: int
+    targets: int
     damping: int
     shrink: int
     cbow: int
@@ -241,6 +243,10 @@ def _lane(
 ) -> None:
     """Train on positions start…stop−1, on copies of the rows."""
     dim = model.inputs.shape[1]
+    if start == stop:  # the corpus ends before it
+        lanes.starts_in[lane, :] = 0
+        lanes.starts_out[lane, :] = 0
+        return
     ours, theirs = lanes.inputs[lane], lanes.outputs[lane]
     width = ours.shape[1]
     key = _mix(np.uint64(plan.seed) * _GOLDEN + np.uint64(epoch) * _PLACE + _ONE)
@@ -285,7 +291,7 @@ def _lane(
     centre, was = me.centre[0], me.centre[1]
     for i in range(first, last):
         random = me.draws[i]
-        reach = plan.window
+        reach: Any = plan.window
         if plan.shrink:
             reach = 1 + np.int64(((random & np.uint64(0xFFFFFFFF)) * np.uint64(plan.window)) >> np.uint64(32))
         m = 0
@@ -297,7 +303,7 @@ def _lane(
             continue
         me.k[0] = me.places_out[i]
         right = 1
-        for t in range(1, plan.count):
+        for t in range(1, plan.targets):
             me.k[t] = me.k[0]
             if t <= plan.shared:
                 if t & 3 == 1:
@@ -444,7 +450,7 @@ def _merge(
     for lane in range(len(copies)):
         for at in range(starts[lane, part], starts[lane, part + 1]):
             waiting[rows[lane, at]] += np.int32(1)
-    shared = 0
+    shared, s = 0, np.int64(0)
     for lane in range(len(copies)):
         for at in range(starts[lane, part], starts[lane, part + 1]):
             row, place = np.int64(rows[lane, at]), np.int64(places[lane, at])
@@ -460,7 +466,7 @@ def _merge(
             else:
                 s = np.int64(-1 - many)
                 if many > 0:
-                    s = shared
+                    s = np.int64(shared)
                     shared += 1
                     me.row_of[s], me.many[s] = row, many
                     waiting[row] = np.int32(-1 - s)
@@ -468,12 +474,12 @@ def _merge(
                         me.sums[s, d] = np.float32(0)
                 for d in range(dim):
                     me.sums[s, d] += copies[lane, place, d] - table[row, d]
-    for s in range(shared):
-        row = np.int64(me.row_of[s])
+    for i in range(shared):
+        row = np.int64(me.row_of[i])
         waiting[row] = np.int32(0)
-        share = np.float32(min(1.0, damping / me.many[s]))
+        share = np.float32(min(1.0, damping / me.many[i]))
         for d in range(dim):
-            table[row, d] += share * me.sums[s, d]
+            table[row, d] += share * me.sums[i, d]
     if changes:
         for lane in range(len(copies)):
             for at in range(starts[lane, part], starts[lane, part + 1]):

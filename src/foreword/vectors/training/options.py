@@ -117,7 +117,7 @@ class TrainingOptions:
             )
         if self.subwords is not None and not isinstance(self.subwords, Subwords):
             raise ArgumentTypeError("subwords must be Subwords, or None", got=repr(self.subwords))
-        for name, least, most in (
+        for name, at_least, at_most in (
             ("dim", 1, 4096),
             ("window", 1, 1000),
             ("negative", 1, MOST_NEGATIVES),
@@ -128,25 +128,28 @@ class TrainingOptions:
             ("pool", 1, 4096),
             ("damping", 1, 1024),
         ):
-            self._set(name, integer(name, getattr(self, name), at_least=least, at_most=most))
-        if self.shared_negatives is None:
-            self._set("shared_negatives", min(2 * self.negative + 1, MOST_NEGATIVES))
-        self._set(
-            "shared_negatives", integer("shared_negatives", self.shared_negatives, at_least=1, at_most=MOST_NEGATIVES)
-        )
-        for name, least, most in (
+            self._set(name, integer(name, getattr(self, name), at_least=at_least, at_most=at_most))
+        if self.shared_negatives is not None:
+            most = integer("shared_negatives", self.shared_negatives, at_least=1, at_most=MOST_NEGATIVES)
+            self._set("shared_negatives", most)
+        for name, low, high in (
             ("ns_exponent", -8.0, 8.0),
             ("sample", 0.0, 1e9),
             ("alpha", 0.0, 1e3),
             ("min_alpha", 0.0, 1e3),
         ):
-            self._set(name, _number(name, getattr(self, name), least, most))
+            self._set(name, _number(name, getattr(self, name), low, high))
         if self.min_alpha > self.alpha:
             raise ArgumentError(
                 "the learning rate can't rise", got=f"alpha={self.alpha}, min_alpha={self.min_alpha}", fix="swap them"
             )
         for name in ("shrink_windows", "cbow_mean"):
             self._set(name, bool(getattr(self, name)))
+
+    @property
+    def shared(self) -> int:
+        """Noise words that the contexts of a centre word share."""
+        return self.shared_negatives or min(2 * self.negative + 1, MOST_NEGATIVES)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # plain Python numbers, whatever kind was given

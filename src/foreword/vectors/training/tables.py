@@ -24,7 +24,8 @@ def keep_thresholds(counts: Counts, sample: float) -> NDArray[np.uint32]:
     if not sample:
         return np.full(len(counts), 0xFFFFFFFF, np.uint32)
     ratio = sample * (counts.sum() / np.maximum(counts, 1))
-    return (np.minimum(np.sqrt(ratio) + ratio, 1.0) * 0xFFFFFFFF).astype(np.uint32)
+    thresholds: NDArray[np.uint32] = (np.minimum(np.sqrt(ratio) + ratio, 1.0) * 0xFFFFFFFF).astype(np.uint32)
+    return thresholds
 
 
 def alias_table(counts: Counts, exponent: float) -> tuple[NDArray[np.float32], NDArray[np.int32]]:

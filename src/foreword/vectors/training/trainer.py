@@ -110,12 +110,13 @@ class Trainer:
         self._known: dict[str, Any] | None = None
         self._team: list[threading.Thread] = []
         self._privates: list[Any] = []
-        padded = -(-options.dim // LANES) * LANES
-        targets = -(-(1 + (options.shared_negatives or 0)) // 4) * 4
-        self._step = step(padded, targets)
-        self._padded, self._targets = padded, targets
-        offsets, grams = self._subwords()
+        self._step = step(-(-options.dim // LANES) * LANES, -(-(1 + options.shared) // 4) * 4)
         rows = len(self._counts) + (options.subwords.buckets if options.subwords else 0)
+        if rows >= 1 << 31:
+            raise ArgumentError(
+                "the input table would have too many rows", got=f"{rows:,} rows", expected=f"fewer than {1 << 31:,}"
+            )
+        offsets, grams = self._subwords()
         if tables is None:
             tables = (_aligned((rows, options.dim)), _aligned((len(self._counts), options.dim)))
             kernels.fill(tables[0], 0, options.seed, (2.0 if options.subwords else 1.0) / options.dim)
@@ -377,27 +378,27 @@ class Trainer:
         options, words = self.options, max(1, len(self._encoded))
         keep, chance, other, offsets, grams = self._drawn
         return self._kernels.Plan(
-            self._encoded,
-            keep,
-            chance,
-            other,
-            offsets,
-            grams,
-            options.lanes,
-            options.stretch,
-            options.window,
-            options.pool,
-            options.shared_negatives,
-            self._targets,
-            options.damping,
-            int(options.shrink_windows),
-            int(options.method == "cbow"),
-            int(options.cbow_mean),
-            options.alpha,
-            (options.alpha - options.min_alpha) / (options.epochs * words),
-            options.min_alpha,
-            np.uint64(options.seed),
-            self._step.address,
+            tokens=self._encoded,
+            keep=keep,
+            chance=chance,
+            other=other,
+            gram_offsets=offsets,
+            gram_rows=grams,
+            lanes=options.lanes,
+            stretch=options.stretch,
+            window=options.window,
+            pool=options.pool,
+            shared=options.shared,
+            targets=self._step.count,
+            damping=options.damping,
+            shrink=int(options.shrink_windows),
+            cbow=int(options.method == "cbow"),
+            mean=int(options.cbow_mean),
+            alpha=options.alpha,
+            slope=(options.alpha - options.min_alpha) / (options.epochs * words),
+            floor=options.min_alpha,
+            seed=np.uint64(options.seed),  # type: ignore[arg-type]
+            step=self._step.address,
         )
 
     def _copies(self) -> tuple[int, int]:
@@ -412,15 +413,15 @@ class Trainer:
         entries = int(np.sort(sizes)[::-1][:inputs].sum()) if self.options.subwords else inputs
         parts = self._kernels.PARTS + 1
         return self._kernels.Lanes(
-            _aligned((lanes, inputs, self._padded)),
-            _aligned((lanes, outputs, self._padded)),
-            np.zeros((lanes, entries), np.int32),
-            np.zeros((lanes, outputs), np.int32),
-            np.zeros((lanes, entries), np.int32),
-            np.zeros((lanes, outputs), np.int32),
-            np.zeros((lanes, parts), np.int64),
-            np.zeros((lanes, parts), np.int64),
-            np.zeros((lanes, 2), np.float64),
+            inputs=_aligned((lanes, inputs, self._step.dim)),
+            outputs=_aligned((lanes, outputs, self._step.dim)),
+            rows_in=np.zeros((lanes, entries), np.int32),
+            rows_out=np.zeros((lanes, outputs), np.int32),
+            place_in=np.zeros((lanes, entries), np.int32),
+            place_out=np.zeros((lanes, outputs), np.int32),
+            starts_in=np.zeros((lanes, parts), np.int64),
+            starts_out=np.zeros((lanes, parts), np.int64),
+            loss=np.zeros((lanes, 2), np.float64),
         )
 
     def _room_of_thread(self) -> Any:
@@ -429,22 +430,25 @@ class Trainer:
         contexts = 2 * options.window + 2
         shared = options.lanes * max(inputs, outputs) // 2 + 1
         return self._kernels.Private(
-            np.full(1, -1, np.int64),
-            *(np.zeros(inputs, np.int32) for _ in range(4)),
-            np.zeros(inputs, np.uint64),
-            np.zeros(inputs, np.int32),
-            np.zeros(outputs, np.int32),
-            np.zeros((2, table), np.int32),
-            np.zeros((2, table), np.int32),
-            np.zeros(options.pool, np.int32),
-            np.zeros(contexts, np.int32),
-            np.zeros(self._targets, np.int32),
-            _aligned((inputs if options.subwords else 0, self._padded)),
-            _aligned((2, self._padded)),
-            _aligned((48 * contexts,)),
-            np.zeros((shared, options.dim), np.float32),
-            np.zeros(shared, np.int32),
-            np.zeros(shared, np.int32),
+            task=np.full(1, -1, np.int64),
+            words=np.zeros(inputs, np.int32),
+            places_in=np.zeros(inputs, np.int32),
+            places_out=np.zeros(inputs, np.int32),
+            sentences=np.zeros(inputs, np.int32),
+            draws=np.zeros(inputs, np.uint64),
+            rows_in=np.zeros(inputs, np.int32),
+            rows_out=np.zeros(outputs, np.int32),
+            table_in=np.zeros((2, table), np.int32),
+            table_out=np.zeros((2, table), np.int32),
+            pool=np.zeros(options.pool, np.int32),
+            x=np.zeros(contexts, np.int32),
+            k=np.zeros(self._step.count, np.int32),
+            before=_aligned((inputs if options.subwords else 0, self._step.dim)),
+            centre=_aligned((2, self._step.dim)),
+            scratch=_aligned((48 * contexts,)),
+            sums=np.zeros((shared, options.dim), np.float32),
+            row_of=np.zeros(shared, np.int32),
+            many=np.zeros(shared, np.int32),
         )
 
     def _subwords(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
