@@ -36,17 +36,20 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
 
 
 def words_file(folder: Path, words: int, vocabulary: int) -> Path:
-    """A file of so many words of a vocabulary of that size, drawn by Zipf's law, 20 a line."""
+    """A file of so many words of a vocabulary of that size, drawn by Zipf's law, 20 a line; the first five million are
+    repeated.
+    """
     rng = np.random.default_rng(1)
     names = np.array([f"w{i:x}" + "abcdefgh"[: i % 9] for i in range(vocabulary)])
     weights = 1.0 / np.arange(1, vocabulary + 1)
     edges = np.cumsum(weights / weights.sum())
+    ranks = np.searchsorted(edges, rng.random(min(5_000_000, words)))
+    drawn = names[np.minimum(ranks, vocabulary - 1)].tolist()
+    text = "".join(" ".join(drawn[i : i + 20]) + "\n" for i in range(0, len(drawn), 20)).encode()
     path = folder / f"{words}.txt"
-    with path.open("w", encoding="ascii") as file:
-        for start in range(0, words, 1_000_000):
-            ranks = np.searchsorted(edges, rng.random(min(1_000_000, words - start)))
-            drawn = names[np.minimum(ranks, vocabulary - 1)].tolist()
-            file.writelines(" ".join(drawn[i : i + 20]) + "\n" for i in range(0, len(drawn), 20))
+    with path.open("wb") as file:
+        for _ in range(words // len(drawn)):
+            file.write(text)
     return path
 
 

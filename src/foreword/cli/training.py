@@ -136,8 +136,8 @@ def train(
         return
     if done.complete:
         print("The vectors are there already: the same corpus, the same options.")
-    loss = "" if done.loss != done.loss else f", loss {done.loss:.4f}"
-    print(f"{done.path}: {done.words:,} words of {done.dim} dimensions, {done.format}{loss}")
+    shown = "" if done.loss != done.loss else f", loss {done.loss:.4f}"
+    print(f"{done.path}: {done.words:,} words of {done.dim} dimensions, {done.format}{shown}")
 
 
 def _summary(score: Any) -> str:

@@ -189,8 +189,8 @@ class TextCorpus(Corpus):
             try:
                 blob.decode()
             except UnicodeDecodeError:
-                words = blob.split(b"\n")[:-1]
-                self._refuse(next(i for i, word in enumerate(words) if not _is_text(word)) + at, places)
+                bad = next(i for i, word in enumerate(blob.split(b"\n")) if not _is_text(word))
+                self._refuse(at + bad, places)
             at += blob.count(b"\n")
 
         def words(rows: NDArray[np.int64]) -> list[str]:
@@ -302,7 +302,7 @@ class TextCorpus(Corpus):
                 total += ends.total
                 if first:
                     numbers[0] |= FIRST
-                file.write(memoryview(numbers))
+                file.write(numbers.data)
                 advance(size)
 
             try:

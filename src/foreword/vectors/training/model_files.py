@@ -40,8 +40,10 @@ MODEL = "model.json"
 M = TypeVar("M", bound="Word2Vec")
 
 # Attributes of a model that are written besides its constructor's arguments.
-_STATE = ("corpus_count", "corpus_total_words", "train_count", "total_train_time", "running_training_loss")
-_STATE += ("min_alpha_yet_reached", "effective_min_count")
+_STATE = (
+    *("corpus_count", "corpus_total_words", "train_count", "total_train_time", "running_training_loss"),
+    *("min_alpha_yet_reached", "effective_min_count"),
+)
 _NOT_KEPT = ("sentences", "corpus_file", "callbacks", "trim_rule", "hashfxn")
 
 # Of gensim's older versions.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from types import GeneratorType
 from typing import Any
@@ -50,7 +50,7 @@ class TokenLists(Corpus):
                 fix="of a file of text use corpus_file=",
             )
         self._sentences = sentences
-        self.size = len(sentences) if hasattr(sentences, "__len__") else None
+        self.size = len(sentences) if isinstance(sentences, Sized) else None
 
     def check_passes(self, passes: int) -> None:
         """Refuse what can't be gone through so often.

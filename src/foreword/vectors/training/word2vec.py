@@ -149,7 +149,7 @@ class Word2Vec(Building):
             return
         corpus = corpus_of(sentences, corpus_file, passes=epochs + 1)
         self.build_vocab(corpus, trim_rule=trim_rule)
-        counted = {"total_examples": self.corpus_count, "total_words": self.corpus_total_words}
+        counted: dict[str, Any] = {"total_examples": self.corpus_count, "total_words": self.corpus_total_words}
         self.train(corpus, **counted, epochs=self.epochs, compute_loss=self.compute_loss, callbacks=callbacks)
 
     def _subwords(self) -> Subwords | None:

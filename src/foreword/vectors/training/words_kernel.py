@@ -17,6 +17,8 @@ asked of each distinct word once.
 Not for: calling directly. Costs: importing it loads numba.
 """
 
+# mypy: disable-error-code="untyped-decorator"
+
 from __future__ import annotations
 
 from typing import Any
@@ -93,7 +95,7 @@ def _wide(text: Any, at: int, stop: int) -> int:
 
 
 @numba.njit(inline="always")
-def _slot(key: Any, capacity: int) -> int:
+def _slot(key: Any, capacity: int) -> Any:
     mixed = (key ^ (key >> np.uint64(32))) * _MIX
     return np.int64((mixed ^ (mixed >> np.uint64(29))) & np.uint64(capacity - 1))
 
@@ -276,13 +278,14 @@ def _rehash(slots: Any, wider: Any) -> None:
             wider[slot] = slots[i]
 
 
-def _gather(slots: Any, order: Any, arena: Any, blob: Any) -> int:
+def _gather(slots: Any, order: Any, arena: Any, blob: Any) -> Any:
     """Write the words of the slots ``order``, each with a newline after it; how many bytes, written or not."""
     at = 0
     for i in order:
         key, place = slots[i, 0], slots[i, 3]
         if key >= _LONG:
-            length, offset = np.int64(place & _LENGTH_MASK), np.int64(place >> _LENGTH_BITS)
+            length: Any = np.int64(place & _LENGTH_MASK)
+            offset = np.int64(place >> _LENGTH_BITS)
             if len(blob):
                 blob[at : at + length] = arena[offset : offset + length]
         else:
