@@ -9,13 +9,20 @@ a line a paragraph, lower-case words with a space between, at most 5,000 of them
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import gzip
 import html
+import itertools
+import pydoc_data.topics
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from foreword._base.files import atomic_write, cache_folder
 
@@ -76,7 +83,62 @@ def _lines(text: str) -> Iterator[str]:
                 yield " ".join(words[start : start + LONGEST])
 
 
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """A corpus for both sides: gensim reads the file, Foreword the encoded words, of the same vocabulary."""
+
+    file: Path
+    vocabulary: list[str]
+    counts: NDArray[np.int64]
+    encoded: NDArray[np.uint32]
+    origin: str
+
+    @property
+    def length(self) -> int:
+        """Words of the vocabulary in the text."""
+        return len(self.encoded)
+
+
+def words(folder: Path, *, most: int, min_count: int, vocabulary: int | None = None, quick: bool = False) -> Words:
+    """The first ``most`` words of the corpus, by whole lines, as a file in ``folder`` and encoded.
+
+    Args:
+        folder: an empty one.
+        most: words.
+        min_count: of a word that is kept.
+        vocabulary: of so many words at most; the others are left out of the file, too.
+        quick: take the help topics of the standard library.
+    """
+    if quick:
+        lines = ("\n".join(_lines(text)) for text in pydoc_data.topics.topics.values())
+        source: Iterable[str] = "\n".join(lines).splitlines()
+        origin = "the standard library's help topics"
+    else:
+        source = fetch().read_text(encoding="ascii").splitlines()
+        origin = f"Debian's {', '.join(PACKAGES)}"
+    taken, length = [], 0
+    for line in source:
+        taken.append(line.split())
+        length += len(taken[-1])
+        if length >= most:
+            break
+    counter = collections.Counter(itertools.chain.from_iterable(taken))
+    ordered = sorted(counter.items(), key=lambda item: (-item[1], item[0]))
+    known = [word for word, count in ordered if count >= min_count][:vocabulary]
+    index = {word: i for i, word in enumerate(known)}
+    file, pieces = folder / "words.txt", []
+    with open(file, "w", encoding="ascii") as out:
+        for line in taken:
+            kept = [word for word in line if word in index]
+            if kept:
+                out.write(" ".join(kept) + "\n")
+                pieces.append(np.array([index[word] for word in kept], np.uint32))
+                pieces[-1][0] |= np.uint32(1 << 31)
+    counts = np.array([counter[word] for word in known], np.int64)
+    return Words(file, known, counts, np.concatenate(pieces), origin)
+
+
 if __name__ == "__main__":
     path = fetch()
-    with open(path, encoding="ascii") as words:
-        print(f"{path}: {sum(line.count(' ') + 1 for line in words):,} words, {path.stat().st_size / 1e6:,.1f} MB")
+    with open(path, encoding="ascii") as lines:
+        print(f"{path}: {sum(line.count(' ') + 1 for line in lines):,} words, {path.stat().st_size / 1e6:,.1f} MB")

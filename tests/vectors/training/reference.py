@@ -86,7 +86,7 @@ class Reference:
             noise = []
             for t in range(1, options.shared + 1):
                 if t & 3 == 1:
-                    random = mix(random + PICK)
+                    random = mix(random + PICK)  # noqa: PLW2901
                 pick = pool[(random >> 16 * (t & 3) & 0xFFFF) * options.pool >> 16]
                 if pick != word:
                     noise.append(pick)

@@ -1,6 +1,7 @@
-"""Rounds of training: one step against float64, rounds against plain numpy, and the same bits for any number of threads."""
+"""Rounds of training: a step against float64, rounds against plain numpy, the same bits for any number of threads."""
 
 import ctypes
+import itertools
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def _step(dim, count, contexts, *, cpu="", twice=False):
     return before, (inputs, targets), loss, (x, k, right)
 
 
-@pytest.mark.parametrize("dim, count", [(16, 4), (112, 12), (112, 32), (304, 16)])
+@pytest.mark.parametrize(("dim", "count"), [(16, 4), (112, 12), (112, 32), (304, 16)])
 @pytest.mark.parametrize("contexts", [1, 2, 7])
 def test_step_follows_the_gradient(dim, count, contexts):
     (inputs, targets), after, loss, (x, k, right) = _step(dim, count, contexts)
@@ -92,7 +93,7 @@ def test_gradient_is_the_slope_of_the_loss():
             assert moved[i, d] == pytest.approx(-slope, abs=2e-6)
 
 
-@pytest.mark.parametrize("dim, count, contexts", [(16, 4, 1), (112, 12, 5), (112, 32, 6), (304, 24, 3)])
+@pytest.mark.parametrize(("dim", "count", "contexts"), [(16, 4, 1), (112, 12, 5), (112, 32, 6), (304, 24, 3)])
 def test_the_width_of_vectors_changes_no_bit(dim, count, contexts):
     from llvmlite import binding
 
@@ -131,7 +132,7 @@ def test_rounds_are_those_of_plain_numpy(how):
     grams = None
     if options.subwords:
         offsets, rows = trainer._drawn[3:]
-        grams = [rows[a:b].tolist() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+        grams = [rows[a:b].tolist() for a, b in itertools.pairwise(offsets)]
     reference = Reference(
         encoded,
         options,
@@ -157,9 +158,7 @@ def test_the_number_of_threads_changes_no_bit(how):
     words = spellings(3000)
     found = set()
     for workers in (1, 2, 3, 8, 20):
-        trainer = Trainer(
-            encoded, counts, TrainingOptions(**SMALL | {"lanes": 8} | how), words=words, workers=workers
-        )
+        trainer = Trainer(encoded, counts, TrainingOptions(**SMALL | {"lanes": 8} | how), words=words, workers=workers)
         trainer.run()
         found.add(bits(trainer))
     assert len(found) == 1

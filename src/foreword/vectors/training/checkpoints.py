@@ -1,6 +1,7 @@
 """Checkpoints: a run's state in one file, whole or not at all.
 
-    foreword-training 1⏎   header (JSON, one line)⏎   input table   output table   losses   SHA-256 of all before
+    foreword-training 1⏎   SHA-256 of the header⏎   header (JSON, one line)⏎   input table   output table   losses
+    SHA-256 of all before
 
 A corpus is known by its length, the counts of its words, and 1,024 pieces of it: reading all of one that is larger than
 memory would take longer than a checkpoint may.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -65,7 +67,9 @@ def write(path: str | os.PathLike[str], header: dict[str, Any], arrays: Arrays) 
     """
     digest = hashlib.sha256()
     with atomic_write(path) as file:
-        for data in (_MAGIC, json.dumps(header).encode() + b"\n", *_pieces(arrays)):
+        line = json.dumps(header).encode() + b"\n"
+        known = hashlib.sha256(line).hexdigest().encode() + b"\n"
+        for data in itertools.chain((_MAGIC, known, line), _pieces(arrays)):
             digest.update(data)
             file.write(data)
         file.write(digest.digest())
@@ -108,14 +112,11 @@ class Checkpoint:
         self._digest = hashlib.sha256()
         if self._take(len(_MAGIC)) != _MAGIC:
             raise self.damaged("not a checkpoint of a training, or one of another version")
-        line = self._file.readline(_LONGEST)
+        known, line = self._take(65), self._file.readline(_LONGEST)
         self._digest.update(line)
-        try:
-            self.header = json.loads(line)
-        except ValueError:
-            raise self.damaged("a damaged header") from None
-        if not isinstance(self.header, dict) or not line.endswith(b"\n"):
+        if known != hashlib.sha256(line).hexdigest().encode() + b"\n":
             raise self.damaged("a damaged header")
+        self.header = json.loads(line)
 
     def fill(self, arrays: Arrays) -> None:
         """Read the arrays, in the order in which they were written, into contiguous ones of the same shapes.

@@ -285,11 +285,7 @@ class Trainer:
         """
         with checkpoints.read(path) as checkpoint:
             header = checkpoint.header
-            try:
-                stored = TrainingOptions.from_dict(header["options"])
-                rounds = integer("rounds", header["rounds"], at_least=0)
-            except (KeyError, TypeError, ArgumentError) as cause:
-                raise checkpoint.damaged("a header without the run's options") from cause
+            stored, rounds = TrainingOptions.from_dict(header["options"]), header["rounds"]
             encoded, counts = _corpus(encoded, counts)
             for name, got in _identity(encoded, counts, words, options or stored).items():
                 if header.get(name) != got:
@@ -302,8 +298,6 @@ class Trainer:
                     )
             trainer = cls(encoded, counts, stored, words=words, workers=workers)
             checkpoint.fill([trainer.input_table, trainer.output_table, trainer._lanes.loss])
-            if rounds > (1 << 62) // (stored.lanes + trainer._kernels.PARTS):
-                raise checkpoint.damaged(f"{rounds:,} rounds")
         trainer._control[trainer._kernels.LANES_DONE] = rounds * stored.lanes
         trainer._control[trainer._kernels.PARTS_DONE] = rounds * trainer._kernels.PARTS
         return trainer
