@@ -46,7 +46,7 @@ Block = tuple[int, NDArray[np.uint8]]
 
 _BLOCK = 1 << 21  # bytes
 _SHORT = 1 << 17  # words
-_LONGEST = 1 << 26  # bytes between two blanks
+_LONGEST = 1 << 26  # bytes between two blanks; no word is as long, so that a table can hold it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -338,16 +338,16 @@ def _blocks(chunks: Iterator[bytes], name: str) -> Iterator[Block]:
     """The text in blocks that end after a blank, but for the last; the place where each begins, and its bytes."""
     held = b""
     base = 0
-    for chunk in chunks:
+    for chunk in (whole[i : i + _BLOCK] for whole in chunks for i in range(0, len(whole), _BLOCK)):
+        if len(held) + len(chunk) >= _LONGEST:
+            raise FormatError(
+                "a stretch of the corpus has no blank: is this text?",
+                got=f"some {_LONGEST >> 20} MB without a space, tab or newline",
+                where=f"{name}, byte {base:,}",
+            )
         cut = _last_blank(chunk)
         if cut < 0:
             held += chunk
-            if len(held) >= _LONGEST:
-                raise FormatError(
-                    "a stretch of the corpus has no blank: is this text?",
-                    got=f"over {_LONGEST >> 20} MB without a space, tab or newline",
-                    where=f"{name}, byte {base:,}",
-                )
             continue
         text = np.frombuffer(held + chunk[: cut + 1] if held else memoryview(chunk)[: cut + 1], dtype=np.uint8)
         yield base, text
