@@ -1,4 +1,4 @@
-"""What numba has no words for: a call by address, and counters that threads share.
+"""What numba has no words for: a call by address, counters that threads share, and what to fetch ahead.
 
 Not for: anything else. Costs: an instruction or two.
 """
@@ -13,9 +13,10 @@ from typing import Any
 
 import numba
 from llvmlite import ir
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["add", "call", "look"]
+__all__ = ["add", "call", "fetch", "look"]
 
 
 @intrinsic
@@ -59,3 +60,22 @@ def look(typing: Any, numbers: Any, at: Any) -> Any:
         return builder.load_atomic(builder.gep(array.data, [arguments[1]]), "acquire", 8)
 
     return numba.types.int64(numbers, numba.types.int64), build
+
+
+@intrinsic
+def fetch(typing: Any, table: Any, row: Any) -> Any:
+    """Have the processor fetch a row of a table that will be needed soon."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        rows, column = cgutils.unpack_tuple(builder, array.shape)[-1], ir.IntType(64)
+        first = builder.gep(array.data, [builder.mul(arguments[1], rows)])
+        pointer = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, *[ir.IntType(32)] * 3])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        read, keep, data = (ir.Constant(ir.IntType(32), value) for value in (0, 3, 1))
+        with cgutils.for_range_slice(builder, column(0), rows, column(64 // 4), intp=column) as (at, _):
+            builder.call(function, [builder.bitcast(builder.gep(first, [at]), pointer), read, keep, data])
+        return context.get_dummy_value()
+
+    return numba.types.void(table, numba.types.int64), build

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.compiling import compiled
-from foreword.vectors.training.intrinsics import add, call, look
+from foreword.vectors.training.intrinsics import add, call, fetch, look
 
 __all__ = ["PARTS", "START", "Lanes", "Model", "Plan", "Private", "fill", "work"]
 
@@ -30,6 +30,7 @@ PARTS = 8
 """Parts of the tables whose rows are added up side by side; a power of two."""
 START = 0x80000000
 """The bit of an encoded word that says that a sentence starts."""
+AHEAD = 8  # rows between one that is worked on and one that is fetched
 SPINS = 4096  # looks at a counter before a thread lets others go first
 
 TICKET, LANES_DONE, PARTS_DONE, BAD = 0, 8, 16, 24  # numbers of `control`, each in a cache line of its own
@@ -272,6 +273,7 @@ def _lane(
             for d in range(dim):
                 ours[i, d] = np.float32(0)
             for at in range(begin, end):
+                fetch(model.inputs, np.int64(plan.gram_rows[min(at + AHEAD, end - 1)]))
                 gram = np.int64(plan.gram_rows[at])
                 for d in range(dim):
                     ours[i, d] += model.inputs[gram, d]
@@ -280,9 +282,11 @@ def _lane(
                 ours[i, d] *= part
                 me.before[i, d] = ours[i, d]
         else:
+            fetch(model.inputs, np.int64(me.rows_in[min(i + AHEAD, inputs - 1)]))
             for d in range(dim):
                 ours[i, d] = model.inputs[row, d]
     for i in range(outputs):
+        fetch(model.outputs, np.int64(me.rows_out[min(i + AHEAD, outputs - 1)]))
         row = np.int64(me.rows_out[i])
         for d in range(dim):
             theirs[i, d] = model.outputs[row, d]
@@ -456,6 +460,7 @@ def _merge(
             row, place = np.int64(rows[lane, at]), np.int64(places[lane, at])
             many = waiting[row]
             if changes:
+                fetch(table, np.int64(rows[lane, min(at + AHEAD, starts[lane, part + 1] - 1)]))
                 share = np.float32(min(1.0, damping / many))
                 for d in range(dim):
                     table[row, d] += share * copies[lane, place, d]

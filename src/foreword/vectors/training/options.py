@@ -101,7 +101,7 @@ class TrainingOptions:
     subwords: Subwords | None = None
     shared_negatives: int | None = None
     lanes: int = 8
-    stretch: int = 256
+    stretch: int = 512
     pool: int = 256
     damping: int = 4
 
