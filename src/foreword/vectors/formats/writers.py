@@ -31,7 +31,16 @@ from foreword.vectors.formats.text import BOM, parse_line, understand
 from foreword.vectors.formats.word2vec import MAX_WORD, parse_header
 from foreword.vectors.store.keys import encode
 
-__all__ = ["Format", "key_bytes", "opened", "suffix_format", "write", "write_npy", "write_safetensors", "write_word2vec"]
+__all__ = [
+    "Format",
+    "key_bytes",
+    "opened",
+    "suffix_format",
+    "write",
+    "write_npy",
+    "write_safetensors",
+    "write_word2vec",
+]
 
 _AT_ONCE = 1 << 12  # rows
 _SAFETENSORS = {"float16": "F16", "float32": "F32", "float64": "F64"}
