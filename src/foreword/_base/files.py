@@ -193,8 +193,9 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """As ``atomic_folder``, but a folder that is there is replaced once the new one is whole.
+def replaced_folder(path: str | os.PathLike[str], kind: str = "folder") -> Iterator[Path]:
+    """As ``atomic_folder``, but a folder that is there is replaced once the new one is whole. ``kind`` is what an error
+    calls it.
 
     Raises:
         FileError: the folder can't be written; or, as on Windows where a file of it is open, not be replaced.
@@ -202,13 +203,13 @@ def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     folder = output_path(path)
     old = folder.with_name(f".{folder.name}.old")
     fresh = folder if not folder.exists() else folder.with_name(f".{folder.name}.new")
-    with explained("replace the folder", folder):
+    with explained(f"replace the {kind}", folder):
         for left in {old, fresh} - {folder}:
             shutil.rmtree(left, ignore_errors=True)
     with atomic_folder(fresh) as partial:
         yield partial
     if fresh != folder:
-        with explained("replace the folder", folder):
+        with explained(f"replace the {kind}", folder):
             _swap(folder, fresh, old)
             shutil.rmtree(old, ignore_errors=True)
 

@@ -20,7 +20,7 @@ def train(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="A text file, a line a sentence; what foreword prepare reads; or a token store: its ids are the words.",
+            help="A text file, a line a sentence; what foreword prepare reads; a token store: its ids are the words.",
             show_default=False,
         ),
     ],

@@ -65,7 +65,7 @@ def save_store(
         )
     kept = pack_attributes(attributes)
     dtype = np.dtype(np.float16 if rows.dtype == np.float16 else np.float32)
-    with replaced_folder(folder) as partial:
+    with replaced_folder(folder, "store") as partial:
         with (
             ThreadPoolExecutor(threads.count(), thread_name_prefix="foreword-save") as pool,
             StoreBuilder(partial, rows.shape[1], dtype) as builder,

@@ -69,7 +69,7 @@ def save_model(path: str | os.PathLike[str], model: Word2Vec) -> None:
         "options": {name: _as_json(getattr(model, name)) for name in _arguments(type(model))},
         "state": {name: _as_json(getattr(model, name)) for name in _STATE},
     }
-    with replaced_folder(folder) as partial:
+    with replaced_folder(folder, "model") as partial:
         wv = model.wv
         kept = {name: values for name, values in wv.expandos.items() if len(values) == count}
         save_store(partial / "vectors", list(wv.index_to_key), wv.vectors, kept, wv._subwords)
