@@ -232,6 +232,23 @@ def test_a_word_out_of_the_vocabulary_is_named():
         Trainer(encoded, counts, TrainingOptions(**SMALL)).run()
 
 
+@pytest.mark.parametrize("words", [20, 100])
+def test_many_lanes_do_not_overshoot_a_small_vocabulary(words):
+    """A chain of few words, which eight lanes learn about as well as one does."""
+    rng = np.random.default_rng(0)
+    follows = rng.integers(0, words, (words, 2))
+    encoded, coins = np.zeros(60_000, np.uint32), rng.integers(0, 2, 60_000)
+    for i in range(1, len(encoded)):
+        encoded[i] = follows[encoded[i - 1], coins[i]] if i % 10 else rng.integers(words)
+    counts = np.bincount(encoded, minlength=words).astype(np.int64)
+    losses = []
+    for lanes in (1, 8):
+        trainer = Trainer(encoded, counts, TrainingOptions(dim=32, epochs=4, lanes=lanes, alpha=0.05))
+        trainer.run()
+        losses.append(trainer.loss)
+    assert losses[1] < losses[0] * 1.15
+
+
 def test_a_training_that_diverges_says_so():
     encoded, counts = drawn(20)
     options = TrainingOptions(**SMALL | {"epochs": 20, "alpha": 1000.0, "method": "cbow", "cbow_mean": False})

@@ -72,7 +72,8 @@ class TrainingOptions:
         stretch: words of a lane, before frequent ones are left out.
         pool: noise words drawn for a lane, from which those of its centre words are drawn.
         damping: of a row that more than so many lanes of a round have changed, their mean change times this number is
-            added, rather than the sum of their changes.
+            added, rather than the sum of their changes. None for 4; for 1 where the vocabulary has fewer than 2,000
+            words, each of which a lane then trains so often that the changes of several, added up, would overshoot.
 
     Raises:
         ArgumentError: a value that can't be used; says which would do.
@@ -103,7 +104,7 @@ class TrainingOptions:
     lanes: int = 8
     stretch: int = 512
     pool: int = 256
-    damping: int = 4
+    damping: int | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -128,7 +129,8 @@ class TrainingOptions:
             ("pool", 1, 4096),
             ("damping", 1, 1024),
         ):
-            self._set(name, integer(name, getattr(self, name), at_least=at_least, at_most=at_most))
+            if name != "damping" or self.damping is not None:
+                self._set(name, integer(name, getattr(self, name), at_least=at_least, at_most=at_most))
         if self.shared_negatives is not None:
             most = integer("shared_negatives", self.shared_negatives, at_least=1, at_most=MOST_NEGATIVES)
             self._set("shared_negatives", most)

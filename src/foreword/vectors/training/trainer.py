@@ -33,6 +33,9 @@ from foreword.vectors.training.tables import alias_table, keep_thresholds
 __all__ = ["Progress", "Trainer"]
 
 SEGMENT = 0.2  # seconds
+FEW_WORDS = 2000
+"""A vocabulary below which lanes' changes to a row are averaged."""
+HOPELESS = 4.0  # times the loss of guessing, beyond which a training has diverged
 PAUSE = 5e-5  # seconds that a thread sleeps which has waited for another in vain
 _END_OF_SENTENCE = "</s>"  # has no n-grams, as in fastText
 
@@ -313,6 +316,7 @@ class Trainer:
         """Train the rounds before ``stop``, by ``count`` threads; whole, even where Ctrl-C comes meanwhile."""
         kernels, control = self._kernels, self._control
         self.settle()
+        before = self.loss_sums()
         control[kernels.TICKET] = self.rounds * (self.options.lanes + kernels.PARTS)
         plan = self._plan()
 
@@ -344,11 +348,14 @@ class Trainer:
                 expected=f"indices below {len(self._counts):,}",
                 where=f"position {at:,}",
             )
-        if not np.isfinite(self._lanes.loss).all():
+        total, count = self.loss_sums()
+        # Where nothing was learnt, each of the targets has the loss log 2.
+        if not total - before[0] <= HOPELESS * math.log(2) * (1 + self.options.shared) * (count - before[1]):
             raise ArgumentError(
-                "the training has diverged: its loss is no number any more",
-                got=f"alpha={self.options.alpha}, lanes={self.options.lanes}, stretch={self.options.stretch}",
-                fix="a smaller alpha, or fewer lanes",
+                "the training has diverged",
+                got=f"a loss of {_mean(total - before[0], count - before[1]):g}; alpha={self.options.alpha}",
+                expected=f"less than {HOPELESS * math.log(2) * (1 + self.options.shared):.0f}",
+                fix="a smaller alpha, fewer or shorter lanes, or damping=1",
             )
         if interrupted:
             raise KeyboardInterrupt
@@ -384,7 +391,7 @@ class Trainer:
             pool=options.pool,
             shared=options.shared,
             targets=self._step.count,
-            damping=options.damping,
+            damping=options.damping or (4 if len(self._counts) >= FEW_WORDS else 1),
             shrink=int(options.shrink_windows),
             cbow=int(options.method == "cbow"),
             mean=int(options.cbow_mean),
