@@ -29,12 +29,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import runner
 
 HERE = Path(__file__).parent
+TEXTS = ("real_text.py", "corpus.py")  # they fetch text, and measure nothing
 
 
 def scripts(folder: Path = HERE) -> list[str]:
     """Every benchmark below ``folder``, as FOLDER/NAME.py: the files that call ``runner.main``."""
     found = (path for path in sorted(folder.glob("*/*.py")) if "\nif __name__" in path.read_text(encoding="utf-8"))
-    return [f"{path.parent.name}/{path.name}" for path in found if path.name != "real_text.py"]
+    return [f"{path.parent.name}/{path.name}" for path in found if path.name not in TEXTS]
 
 
 def chosen(names: Sequence[str], known: Sequence[str]) -> list[str]:

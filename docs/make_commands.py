@@ -23,7 +23,7 @@ HEAD = """# Commands
 What `foreword COMMAND --help` says, in one page; `foreword --version` prints the version. What ends in … may be given
 several times. `docs/make_commands.py` writes this page; don't edit it by hand.
 """
-KINDS = {bool: "", str: "text", int: "number", Path: "path"}
+KINDS = {bool: "", str: "text", int: "number", float: "number", Path: "path"}
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ PUBLIC = ["", ".vectors", ".tokens", ".windows", ".embeddings", ".recipes", ".do
 PUBLIC += [".explorer", ".errors"]
 
 BLOCK = re.compile(
-    r"^(?:(?P<skip><!-- not run: .+ -->\n)|<!-- needs: (?P<needs>\w+) -->\n)?"
+    r"^(?:(?P<skip><!-- not run: [^\n]+ -->\n)|<!-- needs: (?P<needs>\w+) -->\n)?"
     r'```(?P<language>python|pycon|sh)(?: title="(?P<title>[\w.]+)")?\n(?P<code>.*?)^```$',
     flags=re.MULTILINE | re.DOTALL,
 )

@@ -24,6 +24,7 @@ install()
 
 # Each public name and the module it lives in; a name equal to its module's last part is the module.
 _HOME = {
+    "FastText": "foreword.vectors",
     "ForewordError": "foreword.errors",
     "InputEmbedding": "foreword.embeddings",
     "KeyedVectors": "foreword.vectors",
@@ -31,6 +32,7 @@ _HOME = {
     "Tokenizer": "foreword.tokens",
     "WindowDataset": "foreword.windows",
     "WindowLoader": "foreword.windows",
+    "Word2Vec": "foreword.vectors",
     "create_dataloader": "foreword.recipes",
     "downloader": "foreword.downloader",
     "errors": "foreword.errors",
@@ -40,6 +42,7 @@ _HOME = {
 }
 
 __all__ = [
+    "FastText",
     "ForewordError",
     "InputEmbedding",
     "KeyedVectors",
@@ -47,6 +50,7 @@ __all__ = [
     "Tokenizer",
     "WindowDataset",
     "WindowLoader",
+    "Word2Vec",
     "__version__",
     "create_dataloader",
     "downloader",
@@ -62,7 +66,7 @@ if TYPE_CHECKING:
     from foreword.errors import ForewordError
     from foreword.recipes import create_dataloader
     from foreword.tokens import Tokenizer, TokenStore, get_tokenizer, prepare
-    from foreword.vectors import KeyedVectors, load
+    from foreword.vectors import FastText, KeyedVectors, Word2Vec, load
     from foreword.windows import WindowDataset, WindowLoader
 
 

@@ -9,6 +9,9 @@ import torch
 from foreword import errors
 from foreword.embeddings import InputEmbedding
 from foreword.embeddings.knowledge import _pieces, fitted, token_vectors
+from foreword.errors import ArgumentError
+from foreword.tokens import get_tokenizer
+from foreword.vectors import KeyedVectors
 
 WORDS = {"ran": [1, 0], "walking": [0, 2], "ing": [4, 4], "talking": [0, 5], "Paris": [7, 1], "walk": [3, 3]}
 # Ids in the order of this list; the longest that fits is taken, as BPE would with these ranks.
@@ -189,3 +192,21 @@ def test_gpt2_and_glove():
     pieces = tokenizer.encode(" unhappiness")
     assert len(pieces) > 1
     assert known.known[pieces].all()
+
+
+@pytest.mark.parametrize("keys", [[3, 0, 256], ["3", "0", "256"]])
+def test_ids_as_keys_are_the_rows_of_their_tokens(keys):
+    wv = KeyedVectors(2)
+    wv.add_vectors(keys, np.eye(3, 2, dtype=np.float32) + 1)
+    known = token_vectors(wv, get_tokenizer("bytes"), method="ids")
+    assert np.flatnonzero(known.known).tolist() == [0, 3, 256]
+    assert np.array_equal(known.vectors[[3, 0, 256]], wv.vectors)
+    assert (known.coverage.exact, known.coverage.random) == (3, 254)
+
+
+@pytest.mark.parametrize("key", [257, "257", "-1", "word", "²", ""])
+def test_a_key_that_is_no_token_id_is_refused(key):
+    wv = KeyedVectors(2)
+    wv.add_vectors([key], [[1, 2]])
+    with pytest.raises(ArgumentError, match="no token id"):
+        token_vectors(wv, get_tokenizer("bytes"), method="ids")

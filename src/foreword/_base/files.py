@@ -35,6 +35,7 @@ __all__ = [
     "read_regular",
     "read_text",
     "remote_url",
+    "replaced_folder",
     "sha256",
 ]
 
@@ -189,6 +190,42 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         system.sync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def replaced_folder(path: str | os.PathLike[str], kind: str = "folder") -> Iterator[Path]:
+    """As ``atomic_folder``, but a folder that is there is replaced once the new one is whole. ``kind`` is what an error
+    calls it.
+
+    Raises:
+        FileError: the folder can't be written; or, as on Windows where a file of it is open, not be replaced.
+    """
+    folder = output_path(path)
+    old = folder.with_name(f".{folder.name}.old")
+    fresh = folder if not folder.exists() else folder.with_name(f".{folder.name}.new")
+    with explained(f"replace the {kind}", folder):
+        for left in {old, fresh} - {folder}:
+            shutil.rmtree(left, ignore_errors=True)
+    with atomic_folder(fresh) as partial:
+        yield partial
+    if fresh != folder:
+        with explained(f"replace the {kind}", folder):
+            _swap(folder, fresh, old)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _swap(folder: Path, fresh: Path, old: Path) -> None:
+    """Rename ``folder`` to ``old``, ``fresh`` to ``folder``; or neither, as on Windows where a file of it is open."""
+    try:
+        os.rename(folder, old)
+        try:
+            os.rename(fresh, folder)
+        except OSError:
+            os.rename(old, folder)
+            raise
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ class Progress:
         self._due = time.monotonic() + QUIET_SECONDS if shown else float("inf")
         self._done = 0.0
         self._start, self._tally, self._tally_unit = time.monotonic(), 0.0, ""
+        self._note = ""
         self._bar: Any = None
 
     def advance(self, amount: float) -> None:
@@ -40,7 +41,13 @@ class Progress:
         self._tally += amount
         self._tally_unit = unit
 
+    def note(self, text: str) -> None:
+        """Something to show beside the bar instead, such as a loss, from the next ``advance`` on."""
+        self._note = text
+
     def _rate(self) -> str:
+        if self._note:
+            return self._note
         seconds = time.monotonic() - self._start
         return f"{self._tally / seconds:,.0f} {self._tally_unit}/s" if self._tally and seconds else ""
 

@@ -65,15 +65,21 @@ _OPTIONS: dict[str, tuple[Any, str | None]] = {
 _ESCAPES = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.?))", re.DOTALL)
 
 
-def takes_reading(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with the options above where ``command`` takes ``reading``, a ``Reading``, and ``format``."""
+def takes_reading(command: Callable[..., None], *, documents: str = "file") -> Callable[..., None]:
+    """A command with the options above where ``command`` takes ``reading``, a ``Reading``, and ``format``.
+
+    Args:
+        command: the function of the command.
+        documents: what a document is in text files, unless an option says it.
+    """
+    options = _OPTIONS | {"documents": (_OPTIONS["documents"][0], documents)}
     plain = inspect.signature(command, eval_str=True)
     parameters: list[inspect.Parameter] = []
     for parameter in plain.parameters.values():
         if parameter.name == "reading":
             parameters += [
                 inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
-                for name, (annotation, default) in _OPTIONS.items()
+                for name, (annotation, default) in options.items()
             ]
         elif parameter.name != "format":
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))

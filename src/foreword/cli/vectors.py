@@ -10,6 +10,7 @@ import typer
 
 from foreword._base.words import counted
 from foreword.cli._plot import Plot, checked
+from foreword.cli.training import train
 
 Name = Annotated[str, typer.Argument(help="A catalogue name, a path, a URL, or hf://OWNER/REPO.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the same as data.")]
@@ -17,13 +18,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the same as data.")]
 BUILT_IN = "glove-wiki-gigaword-50"
 
 app = typer.Typer(
-    help="Word vectors: list, fetch, convert, export and evaluate them.",
+    help="Word vectors: list, fetch, convert, export, evaluate and train them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 cache = typer.Typer(help="What conversions have left: list, prune and remove it.", no_args_is_help=True)
 app.add_typer(cache, name="cache")
+app.command()(train)
 
 
 def similar(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from foreword.errors import ArgumentError
 
 __all__ = ["Coverage", "Method", "TokenVectors", "Tokens", "Words", "fitted", "token_vectors"]
 
-Method = Literal["exact", "mean", "subword"]
+Method = Literal["exact", "mean", "subword", "ids"]
 
 _CHUNK = 8192  # words tokenised at once
 
@@ -110,14 +110,17 @@ def token_vectors(wv: Words, tokenizer: Tokens, *, method: Method = "mean") -> T
         tokenizer: a subword tokenizer.
         method: what other tokens get: "exact" nothing; "mean" the mean of the words that the token is a piece of, each
             weighted by its frequency, which by Zipf's law is 1/rank; "subword" what ``wv[text]`` gives for a text
-            that is no key (fastText composes it of n-grams).
+            that is no key (fastText composes it of n-grams). "ids": the keys are not words but token ids, as of
+            vectors trained on a token store; each has its own vector, and no other token has one.
 
     Raises:
-        ArgumentError: an unknown method.
+        ArgumentError: an unknown method; with "ids" a key that is no token id.
     """
-    if method not in ("exact", "mean", "subword"):
-        raise ArgumentError("unknown method", got=repr(method), expected='"exact", "mean" or "subword"')
+    if method not in get_args(Method):
+        raise ArgumentError("unknown method", got=repr(method), expected=", ".join(map(repr, get_args(Method))))
     V = tokenizer.vocab_size
+    if method == "ids":
+        return _by_id(wv, V)
     pieces = [_bytes_of(tokenizer, id_) for id_ in range(V)]
     vectors = np.zeros((V, wv.vectors.shape[1]), dtype=np.float32)
     index = wv.key_to_index
@@ -146,6 +149,25 @@ def token_vectors(wv: Words, tokenizer: Tokens, *, method: Method = "mean") -> T
     known = exact | composed
     coverage = Coverage(V, int(exact.sum()), int(composed.sum()), int((~known).sum()))
     return TokenVectors(vectors, known, coverage)
+
+
+def _by_id(wv: Words, vocab_size: int) -> TokenVectors:
+    """The vectors of token ids, where those are the keys: integers, or their digits as text formats have them."""
+    ids = np.empty(len(wv.index_to_key), dtype=np.int64)
+    for row, key in enumerate(wv.index_to_key):
+        number = int(key) if isinstance(key, int) or (key.isascii() and key.isdecimal()) else -1
+        if not 0 <= number < vocab_size:
+            raise ArgumentError(
+                "a key of the vectors is no token id",
+                got=repr(key),
+                expected=f"0 … {vocab_size - 1}",
+                fix='method="mean" is for vectors of words',
+            )
+        ids[row] = number
+    vectors, known = np.zeros((vocab_size, wv.vectors.shape[1]), dtype=np.float32), np.zeros(vocab_size, dtype=bool)
+    vectors[ids] = wv.vectors
+    known[ids] = True
+    return TokenVectors(vectors, known, Coverage(vocab_size, int(known.sum()), 0, int((~known).sum())))
 
 
 def fitted(known: TokenVectors, embedding_dim: int, *, std: float, seed: int) -> NDArray[np.float32]:

@@ -413,7 +413,7 @@ class InputEmbedding(nn.Module):
             tokenizer: has ``encode``, ``decode_bytes`` and ``vocab_size``.
             embedding_dim: D; by default that of the vectors.
             context_length: as in the constructor, like all ``options``.
-            method: "exact", "mean" or "subword".
+            method: "exact", "mean" or "subword"; "ids" where keys are token ids (``vectors train`` on a token store).
             std: the root mean square of a row's elements, as of first weights drawn with it.
             seed: of the rows of tokens that no word speaks for.
 

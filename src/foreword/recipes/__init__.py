@@ -1,12 +1,13 @@
 """Recipes: what takes more than one of the packages below.
 
 ``dataloader``: text to batches in one call. ``corpus_embeddings``: the embeddings of a whole corpus to a file, by way
-of ``encoders`` (what gives ids and rows) and ``output`` (files that grow).
+of ``encoders`` (what gives ids and rows) and ``output`` (files that grow). ``vector_training``: a corpus to vectors of
+its words, by way of ``word_corpora`` (what ``prepare`` reads, and token stores, as words).
 
     text ── documents ──▶ words or token ids ── rows of a table ──▶ [N, D], ids, offsets      (a row for each)
     store ────────────────────────────────┘                   └──▶ mean ──▶ [documents, D]    (a row for each document)
 
-Not for: training, or searching what is written.
+Not for: the parts themselves, or searching what is written.
 """
 
 from __future__ import annotations
@@ -16,15 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 _HOME = {
     "Embedded": "foreword.recipes.corpus_embeddings",
+    "Trained": "foreword.recipes.vector_training",
     "create_dataloader": "foreword.recipes.dataloader",
     "embed": "foreword.recipes.corpus_embeddings",
+    "train_vectors": "foreword.recipes.vector_training",
+    "word_corpus": "foreword.recipes.word_corpora",
 }
 
-__all__ = ["Embedded", "create_dataloader", "embed"]
+__all__ = ["Embedded", "Trained", "create_dataloader", "embed", "train_vectors", "word_corpus"]
 
 if TYPE_CHECKING:
     from foreword.recipes.corpus_embeddings import Embedded, embed
     from foreword.recipes.dataloader import create_dataloader
+    from foreword.recipes.vector_training import Trained, train_vectors
+    from foreword.recipes.word_corpora import word_corpus
 
 
 def __getattr__(name: str) -> Any:

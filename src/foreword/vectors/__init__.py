@@ -2,10 +2,11 @@
 
     name, URL, file ── sources/ ──▶ store/ ──▶ KeyedVectors ── search/ ──▶ nearest keys
                           └─ formats/ ─┘
+    corpus ── training/ ──▶ Word2Vec, FastText ── wv ──▶ KeyedVectors
 
 Read in this order: ``keyed_vectors`` and its parts (``table``, ``neighbours``, ``similarity``, ``evaluation``,
-``editing``, ``encoding``), ``search/``, ``store/``, ``formats/``, ``sources/``. Importing this package reads no file
-and imports neither numba nor pyarrow; a name is looked up when it is first used.
+``editing``, ``encoding``), ``search/``, ``store/``, ``formats/``, ``sources/``, ``training/``. Importing this package
+reads no file and imports neither numba nor pyarrow; a name is looked up when it is first used.
 """
 
 from __future__ import annotations
@@ -14,19 +15,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOME = {
+    "FastText": "foreword.vectors.training.fasttext",
     "KeyedVectors": "foreword.vectors.keyed_vectors",
+    "Word2Vec": "foreword.vectors.training.word2vec",
     "WordMap": "foreword.vectors.projection",
     "draw_word_map": "foreword.vectors.projection",
     "load": "foreword.vectors.loading",
     "word_map": "foreword.vectors.projection",
 }
 
-__all__ = ["KeyedVectors", "WordMap", "draw_word_map", "load", "word_map"]
+__all__ = ["FastText", "KeyedVectors", "Word2Vec", "WordMap", "draw_word_map", "load", "word_map"]
 
 if TYPE_CHECKING:
     from foreword.vectors.keyed_vectors import KeyedVectors
     from foreword.vectors.loading import load
     from foreword.vectors.projection import WordMap, draw_word_map, word_map
+    from foreword.vectors.training.fasttext import FastText
+    from foreword.vectors.training.word2vec import Word2Vec
 
 
 def __getattr__(name: str) -> Any:

@@ -21,7 +21,8 @@ from __future__ import annotations
 import functools
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
 from foreword.vectors.store.keys import Key, encode, is_key
 from foreword.vectors.store.subwords import BYTES, CHARACTERS, SPELLING, Subwords, add_subwords, ngram_hash
 
-__all__ = ["is_native", "read_native"]
+__all__ = ["NativeModel", "is_native", "read_model", "read_native"]
 
 _KEYS = ("index_to_key", "index2word", "index2entity")
 _WORDS = ("vectors", "syn0")
@@ -86,6 +87,65 @@ def read_native(source: Source, options: Options) -> Reader:
         subwords,
         files=arrays.files,
     )
+
+
+@dataclass(frozen=True)
+class NativeModel:
+    """A model of words that gensim saved, to train on.
+
+    Attributes:
+        kind: its class.
+        keys: V words.
+        counts: int64 [V], or None where the file has none that can be read.
+        vectors: float [V, D]: the words' vectors; of a FastText their own rows.
+        output: float [V, D], the table of negative sampling, or None.
+        subwords: the n-grams of a FastText, or None.
+        fields: what else there is to it, by gensim's names of any version: numbers, text and None alone.
+    """
+
+    kind: str
+    keys: list[Any]
+    counts: NDArray[np.int64] | None
+    vectors: NDArray[Any]
+    output: NDArray[Any] | None
+    subwords: Subwords | None
+    fields: Mapping[str, Any]
+
+
+def read_model(source: Source) -> NativeModel:
+    """The model in a file that gensim saved.
+
+    Raises:
+        FormatError: as ``read_native``; or it is no model of words. MissingFileError: likewise.
+    """
+    root = load_inert(source)
+    if not isinstance(root, Inert):
+        raise _damaged(source, f"a pickle of a {type(root).__name__}")
+    part, name = _part(source, root, "words")
+    arrays = _Arrays(source, part, name)
+    subwords = _subwords(source, root, part, arrays)
+    vectors = arrays.first(_WORDS if subwords is None else ("vectors_vocab", "syn0_vocab"))
+    if vectors is None:
+        raise _damaged(source, f"{part.kind} without the vectors of its words")
+    keys = _keys(source, part, len(vectors))
+    _check(source, vectors, len(keys))
+    outputs = [_Arrays(source, root, source.name)]
+    holders = [root]
+    for attribute in ("trainables", "vocabulary"):
+        if isinstance(inner := root.get(attribute), Inert):
+            holders.append(inner)
+            outputs.append(_Arrays(source, inner, f"{source.name}.{attribute}"))
+    output = next((found for each in outputs if (found := each.first(("syn1neg",))) is not None), None)
+    fields: dict[str, Any] = {}
+    for holder in (part, *reversed(holders)):
+        for label, value in (holder.state if isinstance(holder.state, dict) else {}).items():
+            try:
+                value = plain(value)  # noqa: PLW2901
+            except _WRONG as cause:
+                raise _damaged(source, f"{label!r:.40}: {cause}"[:200]) from None
+            if isinstance(label, str) and isinstance(value, int | float | str | None):
+                fields[label] = value
+    return NativeModel(root.kind, keys, _counts(part, keys, source), vectors, output, subwords, fields)
 
 
 def _part(source: Source, root: Inert, wanted: str) -> tuple[Inert, str]:

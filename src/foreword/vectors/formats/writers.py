@@ -31,7 +31,16 @@ from foreword.vectors.formats.text import BOM, parse_line, understand
 from foreword.vectors.formats.word2vec import MAX_WORD, parse_header
 from foreword.vectors.store.keys import encode
 
-__all__ = ["Format", "key_bytes", "opened", "write", "write_npy", "write_safetensors", "write_word2vec"]
+__all__ = [
+    "Format",
+    "key_bytes",
+    "opened",
+    "suffix_format",
+    "write",
+    "write_npy",
+    "write_safetensors",
+    "write_word2vec",
+]
 
 _AT_ONCE = 1 << 12  # rows
 _SAFETENSORS = {"float16": "F16", "float32": "F32", "float64": "F64"}
@@ -58,7 +67,7 @@ def write(
         ArgumentError: there is no such format, or it can't hold a key.
         FileError: the file can't be written.
     """
-    chosen: Format = format or _BY_SUFFIX.get(Path(stem(Path(path).name)).suffix.lower(), "word2vec-text")
+    chosen = format or suffix_format(path)
     if chosen not in get_args(Format):
         raise ArgumentError("unknown format", got=repr(chosen), expected=", ".join(get_args(Format)))
     if chosen == "safetensors":
@@ -68,6 +77,11 @@ def write(
     else:
         write_word2vec(path, keys, vectors, binary=chosen == "word2vec-binary", header=chosen != "glove")
     return chosen
+
+
+def suffix_format(path: PathLike) -> Format:
+    """The format that a file's name says: .bin word2vec-binary, .safetensors, .npy, else word2vec-text."""
+    return _BY_SUFFIX.get(Path(stem(Path(path).name)).suffix.lower(), "word2vec-text")
 
 
 def write_word2vec(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base import threads
-from foreword._base.files import atomic_folder, explained
+from foreword._base.files import replaced_folder
 from foreword.errors import FileError
 from foreword.vectors.store.attributes import ATTRIBUTES, Attributes, pack_attributes
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
@@ -65,13 +64,8 @@ def save_store(
             "can't save here", got="something else than a store of vectors", where=folder, fix="name another folder"
         )
     kept = pack_attributes(attributes)
-    old = folder.with_name(f".{folder.name}.old")
-    fresh = folder if not folder.exists() else folder.with_name(f".{folder.name}.new")
-    with explained("replace the store", folder):
-        for left in {old, fresh} - {folder}:
-            shutil.rmtree(left, ignore_errors=True)
     dtype = np.dtype(np.float16 if rows.dtype == np.float16 else np.float32)
-    with atomic_folder(fresh) as partial:
+    with replaced_folder(folder, "store") as partial:
         with (
             ThreadPoolExecutor(threads.count(), thread_name_prefix="foreword-save") as pool,
             StoreBuilder(partial, rows.shape[1], dtype) as builder,
@@ -83,24 +77,6 @@ def save_store(
             builder.finish(subwords=subwords, source={"saved": True}, encoder=encoder, word_ngrams=word_ngrams)
         if kept is not None:
             (partial / ATTRIBUTES).write_bytes(kept)
-    if fresh != folder:
-        with explained("replace the store", folder):
-            _swap(folder, fresh, old)
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _swap(folder: Path, fresh: Path, old: Path) -> None:
-    """Rename ``folder`` to ``old``, ``fresh`` to ``folder``; or neither, as on Windows where a store is open."""
-    try:
-        os.rename(folder, old)
-        try:
-            os.rename(fresh, folder)
-        except OSError:
-            os.rename(old, folder)
-            raise
-    except OSError:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
 
 
 def _block(keys: Sequence[Key], rows: NDArray[Any], counts: NDArray[Any] | None, start: int, stop: int) -> Block:

@@ -1,0 +1,99 @@
+"""Words a second of training vectors, the vocabulary given: gensim reads a corpus file, Foreword an encoded one.
+
+Same arguments: D = 100, window 5, 5 negatives (Foreword's are shared: see docs/training.md), sample 1e-3, two workers.
+The last claim is the lanes' worst case: a vocabulary of 3,000, ten words of which are a quarter of the text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import runner
+from foreword.vectors.training.options import Subwords, TrainingOptions
+from foreword.vectors.training.trainer import Trainer
+from training import corpus
+
+WORKERS = 2
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "skip-gram": ("Word2Vec", {"sg": 1}),
+    "cbow": ("Word2Vec", {"sg": 0}),
+    "fastText skip-gram": ("FastText", {"sg": 1}),
+}
+
+
+def options(kind: str, *, epochs: int = 1, seed: int = 1) -> TrainingOptions:
+    """Foreword's options of a kind of training."""
+    method, subwords = ("cbow" if kind == "cbow" else "skip-gram"), kind.startswith("fastText")
+    return TrainingOptions(method=method, subwords=Subwords() if subwords else None, epochs=epochs, seed=seed)
+
+
+def ours(text: corpus.Words, kind: str, *, epochs: int = 1, seed: int = 1) -> tuple[Trainer, float]:
+    """Foreword's training, and its seconds."""
+    choice = options(kind, epochs=epochs, seed=seed)
+    trainer = Trainer(text.encoded, text.counts, choice, words=text.vocabulary, workers=WORKERS)
+    start = time.perf_counter()
+    trainer.run()
+    return trainer, time.perf_counter() - start
+
+
+def theirs(text: corpus.Words, kind: str, *, epochs: int = 1, seed: int = 1) -> tuple[Any, float]:
+    """gensim's training, and its seconds."""
+    import gensim.models
+
+    name, arguments = KINDS[kind]
+    model = getattr(gensim.models, name)(
+        vector_size=100, window=5, negative=5, min_count=1, sample=1e-3, workers=WORKERS, seed=seed, **arguments
+    )
+    model.build_vocab(corpus_file=str(text.file))
+    start = time.perf_counter()
+    model.train(
+        corpus_file=str(text.file),
+        total_words=model.corpus_total_words,
+        total_examples=model.corpus_count,
+        epochs=epochs,
+    )
+    return model, time.perf_counter() - start
+
+
+def measure(args: argparse.Namespace) -> list[runner.Result]:
+    results = []
+    plain = {"min_count": 3 if args.quick else 10, "vocabulary": None}
+    worst = {"min_count": 1, "vocabulary": 3000}
+    for kind, shape, name in (
+        *((kind, plain, kind) for kind in KINDS),
+        ("skip-gram", worst, "skip-gram, a vocabulary of 3,000"),
+    ):
+        most = args.words // 4 if kind.startswith("fastText") else args.words
+        if shape is worst:
+            most = min(most, 1_500_000)
+        with tempfile.TemporaryDirectory() as folder:
+            text = corpus.words(Path(folder), most=most, quick=args.quick, **shape)
+            contenders = [
+                runner.Contender("Foreword", lambda text=text, kind=kind: ours(text, kind)[1]),
+                runner.Contender("gensim", lambda text=text, kind=kind: theirs(text, kind)[1]),
+            ]
+            notes = (
+                f"{text.length:,} words of {text.origin}; a vocabulary of {len(text.vocabulary):,}; {WORKERS} workers"
+            )
+            results.append(
+                runner.race(
+                    f"train {name}",
+                    contenders,
+                    repeats=args.repeats,
+                    warmup=0,
+                    work=text.length / 1e6,
+                    rate="million words/s",
+                    notes=notes,
+                )
+            )
+    return results
+
+
+if __name__ == "__main__":
+    runner.main(measure, __doc__, repeats=3, needs=("gensim",), sizes={"words": (4_000_000, 20_000)})

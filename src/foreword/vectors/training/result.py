@@ -1,0 +1,53 @@
+"""What training gives: words and rows as a ``KeyedVectors``, with its n-grams where it has some.
+
+Not for: the training itself. Costs: a dict of the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreword.vectors.keyed_vectors import KeyedVectors
+from foreword.vectors.store.keys import encode
+from foreword.vectors.store.subwords import Subwords as Grams
+from foreword.vectors.store.subwords import add_subwords
+from foreword.vectors.training.options import Subwords
+
+__all__ = ["composed", "fill"]
+
+Float32 = NDArray[np.float32]
+
+_END_OF_SENTENCE = "</s>"  # has no n-grams, as in fastText
+
+
+def fill(wv: KeyedVectors, words: Sequence[Any], counts: NDArray[np.int64]) -> None:
+    """Give a table these words, and their counts; vectors follow."""
+    wv.index_to_key = list(words)
+    wv.key_to_index = {word: row for row, word in enumerate(words)}
+    wv.next_index = len(words)
+    wv.expandos = {"count": counts}
+
+
+def composed(wv: KeyedVectors, rows: Float32, subwords: Subwords | None) -> Float32:
+    """The vectors of the words, float32 [V, D], made of an input table; with subwords ``wv`` gets the n-grams too.
+
+    Args:
+        wv: has the words already.
+        rows: the input table, float32 [V (+ buckets), D].
+        subwords: which n-grams it has.
+    """
+    words = wv.index_to_key
+    if subwords is None:
+        return rows
+    own, grams = rows[: len(words)].copy(), rows[len(words) :]
+    plain = [row for row, word in enumerate(words) if word == _END_OF_SENTENCE]
+    spelt = [encode(word) for word in words]
+    add_subwords(own, spelt, grams, minn=subwords.min_n, maxn=subwords.max_n, many=len(words))
+    own[plain] = rows[plain]
+    wv._subwords = Grams.of(subwords.min_n, subwords.max_n, grams)
+    wv.oov = None
+    return own
