@@ -44,8 +44,10 @@ class ParameterGroups:
 
 def grouped(layer: InputEmbedding, weight_decay: float) -> ParameterGroups:
     """See ``InputEmbedding.parameter_groups``."""
-    tables = [layer.token_embedding, layer.type_embedding, layer.position_embedding]
-    sparse = [p for p in layer.token_embedding.parameters() if p.requires_grad and layer.sparse]
+    tables = [layer.token_embedding, layer.type_embedding, layer.position_embedding, layer.ngram_projection]
+    by_row = [layer.token_embedding] if layer.sparse else []
+    by_row += [layer.ngrams] if layer.ngrams is not None else []
+    sparse = [p for t in by_row for p in t.parameters() if p.requires_grad]
     dense = [p for t in tables[layer.sparse :] if t is not None for p in t.parameters() if p.requires_grad]
     norms = [p for p in layer.norm.parameters() if p.requires_grad] if layer.norm is not None else []
     return ParameterGroups(
