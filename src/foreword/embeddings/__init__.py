@@ -7,7 +7,7 @@
 torch.Size([1, 4, 256])
 
 Files in reading order: ``layer`` (the module), ``positions`` and ``rotary`` (the schemes; ``scaling``: past the context
-of training), ``growing`` (other sizes; ``vocabulary``: another tokenizer), ``learning`` (parameter groups, an
+of training), ``ngram_table`` (rows for n-grams; ``ngram_report``), ``growing`` (other sizes; ``vocabulary``: another tokenizer), ``learning`` (parameter groups, an
 optimizer by rows), ``checkpoint`` (models' files in, by what
 ``architectures`` knows of them; ``tensors``, ``rotary_config``) and ``saving`` (out), ``knowledge`` (a start from word
 vectors).
@@ -27,6 +27,7 @@ if importlib.util.find_spec("torch") is None:
 from foreword.embeddings.knowledge import Coverage
 from foreword.embeddings.layer import InputEmbedding
 from foreword.embeddings.learning import ParameterGroups, RowAdam, clip_grad_norm_
+from foreword.embeddings.ngram_table import NgramTable
 from foreword.embeddings.positions import AlibiBias, LearnedPositions, SinusoidalPositions
 from foreword.embeddings.rotary import RotaryByLayer, RotaryPositions
 from foreword.embeddings.scaling import RotaryScaling
@@ -37,6 +38,7 @@ __all__ = [
     "Coverage",
     "InputEmbedding",
     "LearnedPositions",
+    "NgramTable",
     "ParameterGroups",
     "RotaryByLayer",
     "RotaryPositions",

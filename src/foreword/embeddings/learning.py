@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from foreword.embeddings.layer import InputEmbedding
 
 __all__ = ["ParameterGroups", "RowAdam", "clip_grad_norm_", "grouped"]
+
+_LARGE = 1 << 14  # elements of a step from which on the compiled kernel pays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +44,10 @@ class ParameterGroups:
 
 def grouped(layer: InputEmbedding, weight_decay: float) -> ParameterGroups:
     """See ``InputEmbedding.parameter_groups``."""
-    tables = [layer.token_embedding, layer.type_embedding, layer.position_embedding]
-    sparse = [p for p in layer.token_embedding.parameters() if p.requires_grad and layer.sparse]
+    tables = [layer.token_embedding, layer.type_embedding, layer.position_embedding, layer.ngram_projection]
+    by_row = [layer.token_embedding] if layer.sparse else []
+    by_row += [layer.ngrams] if layer.ngrams is not None else []
+    sparse = [p for t in by_row for p in t.parameters() if p.requires_grad]
     dense = [p for t in tables[layer.sparse :] if t is not None for p in t.parameters() if p.requires_grad]
     norms = [p for p in layer.norm.parameters() if p.requires_grad] if layer.norm is not None else []
     return ParameterGroups(
@@ -131,11 +136,37 @@ class RowAdam(Optimizer):
         rows, g = grad._indices()[0], grad._values()
         if not len(rows):
             return
-        m = state["exp_avg"].index_select(0, rows).lerp_(g, 1 - beta1)
-        v = state["exp_avg_sq"].index_select(0, rows).lerp_(g.square(), 1 - beta2)
-        state["exp_avg"].index_copy_(0, rows, m)
-        state["exp_avg_sq"].index_copy_(0, rows, v)
-        weight.index_add_(0, rows, m.div_(v.sqrt_().add_(group["eps"])), alpha=-size)
+        tables = weight, state["exp_avg"], state["exp_avg_sq"]
+        if g.numel() >= _LARGE and all(map(_compiled_fits, (*tables, g))):
+            _update_compiled(*tables, rows, g, size, group)
+            return
+        # The kernel's arithmetic, operation by operation: which of the two it is does not change the bits.
+        m, v = (table.index_select(0, rows) for table in tables[1:])
+        m.add_((g - m).mul_(1 - beta1))
+        v.add_((g * g).sub_(v).mul_(1 - beta2))
+        tables[1].index_copy_(0, rows, m)
+        tables[2].index_copy_(0, rows, v)
+        if v.device.type == "cpu" and v.dtype == torch.float32:
+            np.sqrt(v.numpy(), out=v.numpy())  # torch's may be off by a bit
+        else:
+            v.sqrt_()
+        weight.index_add_(0, rows, m.div_(v.add_(group["eps"])).mul_(-size))
+
+
+def _compiled_fits(tensor: Tensor) -> bool:
+    """Whether the compiled kernels can take a tensor [N, dim]."""
+    return tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous()
+
+
+def _update_compiled(
+    weight: Tensor, first: Tensor, second: Tensor, rows: Tensor, grads: Tensor, size: float, group: dict[str, Any]
+) -> None:
+    """Adam on rows in one pass."""
+    from foreword.embeddings import row_kernels
+
+    arrays = [tensor.detach().numpy() for tensor in (weight, first, second, rows, grads)]
+    numbers = size, *group["betas"], group["eps"]
+    row_kernels.shared_out(row_kernels.adam, *arrays, *numbers, items=len(rows), width=grads.shape[1])
 
 
 @torch.no_grad()
