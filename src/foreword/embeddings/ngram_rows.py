@@ -112,6 +112,11 @@ class MappedRows:
         return self._file.layout.dim
 
     @property
+    def writable(self) -> bool:
+        """Whether rows can be learned."""
+        return self._file.writable
+
+    @property
     def steps(self) -> int:
         """How many steps have been taken."""
         return self._steps
@@ -169,7 +174,8 @@ class MappedRows:
                 some = ids[first : min(first + _TOGETHER, stop)]
                 rows = np.empty((3, len(some), self.dim), np.float32)
                 self._read(some, rows, 0, len(some))
-                _adam(rows, grads[first : first + len(some)], size, betas, eps)
+                own = grads[first : first + len(some)]
+                self._kernel.adam(*rows, np.arange(len(some)), own, size, *betas, eps, 0, len(some))
                 self._kernel.write(file.words, file.floats, self._layout, file.numbers, some, rows, 0, len(some))
 
         self._whole = False
@@ -179,20 +185,21 @@ class MappedRows:
         if self._unwritten >= self._behind_bytes and self._behind.do(file.sync):
             self._unwritten = 0
 
-    def expect(self, ids: Ids) -> None:
-        """Have a thread read rows that will soon be wanted; returns at once.
+    def expect(self, rows: Ids) -> None:
+        """Have a thread fetch rows that will soon be wanted; returns at once.
 
-        What it does not come to in time is read when it is wanted: what rows hold is the same in any case.
+        What it does not come to in time is fetched when it is wanted: what rows hold is the same in any case. Any thread
+        may call it.
 
         Args:
-            ids: int64 [n], rising.
+            rows: int64 of any shape, in any order; below 0 is none. They are not changed meanwhile.
         """
-        self._check(ids)
         file, layout, kernel = self._file, self._layout, self._kernel
 
         def fetch() -> None:
-            at = places(layout, ids)
-            file.read_soon(at)
+            ids = np.unique(rows)
+            ids = ids[(ids >= 0) & (ids < file.rows)]
+            file.read_soon(places(layout, ids))
             kernel.touch(file.words, layout, ids)
 
         self._behind.do(fetch)
@@ -285,7 +292,7 @@ class MappedRows:
         self._check_usable()
         if ids.dtype != np.int64 or ids.ndim != 1:
             raise ArgumentError("these are not ids of rows", got=f"{ids.dtype} {list(ids.shape)}", expected="int64 [n]")
-        if len(ids) and not (0 <= ids[0] and ids[-1] < self.rows and (ids[1:] > ids[:-1]).all()):
+        if len(ids) and not (ids[0] >= 0 and ids[-1] < self.rows and (ids[1:] > ids[:-1]).all()):
             raise ArgumentError("ids of rows must rise", expected=f"each once, from 0 … {self.rows - 1:,}")
 
     def _check_usable(self) -> None:
@@ -319,14 +326,16 @@ class _Behind:
 
     def __init__(self) -> None:
         self.failure: Exception | None = None
+        self._guard = threading.Lock()
         self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
 
     def do(self, task: Callable[[], None]) -> bool:
         """Have ``task`` done; False where too much is waiting."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="foreword-rows", daemon=True)
-            self._thread.start()
+        with self._guard:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="foreword-rows", daemon=True)
+                self._thread.start()
         try:
             self._waiting.put_nowait(task)
         except queue.Full:
@@ -373,14 +382,6 @@ def _kernel() -> Any:
     except ImportError:
         return row_file_plain
     return row_file_kernel
-
-
-def _adam(rows: Floats, grads: Floats, size: float, betas: tuple[float, float], eps: float) -> None:
-    """Adam on rows, given as value and moments [3, n, dim]."""
-    w, m, v = rows
-    m += (grads - m) * np.float32(1 - betas[0])
-    v += (grads * grads - v) * np.float32(1 - betas[1])
-    w += m / (np.sqrt(v) + np.float32(eps)) * np.float32(-size)
 
 
 def _check_same(file: RowFile, expected: list[str]) -> None:

@@ -18,6 +18,7 @@ two fsyncs a checkpoint.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -115,7 +116,8 @@ class State:
 
     def gone_back(self) -> State:
         """The last checkpoint is dead, too."""
-        assert self.previous is not None and self.writing is None
+        assert self.previous is not None
+        assert self.writing is None
         checkpoint, steps = self.previous
         return State(checkpoint, steps, dead=(*self.dead, self.checkpoint))
 
@@ -200,10 +202,8 @@ class RowFile:
         """Let go of the file and its lock."""
         if self._map is not None:
             self.words = self.floats = np.empty(0)  # type: ignore[assignment]
-            try:
+            with contextlib.suppress(BufferError):  # whoever still has ``words`` has it mapped
                 self._map.close()
-            except BufferError:  # a thread still has it, or whoever got ``words``: unmapped with the last of them
-                pass
             self._map = None
             os.close(self.descriptor)
             self._release()
@@ -228,7 +228,7 @@ def create(folder: Path, *, identity: str, rows: int, dim: int) -> None:
     Raises:
         FileError: ``folder`` is there and not empty, or can't be written.
     """
-    header = {"id": secrets.token_hex(16), "identity": identity, "rows": rows, "dim": dim}
+    header = {"id": secrets.token_hex(7), "identity": identity, "rows": rows, "dim": dim}
     page = _page(header)
     with atomic_folder(folder) as partial:
         with open(partial / _ROWS, "xb") as file:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from foreword._base.compiling import compiled
 from foreword.embeddings.row_file_plain import CHECK, DAMAGED, LANES, MULTIPLIER, NONE
+from foreword.embeddings.row_kernels import adam
 
-__all__ = ["read", "touch", "write"]
+__all__ = ["adam", "read", "touch", "write"]
 
 _Words = NDArray[np.uint64]
 _Floats = NDArray[np.float32]

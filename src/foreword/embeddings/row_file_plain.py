@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CHECK", "DAMAGED", "LANES", "MULTIPLIER", "NONE", "places", "read", "touch", "write"]
+__all__ = ["CHECK", "DAMAGED", "LANES", "MULTIPLIER", "NONE", "adam", "places", "read", "touch", "write"]
 
 _Words = NDArray[np.uint64]
 _Floats = NDArray[np.float32]
@@ -71,6 +71,28 @@ def write(
     words[at] = word
     floats[(2 * at + 4)[:, None] + np.arange(3 * dim)] = rows[:, start:stop].swapaxes(0, 1).reshape(len(ids), 3 * dim)
     words[at + 1] = _sums(words, at, slot, ids)
+
+
+def adam(
+    weight: _Floats,
+    first: _Floats,
+    second: _Floats,
+    rows: _Ids,
+    grads: _Floats,
+    size: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    start: int,
+    stop: int,
+) -> None:
+    """See ``row_kernels``."""
+    rows, grads = rows[start:stop], grads[start:stop]
+    m, v = first[rows], second[rows]
+    m += (grads - m) * np.float32(1 - beta1)
+    v += (grads * grads - v) * np.float32(1 - beta2)
+    first[rows], second[rows] = m, v
+    weight[rows] += m / (np.sqrt(v) + np.float32(eps)) * np.float32(-size)
 
 
 def touch(words: _Words, layout: _Ids, ids: _Ids) -> int:
