@@ -50,7 +50,9 @@ class InMemory:
 
 
 def opened(folder, rows=100, dim=5, identity="seed=0", **options):
-    return MappedRows.open(folder, identity=identity, rows=rows, dim=dim, **options)
+    table = MappedRows.open(folder, identity=identity, rows=rows, dim=dim, **options)
+    table.load_state_dict(table.state_dict())
+    return table
 
 
 def some(rng, rows, most, dim):
@@ -401,6 +403,20 @@ def test_a_step_that_stopped_in_the_midst_is_gone_back_from(tmp_path, monkeypatc
         assert np.array_equal(table.gather(everything), before) and table.steps == 1
         table.step(everything, grads, **OPTIONS)
         assert table.steps == 2
+
+
+def test_rows_that_have_learned_learn_on_only_from_a_known_checkpoint(tmp_path):
+    """Killed after the first checkpoint of the table, before that of the model: a new model would begin with them."""
+    options = {"identity": "seed=0", "rows": 100, "dim": 5}
+    small_table(tmp_path / "t", steps=1)
+    with MappedRows.open(tmp_path / "t", **options) as table:
+        assert table.gather(np.arange(100)).any()
+        with pytest.raises(errors.StoreError, match="have learned") as error:
+            table.step(np.array([1]), np.ones((1, 5), np.float32), **OPTIONS)
+        assert error.value.fact("got") == "checkpoint 1, after 1 steps"
+        table.load_state_dict({**table.state_dict(), "checkpoint": 0})
+        table.step(np.array([1]), np.ones((1, 5), np.float32), **OPTIONS)
+        assert table.steps == 1
 
 
 def test_a_checkpoint_of_another_table_or_one_that_is_gone_is_refused(tmp_path):
