@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
+from foreword.embeddings.mapped_table import Rows
 from foreword.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -119,6 +120,9 @@ class RowAdam(Optimizer):
                 got="a dense gradient",
                 fix="make the layer with sparse=True, or use AdamW",
             )
+        if isinstance(weight, Rows):
+            _update_mapped(weight, grad.coalesce(), group)
+            return
         state = self.state[weight]
         if not state:
             state.update(step=0, exp_avg=torch.zeros_like(weight), exp_avg_sq=torch.zeros_like(weight))
@@ -151,6 +155,12 @@ class RowAdam(Optimizer):
         else:
             v.sqrt_()
         weight.index_add_(0, rows, m.div_(v.add_(group["eps"])).mul_(-size))
+
+
+def _update_mapped(weight: Rows, grad: Tensor, group: dict[str, Any]) -> None:
+    """Adam on rows in a folder, which have their moments and their count of steps there."""
+    rows, values = grad._indices()[0].cpu().numpy(), grad._values().cpu().numpy()
+    weight.mapped.step(rows, values, lr=float(group["lr"]), betas=group["betas"], eps=group["eps"])
 
 
 def _compiled_fits(tensor: Tensor) -> bool:

@@ -15,9 +15,12 @@ a step costs what its distinct rows cost.
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.compiler import is_compiling, is_exporting
@@ -26,6 +29,8 @@ from torch.nn import functional
 from foreword._base.ngram_hash import MIXER, NgramHash
 from foreword.embeddings._checks import INTEGERS, positive
 from foreword.embeddings._tables import is_bare
+from foreword.embeddings.mapped_table import MappedTable, Rows
+from foreword.embeddings.ngram_rows import MappedRows
 from foreword.errors import ArgumentError
 
 __all__ = ["NgramTable"]
@@ -44,8 +49,12 @@ class NgramTable(nn.Module):
         heads: independent hashes for each order; where two n-grams share a row in one head, they hardly do in another.
         seed: of the hashes.
         end_of_text_id: the token id that ends a document, as in ``tokenizer.end_of_text_id``: no n-gram crosses it.
-        device: as in torch.
-        dtype: as in torch.
+        path: a folder that holds the rows and their moments, for a table larger than memory; it is made if it is not
+            there. None keeps them in memory.
+        vocabulary: what the token ids are of, as in ``tokenizer.fingerprint``: a folder of another vocabulary is refused.
+        writable: whether the rows in a folder are to be learned. One process can, or any number can read them.
+        device: as in torch; of a table in memory.
+        dtype: as in torch; of a table in memory.
 
     Attributes:
         hash: which rows an n-gram has.
@@ -71,11 +80,18 @@ class NgramTable(nn.Module):
         heads: int = 2,
         seed: int = 0,
         end_of_text_id: int | None = None,
+        path: str | os.PathLike[str] | None = None,
+        vocabulary: str | None = None,
+        writable: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.hash = NgramHash(tuple(orders), rows, heads, seed, end_of_text_id)
+        self.hash, self.path = NgramHash(tuple(orders), rows, heads, seed, end_of_text_id), path
+        self.table: nn.Embedding | MappedTable
+        if path is not None:
+            self.table = _in_folder(path, self.hash, vocabulary, positive("dim", dim), writable, device, dtype)
+            return
         weight = torch.zeros(self.hash.rows, positive("dim", dim), device=device, dtype=dtype)
         self.table = nn.Embedding(*weight.shape, sparse=True, _weight=weight)
 
@@ -89,7 +105,13 @@ class NgramTable(nn.Module):
         return None if self.dim == embedding_dim else nn.Linear(self.dim, embedding_dim, bias=False, **factory)
 
     def reset_parameters(self) -> None:
-        """Set all rows to zero, as they begin."""
+        """Set all rows to zero, as they begin.
+
+        Raises:
+            ArgumentError: they are in a folder.
+        """
+        if isinstance(self.table, MappedTable):
+            raise ArgumentError("the rows are in a folder", got=f"path={self.path}", fix="begin with another folder")
         nn.init.zeros_(self.table.weight)
 
     def row_ids(self, ids: Tensor, *, left: int = 0, positions: Tensor | None = None) -> Tensor:
@@ -106,6 +128,36 @@ class NgramTable(nn.Module):
         """
         return _row_ids(self.hash, ids.long(), left, positions)
 
+    def checkpoint(self) -> None:
+        """Make durable what the rows in a folder have learned; nothing where they are in memory.
+
+        Call it just before the model's state_dict is saved, which holds the number of this checkpoint; without it,
+        ``state_dict`` raises. See ``docs/how-to/ngram-tables.md``.
+
+        Raises:
+            StoreError: the folder is open to be read only, or a step failed in the midst.
+            FileError: the folder can't be written; its last checkpoint is whole.
+        """
+        if isinstance(self.table, MappedTable):
+            self.table.weight.mapped.checkpoint()
+
+    def expect(self, rows: Tensor | NDArray[np.int64]) -> None:
+        """Have a thread fetch rows that will soon be looked up in a folder; nothing where they are in memory.
+
+        A ``WindowDataset`` with ``ngrams`` calls it for the windows that are made into batches; ``prefetch`` of the
+        loader says how far ahead.
+
+        Args:
+            rows: integers of any shape; −1 is none.
+        """
+        if isinstance(self.table, MappedTable):
+            self.table.weight.mapped.expect(np.asarray(rows.cpu() if isinstance(rows, Tensor) else rows, np.int64))
+
+    def close(self) -> None:
+        """Let go of the folder; what was learned since the last checkpoint is given up."""
+        if isinstance(self.table, MappedTable):
+            self.table.weight.mapped.close()
+
     def forward(self, rows: Tensor) -> Tensor:
         """The sum of the rows of each place, [..., dim].
 
@@ -119,7 +171,8 @@ class NgramTable(nn.Module):
         if not is_compiling():
             self._check(rows)
         learns = torch.is_grad_enabled() and weight.requires_grad and isinstance(weight, nn.Parameter)
-        summed: Tensor = _learned(weight, rows) if learns and not is_exporting() else _summed(weight, rows)
+        apart = (learns and not is_exporting()) or isinstance(weight, Rows)
+        summed: Tensor = _learned(weight, rows) if apart else _summed(weight, rows)
         return summed
 
     def _check(self, rows: Tensor) -> None:
@@ -182,6 +235,25 @@ class NgramTable(nn.Module):
         return ", ".join(f"{name}={value}" for name, value in self.options.items())
 
 
+def _in_folder(
+    path: str | os.PathLike[str],
+    hash_: NgramHash,
+    vocabulary: str | None,
+    dim: int,
+    writable: bool,
+    device: object,
+    dtype: torch.dtype | None,
+) -> MappedTable:
+    if device is not None or dtype not in (None, torch.float32):
+        raise ArgumentError(
+            "a table in a folder is of float32, and its rows go where they are looked up from",
+            got=f"device={device}, dtype={dtype}",
+            fix="leave them out",
+        )
+    identity = hash_.identity if vocabulary is None else f"{hash_.identity} vocabulary={vocabulary}"
+    return MappedTable(MappedRows.open(path, identity=identity, rows=hash_.rows, dim=dim, writable=writable))
+
+
 def _row_ids(hash_: NgramHash, ids: Tensor, left: int, positions: Tensor | None) -> Tensor:
     """``NgramHash.row_ids`` in torch, whose int64 wraps around as uint64 does."""
     length = ids.shape[-1]
@@ -228,14 +300,14 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, rows: Tensor) -> Tensor:  # noqa: D102
         ctx.save_for_backward(rows)
-        ctx.shape = weight.shape
+        ctx.shape, ctx.device = weight.shape, weight.device
         return _summed(weight, rows)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: D102
         (rows,) = ctx.saved_tensors
-        ids, values = gradient_of(rows, grad)
+        ids, values = (part.to(ctx.device) for part in gradient_of(rows, grad))
         return torch.sparse_coo_tensor(ids[None], values, ctx.shape, is_coalesced=True, check_invariants=False), None
 
 
@@ -247,6 +319,8 @@ def _learned(weight: Tensor, rows: Tensor) -> Tensor:
 
 def _summed(weight: Tensor, rows: Tensor) -> Tensor:
     """The sum of the rows [..., R] of each place, [..., dim], first to last."""
+    if isinstance(weight, Rows):
+        weight, rows = weight.looked_up(rows)
     if not is_compiling() and _compiled_fits(weight, rows.numel() * weight.shape[1]):
         from foreword.embeddings import row_kernels
 

@@ -20,7 +20,7 @@ from foreword.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, T
 from foreword.tokens.store.store import TokenStore
 from foreword.windows.arithmetic import Cut, Layout, Pieces, Tail, TokenAccount
 from foreword.windows.far_source import FarSource
-from foreword.windows.ngrams import hash_of, ngram_rows
+from foreword.windows.ngrams import expectation, hash_of, ngram_rows
 from foreword.windows.packing import Packing
 from foreword.windows.segments import Segments, document_segments, with_padding
 from foreword.windows.source import Source
@@ -115,6 +115,7 @@ class WindowDataset:
         self.mask_end_of_text = bool(mask_end_of_text)
         self.end_of_text_id = self._end_of_text(end_of_text_id)
         self.ngrams = None if ngrams is None else hash_of(ngrams, self._source.store)
+        self._expect = expectation(ngrams)
         known = self.ngrams is not None and (self._source.store is not None or offsets is not None)
         self._documents = self._offsets(offsets) if segments or within == "document" or known else None
         if packing:
@@ -128,6 +129,9 @@ class WindowDataset:
         self._length = len(self._layout)
         if not self._length:
             raise self._too_short()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_expect": None}  # the table stays where it is
 
     def __len__(self) -> int:
         return self._length
@@ -187,6 +191,8 @@ class WindowDataset:
         if self.ngrams is not None:
             pieces = self._layout.pieces(windows.astype(np.int64, copy=False))
             arrays["ngram_rows"] = ngram_rows(self.ngrams, self._source, self._documents, inputs, pieces)
+            if self._expect is not None:
+                self._expect(arrays["ngram_rows"])
         return arrays
 
     def pairs(self, windows: NDArray[Any]) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ Not for: the hashes (``_base.ngram_hash``). Costs: 8 bytes a row, and reading th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from foreword.windows.far_source import FarSource
 from foreword.windows.segments import document_segments, with_padding
 from foreword.windows.source import Source
 
-__all__ = ["hash_of", "ngram_rows"]
+__all__ = ["expectation", "hash_of", "ngram_rows"]
 
 
 def hash_of(ngrams: Any, store: TokenStore | None) -> NgramHash:
@@ -44,6 +45,11 @@ def hash_of(ngrams: Any, store: TokenStore | None) -> NgramHash:
             fix=f"make it with NgramTable(…, end_of_text_id={known}), so that the layer finds the same n-grams in ids",
         )
     return found
+
+
+def expectation(ngrams: Any) -> Callable[[NDArray[np.int64]], None] | None:
+    """What to call with rows that will soon be looked up in a table; None where it needs no notice."""
+    return None if getattr(ngrams, "path", None) is None else ngrams.expect
 
 
 def ngram_rows(
