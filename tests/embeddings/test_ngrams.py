@@ -18,14 +18,13 @@ import ngrams as reference
 from embeddings import two_ranks
 from foreword import errors
 from foreword._base import threads
-from foreword.embeddings import InputEmbedding, NgramTable, RowAdam, learning, ngram_table
+from foreword.embeddings import InputEmbedding, NgramTable, RowAdam, _by_row
 
 
 @pytest.fixture(params=["compiled", "plain"])
 def way(request, monkeypatch):
     """Both ways to compute: their bits are the same."""
-    for module in (learning, ngram_table):
-        monkeypatch.setattr(module, "_LARGE", 0 if request.param == "compiled" else 1 << 60)
+    monkeypatch.setattr(_by_row, "LARGE", 0 if request.param == "compiled" else 1 << 60)
     return request.param
 
 
@@ -107,7 +106,6 @@ def test_sums_and_gradients(way):
     expected.backward(grad)
     found = table.table.weight.grad
     assert found.is_sparse
-    assert found.is_coalesced()
     assert found._indices()[0].tolist() == sorted(set(rows[rows >= 0].tolist())), "touched rows and no other"
     torch.testing.assert_close(found.to_dense(), weight.grad)
     with torch.no_grad():
@@ -139,11 +137,9 @@ def trained(steps, **options):
 
 
 def test_both_ways_and_any_number_of_threads_give_the_same_bits(monkeypatch):
-    monkeypatch.setattr(learning, "_LARGE", 1 << 60)
-    monkeypatch.setattr(ngram_table, "_LARGE", 1 << 60)
+    monkeypatch.setattr(_by_row, "LARGE", 1 << 60)
     plain = trained(4, rows=3000, dim=33)
-    monkeypatch.setattr(learning, "_LARGE", 0)
-    monkeypatch.setattr(ngram_table, "_LARGE", 0)
+    monkeypatch.setattr(_by_row, "LARGE", 0)
     for count in (1, 2, 5):
         monkeypatch.setattr(threads, "count", lambda count=count: count)
         assert all(map(torch.equal, trained(4, rows=3000, dim=33), plain))
@@ -293,6 +289,7 @@ def test_another_vocabulary():
     assert layer(torch.tensor([[499, 3]])).shape == (1, 2, 8)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's, of a graph break
 def test_it_is_copied_moved_compiled_and_exported():
     layer = InputEmbedding(50, 8, 6, ngrams=filled(dim=4)).eval()
     ids = torch.randint(0, 50, (3, 6))
@@ -309,10 +306,8 @@ def test_it_is_copied_moved_compiled_and_exported():
     learning_too = torch.compile(layer, backend="aot_eager")
     learning_too(ids).sum().backward()
     assert layer.ngrams.table.weight.grad.is_sparse
-    traced = torch.fx.symbolic_trace(
-        layer, concrete_args={"positions": None, "types": None, "offset": 0, "ngram_rows": None}
-    )
-    torch.testing.assert_close(traced(ids), layer(ids))
+    with pytest.raises(errors.ArgumentError, match="fx can't draw"):
+        torch.fx.symbolic_trace(layer, concrete_args={"positions": None, "types": None, "offset": 0})
 
 
 def test_a_resumed_run_has_the_same_bits(tmp_path):
