@@ -289,6 +289,36 @@ def test_another_vocabulary():
     assert layer(torch.tensor([[499, 3]])).shape == (1, 2, 8)
 
 
+@pytest.mark.parametrize("orders", [(2, 3), (1, 5)])
+def test_the_report_counts_every_n_gram(orders, tmp_path):
+    texts = ["the cat sat on the mat, the cat sat", "the dog sat on the cat", "", "a", "the cat sat"]
+    store = fw.prepare(texts, tmp_path / "store", tokenizer="gpt2")
+    table = NgramTable(orders=orders, rows=60, dim=2, end_of_text_id=store.end_of_text_id)
+    found = table.report(store, top=3)
+    stream, offsets = store[:].tolist(), store.offsets.tolist()
+    assert found.tokens == len(stream)
+    for use in found.heads:
+        nth = list(table.hash.orders).index(use.order) * 2 + use.head
+        of_row, counts = {}, {}
+        for i in range(len(stream)):
+            row = reference.rows_at(stream, i, offsets[:-1], table.hash)[nth]
+            if row >= 0:
+                ngram = tuple(stream[i - use.order + 1 : i + 1])
+                of_row.setdefault(row, set()).add(ngram)
+                counts[ngram] = counts.get(ngram, 0) + 1
+        sizes = [len(ngrams) for ngrams in of_row.values()]
+        assert (use.rows, use.used, use.ngrams, use.most) == (15, len(of_row), len(counts), max(sizes))
+        assert use.sharing == sum(size for size in sizes if size > 1)
+        best = sorted(counts.values(), reverse=True)[:3]
+        assert [count for _, count in found.top[use.order]] == best
+        assert counts[tuple(store.tokenizer.encode(found.top[use.order][0][0], allowed_special="all"))] == best[0]
+    assert "share a row" in found._repr_html_()
+    assert "the" in str(found)
+    with pytest.raises(errors.ArgumentTypeError):
+        table.report("text")
+    assert table.report(np.zeros(0, np.uint16)).tokens == 0
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's, of a graph break
 def test_it_is_copied_moved_compiled_and_exported():
     layer = InputEmbedding(50, 8, 6, ngrams=filled(dim=4)).eval()

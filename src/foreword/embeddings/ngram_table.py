@@ -30,6 +30,7 @@ from foreword._base.ngram_hash import MIXER, NgramHash
 from foreword.embeddings import _by_row
 from foreword.embeddings._checks import INTEGERS, positive
 from foreword.embeddings.mapped_table import MappedTable, Rows
+from foreword.embeddings.ngram_report import NgramReport, report
 from foreword.embeddings.ngram_rows import MappedRows
 from foreword.errors import ArgumentError
 
@@ -126,6 +127,27 @@ class NgramTable(nn.Module):
                 are not told apart by ``end_of_text_id``.
         """
         return _row_ids(self.hash, ids.long(), left, positions)
+
+    def report(self, source: Any, *, tokenizer: Any = None, tokens: int = 1 << 22, top: int = 8) -> NgramReport:
+        """What the rows are used for in a text: which share of them, how many n-grams share one, which come most often.
+
+        Args:
+            source: a ``TokenStore``, or token ids as a 1-D array of integers.
+            tokenizer: turns ids into text; by default the store's own, and for an array none, which shows ids.
+            tokens: how many to look at, from the beginning.
+            top: how many n-grams of each order to name.
+
+        Raises:
+            ArgumentTypeError: no token ids.
+
+        >>> ngrams = NgramTable(orders=(2,), rows=10, dim=8, heads=1)
+        >>> print(ngrams.report(np.array([1, 2, 1, 2, 3, 4]), top=1))
+        6 tokens
+        order  head           rows     used        n-grams  share a row   most
+            2     0             10    40.0%              4         0.0%      1
+        order 2, most often: '1 2' 2
+        """
+        return report(self.hash, source, tokenizer=tokenizer, tokens=tokens, top=top)
 
     def checkpoint(self) -> None:
         """Make durable what the rows in a folder have learned; nothing where they are in memory.
