@@ -50,6 +50,8 @@ def ngrams_of(layer: InputEmbedding, ids: Tensor, rows: Tensor | None, positions
     """What is added for n-grams, [B, T, D]: by the rows [B, T, R] that are given, else by what the ids alone say."""
     table = layer.ngrams
     assert table is not None
+    if traced(ids):
+        raise ArgumentError("fx can't draw a layer with a table of n-grams", fix="use torch.export or torch.compile")
     if rows is None:
         if isinstance(offset, int) and offset and not is_exporting():
             raise ArgumentError(
@@ -59,7 +61,7 @@ def ngrams_of(layer: InputEmbedding, ids: Tensor, rows: Tensor | None, positions
                 f"these, left={table.hash.context})",
             )
         rows = table.row_ids(ids, positions=positions)
-    elif not traced(ids) and rows.shape[:-1] != ids.shape:
+    elif rows.shape[:-1] != ids.shape:
         raise ArgumentError(
             "ngram_rows don't fit the ids",
             got=f"shape {list(rows.shape)}",

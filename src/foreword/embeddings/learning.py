@@ -14,12 +14,12 @@ import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from foreword.embeddings.mapped_table import Rows
+from foreword.embeddings import _by_row
 from foreword.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ParameterGroups", "RowAdam", "clip_grad_norm_", "grouped"]
 
-_LARGE = 1 << 14  # elements of a step from which on the compiled kernel pays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +120,7 @@ class RowAdam(Optimizer):
                 fix="make the layer with sparse=True, or use AdamW",
             )
         if isinstance(weight, Rows):
-            _update_mapped(weight, grad.coalesce(), group)
+            _update_mapped(weight, _by_row.coalesced(grad), group)
             return
         state = self.state[weight]
         if not state:
@@ -136,47 +135,17 @@ class RowAdam(Optimizer):
         beta1, beta2 = group["betas"]
         size = group["lr"] * math.sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"])
 
-        grad = grad.coalesce()  # one gradient a row: the update is not linear
-        rows, g = grad._indices()[0], grad._values()
-        if not len(rows):
-            return
-        tables = weight, state["exp_avg"], state["exp_avg_sq"]
-        if g.numel() >= _LARGE and all(map(_compiled_fits, (*tables, g))):
-            _update_compiled(*tables, rows, g, size, group)
-            return
-        # The kernel's arithmetic, operation by operation: which of the two it is does not change the bits.
-        m, v = (table.index_select(0, rows) for table in tables[1:])
-        m.add_((g - m).mul_(1 - beta1))
-        v.add_((g * g).sub_(v).mul_(1 - beta2))
-        tables[1].index_copy_(0, rows, m)
-        tables[2].index_copy_(0, rows, v)
-        if v.device.type == "cpu" and v.dtype == torch.float32:
-            np.sqrt(v.numpy(), out=v.numpy())  # torch's may be off by a bit
-        else:
-            v.sqrt_()
-        weight.index_add_(0, rows, m.div_(v.add_(group["eps"])).mul_(-size))
+        grad = _by_row.coalesced(grad)  # one gradient a row: the update is not linear
+        rows, values = grad._indices()[0], grad._values()
+        if len(rows):
+            tables = weight, state["exp_avg"], state["exp_avg_sq"]
+            _by_row.adam(*tables, rows, values, size, group["betas"], group["eps"])
 
 
 def _update_mapped(weight: Rows, grad: Tensor, group: dict[str, Any]) -> None:
     """Adam on rows in a folder, which have their moments and their count of steps there."""
     rows, values = grad._indices()[0].cpu().numpy(), grad._values().cpu().numpy()
     weight.mapped.step(rows, values, lr=float(group["lr"]), betas=group["betas"], eps=group["eps"])
-
-
-def _compiled_fits(tensor: Tensor) -> bool:
-    """Whether the compiled kernels can take a tensor [N, dim]."""
-    return tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous()
-
-
-def _update_compiled(
-    weight: Tensor, first: Tensor, second: Tensor, rows: Tensor, grads: Tensor, size: float, group: dict[str, Any]
-) -> None:
-    """Adam on rows in one pass."""
-    from foreword.embeddings import row_kernels
-
-    arrays = [tensor.detach().numpy() for tensor in (weight, first, second, rows, grads)]
-    numbers = size, *group["betas"], group["eps"]
-    row_kernels.shared_out(row_kernels.adam, *arrays, *numbers, items=len(rows), width=grads.shape[1])
 
 
 @torch.no_grad()
@@ -212,7 +181,7 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, *, n
     for parameter in several:
         grad = parameter.grad
         if grad is not None and grad.is_sparse:
-            parameter.grad = grad = grad.coalesce()
+            parameter.grad = grad = _by_row.coalesced(grad)
         if grad is not None:
             values.append(grad._values() if grad.is_sparse else grad)
     if not values:

@@ -27,15 +27,15 @@ from torch.compiler import is_compiling, is_exporting
 from torch.nn import functional
 
 from foreword._base.ngram_hash import MIXER, NgramHash
+from foreword.embeddings import _by_row
 from foreword.embeddings._checks import INTEGERS, positive
-from foreword.embeddings._tables import is_bare
 from foreword.embeddings.mapped_table import MappedTable, Rows
+from foreword.embeddings.ngram_report import NgramReport, report
 from foreword.embeddings.ngram_rows import MappedRows
 from foreword.errors import ArgumentError
 
 __all__ = ["NgramTable"]
 
-_LARGE = 1 << 14  # elements from which on the compiled kernels pay
 _IDENTITY = "identity"
 
 
@@ -128,6 +128,27 @@ class NgramTable(nn.Module):
         """
         return _row_ids(self.hash, ids.long(), left, positions)
 
+    def report(self, source: Any, *, tokenizer: Any = None, tokens: int = 1 << 22, top: int = 8) -> NgramReport:
+        """What the rows are used for in a text: which share of them, how many n-grams share one, which come most often.
+
+        Args:
+            source: a ``TokenStore``, or token ids as a 1-D array of integers.
+            tokenizer: turns ids into text; by default the store's own, and for an array none, which shows ids.
+            tokens: how many to look at, from the beginning.
+            top: how many n-grams of each order to name.
+
+        Raises:
+            ArgumentTypeError: no token ids.
+
+        >>> ngrams = NgramTable(orders=(2,), rows=10, dim=8, heads=1)
+        >>> print(ngrams.report(np.array([1, 2, 1, 2, 3, 4]), top=1))
+        6 tokens
+        order  head           rows     used        n-grams  share a row   most
+            2     0             10    40.0%              4         0.0%      1
+        order 2, most often: '1 2' 2
+        """
+        return report(self.hash, source, tokenizer=tokenizer, tokens=tokens, top=top)
+
     def checkpoint(self) -> None:
         """Make durable what the rows in a folder have learned; nothing where they are in memory.
 
@@ -171,8 +192,10 @@ class NgramTable(nn.Module):
         if not is_compiling():
             self._check(rows)
         learns = torch.is_grad_enabled() and weight.requires_grad and isinstance(weight, nn.Parameter)
+        if is_exporting() and isinstance(weight, Rows):
+            raise ArgumentError("a table in a folder can't be exported", got=f"path={self.path}", fix="export the rest")
         apart = (learns and not is_exporting()) or isinstance(weight, Rows)
-        summed: Tensor = _learned(weight, rows) if apart else _summed(weight, rows)
+        summed: Tensor = _learned(weight, rows) if apart else _by_row.sums(weight, rows)
         return summed
 
     def _check(self, rows: Tensor) -> None:
@@ -301,13 +324,15 @@ class _Sum(torch.autograd.Function):
     def forward(ctx: Any, weight: Tensor, rows: Tensor) -> Tensor:  # noqa: D102
         ctx.save_for_backward(rows)
         ctx.shape, ctx.device = weight.shape, weight.device
-        return _summed(weight, rows)
+        if isinstance(weight, Rows):
+            weight, rows = weight.looked_up(rows)
+        return _by_row.sums(weight, rows)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: D102
         (rows,) = ctx.saved_tensors
-        ids, values = (part.to(ctx.device) for part in gradient_of(rows, grad))
+        ids, values = (part.to(ctx.device) for part in _by_row.gradients(rows, grad))
         return torch.sparse_coo_tensor(ids[None], values, ctx.shape, is_coalesced=True, check_invariants=False), None
 
 
@@ -315,47 +340,3 @@ class _Sum(torch.autograd.Function):
 def _learned(weight: Tensor, rows: Tensor) -> Tensor:
     summed: Tensor = _Sum.apply(weight, rows)
     return summed
-
-
-def _summed(weight: Tensor, rows: Tensor) -> Tensor:
-    """The sum of the rows [..., R] of each place, [..., dim], first to last."""
-    if isinstance(weight, Rows):
-        weight, rows = weight.looked_up(rows)
-    if not is_compiling() and _compiled_fits(weight, rows.numel() * weight.shape[1]):
-        from foreword.embeddings import row_kernels
-
-        flat, width = rows.reshape(-1, rows.shape[-1]).long().contiguous(), rows.shape[-1]
-        summed = torch.empty(len(flat), weight.shape[1])
-        arrays = weight.detach().numpy(), flat.numpy(), summed.numpy()
-        row_kernels.shared_out(row_kernels.gather, *arrays, items=len(flat), width=width * weight.shape[1])
-        return summed.reshape(*rows.shape[:-1], weight.shape[1])
-    total = weight.new_zeros(())
-    for row in rows.unbind(-1):
-        total = total + functional.embedding(row.clamp(min=0), weight) * (row >= 0).unsqueeze(-1)
-    return total
-
-
-def gradient_of(rows: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct rows of [..., R], int64 [U], rising, and the gradient of each, [U, dim]: sums over places in order.
-
-    ``grad``, [..., dim], is that of the sums.
-    """
-    rows, grad = rows.reshape(-1, rows.shape[-1]), grad.reshape(-1, grad.shape[-1]).contiguous()
-    if _compiled_fits(grad, rows.numel() * grad.shape[1]):
-        from foreword.embeddings import row_kernels
-
-        ids, starts, places = row_kernels.distinct_rows(rows.long().contiguous().numpy())
-        values = torch.empty(len(ids), grad.shape[1])
-        arrays = grad.detach().numpy(), starts, places, values.numpy()
-        row_kernels.shared_out(row_kernels.gradients, *arrays, items=len(ids), width=grad.shape[1])
-        return torch.from_numpy(ids), values
-    known = rows >= 0
-    each = grad.unsqueeze(1).expand(*rows.shape, -1)[known]
-    found, which = torch.unique(rows[known], return_inverse=True)
-    return found, grad.new_zeros(len(found), grad.shape[1]).index_add_(0, which, each)
-
-
-def _compiled_fits(tensor: Tensor, elements: int) -> bool:
-    """Whether the compiled kernels take a tensor, and pay."""
-    plain = tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous()
-    return plain and elements >= _LARGE and is_bare(tensor)
