@@ -464,3 +464,44 @@ def test_numbers_run_out_with_an_error(tmp_path):
         table._file.state = State(checkpoint=(1 << 32) - 1)
         with pytest.raises(errors.StoreError, match="numbered"):
             table.step(np.array([1]), np.ones((1, 5), np.float32), **OPTIONS)
+
+
+def power_cut(folder, seed):
+    """Of what was written after a checkpoint any sectors may have come to the disk, when the power goes."""
+    rng = np.random.default_rng(seed)
+    everything, rows = np.arange(100), folder / "rows"
+    after = [some(rng, 100, 60, 5) for _ in range(4)]
+    with opened(folder) as table:
+        for _ in range(int(rng.integers(0, 4))):
+            table.step(*some(rng, 100, 60, 5), **OPTIONS)
+            if rng.random() < 0.5:
+                table.checkpoint()
+            elif rng.random() < 0.5:
+                table.load_state_dict(
+                    {"table": table._file.id, "checkpoint": table._file.state.checkpoint}
+                )  # numbers that are dead
+        table.checkpoint()
+        want, at_checkpoint = table.gather(everything), np.frombuffer(rows.read_bytes(), np.uint8).reshape(-1, 512)
+        for ids, grads in after:
+            table.step(ids, grads, **OPTIONS)
+        learned, at_the_end = table.gather(everything), np.frombuffer(rows.read_bytes(), np.uint8).reshape(-1, 512)
+    for _ in range(3):  # the second and third meet what the first left
+        came = rng.random((len(at_checkpoint), 1)) < rng.random()
+        rows.write_bytes(np.where(came, at_the_end, at_checkpoint).tobytes())
+        with opened(folder) as table:
+            np.testing.assert_array_equal(table.gather(everything), want)
+            for ids, grads in after:
+                table.step(ids, grads, **OPTIONS)
+            np.testing.assert_array_equal(table.gather(everything), learned)
+            at_the_end = np.frombuffer(rows.read_bytes(), np.uint8).reshape(-1, 512)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_came_to_the_disk_before_the_power_went_the_checkpoint_is_whole(tmp_path, seed):
+    power_cut(tmp_path / "t", seed)
+
+
+@pytest.mark.slow
+def test_whatever_came_to_the_disk_before_the_power_went_the_checkpoint_is_whole_many_times(tmp_path):
+    for seed in range(4, 300):
+        power_cut(tmp_path / str(seed), seed)
