@@ -27,6 +27,7 @@ if importlib.util.find_spec("torch") is None:
 from foreword.embeddings.knowledge import Coverage
 from foreword.embeddings.layer import InputEmbedding
 from foreword.embeddings.learning import ParameterGroups, RowAdam, clip_grad_norm_
+from foreword.embeddings.ngram_report import NgramReport, NgramUse
 from foreword.embeddings.ngram_table import NgramTable
 from foreword.embeddings.positions import AlibiBias, LearnedPositions, SinusoidalPositions
 from foreword.embeddings.rotary import RotaryByLayer, RotaryPositions
@@ -38,7 +39,9 @@ __all__ = [
     "Coverage",
     "InputEmbedding",
     "LearnedPositions",
+    "NgramReport",
     "NgramTable",
+    "NgramUse",
     "ParameterGroups",
     "RotaryByLayer",
     "RotaryPositions",

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from foreword._base.ngram_hash import NgramHash
 from foreword.errors import ArgumentTypeError
 
-__all__ = ["HeadUse", "NgramReport", "report"]
+__all__ = ["NgramReport", "NgramUse", "report"]
 
 
 @dataclasses.dataclass(frozen=True)
-class HeadUse:
+class NgramUse:
     """What one hash makes of the n-grams of some text.
 
     Attributes:
@@ -52,7 +52,7 @@ class NgramReport:
     """
 
     tokens: int
-    heads: tuple[HeadUse, ...]
+    heads: tuple[NgramUse, ...]
     top: Mapping[int, tuple[tuple[str, int], ...]]
 
     def __str__(self) -> str:
@@ -98,7 +98,7 @@ def report(hash_: NgramHash, source: Any, *, tokenizer: Any, tokens: int, top: i
             sharing = np.unique(own[first, head], return_counts=True)[1]
             size = hash_.hashes[nth * hash_.heads + head].size
             shared = int(sharing[sharing > 1].sum())
-            uses.append(HeadUse(order, head, size, len(sharing), len(first), shared, int(sharing.max(initial=0))))
+            uses.append(NgramUse(order, head, size, len(sharing), len(first), shared, int(sharing.max(initial=0))))
         often = np.argsort(-counts, kind="stable")[:top]
         most[order] = tuple(
             (_text(tokenizer, ids[end - order + 1 : end + 1]), count)
