@@ -283,7 +283,9 @@ TABLES: dict[str, Claims | Systems] = {
                 {"not": "not reading ahead"},
                 ours="reading ahead",
             ),
-            Row("private memory", LARGER, "private memory added by a table of n-grams of 50 GB", {}, ours="in a folder"),
+            Row(
+                "private memory", LARGER, "private memory added by a table of n-grams of 50 GB", {}, ours="in a folder"
+            ),
         ],
         ["torch", "numpy", "numba"],
     ),

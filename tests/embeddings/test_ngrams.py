@@ -366,9 +366,7 @@ def test_a_resumed_run_has_the_same_bits(tmp_path):
 
 
 def test_two_ranks_sum_the_rows_of_both(tmp_path):
-    processes = [
-        subprocess.Popen([sys.executable, Path(two_ranks.__file__), tmp_path, str(rank)]) for rank in range(2)
-    ]
+    processes = [subprocess.Popen([sys.executable, Path(two_ranks.__file__), tmp_path, str(rank)]) for rank in range(2)]
     assert [process.wait(timeout=300) for process in processes] == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)

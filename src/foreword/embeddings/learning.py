@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["ParameterGroups", "RowAdam", "clip_grad_norm_", "grouped"]
 
 
-
 @dataclasses.dataclass(frozen=True)
 class ParameterGroups:
     """What to hand to which optimizer.
