@@ -114,7 +114,9 @@ def measure(options: argparse.Namespace) -> list[Result]:
 
 
 def _rate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--row-lr", type=float, default=5e-3, help="the table's learning rate, Engram's 5 × (%(default)s)")
+    parser.add_argument(
+        "--row-lr", type=float, default=5e-3, help="the table's learning rate, Engram's 5 × (%(default)s)"
+    )
 
 
 if __name__ == "__main__":

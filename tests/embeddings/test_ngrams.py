@@ -1,4 +1,4 @@
-"""n-gram tables: rows against plain Python and against windows, gradients and RowAdam against dense torch, checkpoints."""
+"""n-gram tables: rows against plain Python and windows, gradients and RowAdam against dense torch, checkpoints."""
 
 import copy
 import json
@@ -366,9 +366,7 @@ def test_a_resumed_run_has_the_same_bits(tmp_path):
 
 
 def test_two_ranks_sum_the_rows_of_both(tmp_path):
-    processes = [
-        subprocess.Popen([sys.executable, Path(two_ranks.__file__), tmp_path, str(rank)]) for rank in range(2)
-    ]
+    processes = [subprocess.Popen([sys.executable, Path(two_ranks.__file__), tmp_path, str(rank)]) for rank in range(2)]
     assert [process.wait(timeout=300) for process in processes] == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -74,9 +74,7 @@ def test_a_place_of_the_stream_has_the_same_rows_in_any_window(
     expected = np.full_like(got, -1)
     for row, place, start, length in zip(*data.spans(np.arange(len(data))), strict=True):
         for i in range(length):
-            expected[row, place + i] = reference.rows_at(
-                stream.tolist(), start + i, offsets if known else [0], hash_
-            )
+            expected[row, place + i] = reference.rows_at(stream.tolist(), start + i, offsets if known else [0], hash_)
     np.testing.assert_array_equal(got, expected)
 
 
@@ -115,8 +113,9 @@ def test_batches_of_a_loader_carry_them(prefetch, segments):
         assert torch.equal(batch["ngram_rows"] if segments else batch[2], row)
     samples = [data[i] for i in range(3)]
     collated = loader.collate_fn(samples)
-    assert torch.equal(collated["ngram_rows"] if segments else collated[2], torch.as_tensor(
-        data.gather(np.arange(3))["ngram_rows"]))
+    assert torch.equal(
+        collated["ngram_rows"] if segments else collated[2], torch.as_tensor(data.gather(np.arange(3))["ngram_rows"])
+    )
 
 
 def test_short_windows_are_kept_with_theirs():

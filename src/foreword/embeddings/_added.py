@@ -46,9 +46,7 @@ def types_of(layer: InputEmbedding, ids: Tensor, types: Tensor | None) -> Tensor
     return added
 
 
-def ngrams_of(
-    layer: InputEmbedding, ids: Tensor, rows: Tensor | None, positions: Tensor | None, offset: int
-) -> Tensor:
+def ngrams_of(layer: InputEmbedding, ids: Tensor, rows: Tensor | None, positions: Tensor | None, offset: int) -> Tensor:
     """What is added for n-grams, [B, T, D]: by the rows [B, T, R] that are given, else by what the ids alone say."""
     table = layer.ngrams
     assert table is not None

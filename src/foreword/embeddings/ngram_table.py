@@ -93,7 +93,7 @@ class NgramTable(nn.Module):
             self.table = _in_folder(path, self.hash, vocabulary, positive("dim", dim), writable, device, dtype)
             return
         weight = torch.zeros(self.hash.rows, positive("dim", dim), device=device, dtype=dtype)
-        self.table = nn.Embedding(*weight.shape, sparse=True, _weight=weight)
+        self.table = nn.Embedding(self.hash.rows, weight.shape[1], sparse=True, _weight=weight)
 
     @property
     def dim(self) -> int:
@@ -235,7 +235,7 @@ class NgramTable(nn.Module):
         return torch.tensor(int.from_bytes(digest, "little", signed=True))
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)  # type: ignore[no-untyped-call]
+        super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[prefix + _IDENTITY] = self._identity()
 
     def _load_from_state_dict(
@@ -329,14 +329,14 @@ class _Sum(torch.autograd.Function):
         return _by_row.sums(weight, rows)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: D102
         (rows,) = ctx.saved_tensors
         ids, values = (part.to(ctx.device) for part in _by_row.gradients(rows, grad))
         return torch.sparse_coo_tensor(ids[None], values, ctx.shape, is_coalesced=True, check_invariants=False), None
 
 
-@torch.compiler.disable  # no graph holds a sparse gradient
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # no graph holds a sparse gradient
 def _learned(weight: Tensor, rows: Tensor) -> Tensor:
-    summed: Tensor = _Sum.apply(weight, rows)
+    summed: Tensor = _Sum.apply(weight, rows)  # type: ignore[no-untyped-call]
     return summed
