@@ -50,7 +50,9 @@ class InMemory:
 
 
 def opened(folder, rows=100, dim=5, identity="seed=0", **options):
-    return MappedRows.open(folder, identity=identity, rows=rows, dim=dim, **options)
+    table = MappedRows.open(folder, identity=identity, rows=rows, dim=dim, **options)
+    table.load_state_dict(table.state_dict())
+    return table
 
 
 def some(rng, rows, most, dim):
@@ -403,6 +405,20 @@ def test_a_step_that_stopped_in_the_midst_is_gone_back_from(tmp_path, monkeypatc
         assert table.steps == 2
 
 
+def test_rows_that_have_learned_learn_on_only_from_a_known_checkpoint(tmp_path):
+    """Killed after the first checkpoint of the table, before that of the model: a new model would begin with them."""
+    options = {"identity": "seed=0", "rows": 100, "dim": 5}
+    small_table(tmp_path / "t", steps=1)
+    with MappedRows.open(tmp_path / "t", **options) as table:
+        assert table.gather(np.arange(100)).any()
+        with pytest.raises(errors.StoreError, match="have learned") as error:
+            table.step(np.array([1]), np.ones((1, 5), np.float32), **OPTIONS)
+        assert error.value.fact("got") == "checkpoint 1, after 1 steps"
+        table.load_state_dict({**table.state_dict(), "checkpoint": 0})
+        table.step(np.array([1]), np.ones((1, 5), np.float32), **OPTIONS)
+        assert table.steps == 1
+
+
 def test_a_checkpoint_of_another_table_or_one_that_is_gone_is_refused(tmp_path):
     one = np.array([1])
     with opened(tmp_path / "t") as table:
@@ -448,3 +464,44 @@ def test_numbers_run_out_with_an_error(tmp_path):
         table._file.state = State(checkpoint=(1 << 32) - 1)
         with pytest.raises(errors.StoreError, match="numbered"):
             table.step(np.array([1]), np.ones((1, 5), np.float32), **OPTIONS)
+
+
+def power_cut(folder, seed):
+    """Of what was written after a checkpoint any sectors may have come to the disk, when the power goes."""
+    rng = np.random.default_rng(seed)
+    everything, rows = np.arange(100), folder / "rows"
+    after = [some(rng, 100, 60, 5) for _ in range(4)]
+    with opened(folder) as table:
+        for _ in range(int(rng.integers(0, 4))):
+            table.step(*some(rng, 100, 60, 5), **OPTIONS)
+            if rng.random() < 0.5:
+                table.checkpoint()
+            elif rng.random() < 0.5:
+                table.load_state_dict(
+                    {"table": table._file.id, "checkpoint": table._file.state.checkpoint}
+                )  # numbers that are dead
+        table.checkpoint()
+        want, at_checkpoint = table.gather(everything), np.frombuffer(rows.read_bytes(), np.uint8).reshape(-1, 512)
+        for ids, grads in after:
+            table.step(ids, grads, **OPTIONS)
+        learned, at_the_end = table.gather(everything), np.frombuffer(rows.read_bytes(), np.uint8).reshape(-1, 512)
+    for _ in range(3):  # the second and third meet what the first left
+        came = rng.random((len(at_checkpoint), 1)) < rng.random()
+        rows.write_bytes(np.where(came, at_the_end, at_checkpoint).tobytes())
+        with opened(folder) as table:
+            np.testing.assert_array_equal(table.gather(everything), want)
+            for ids, grads in after:
+                table.step(ids, grads, **OPTIONS)
+            np.testing.assert_array_equal(table.gather(everything), learned)
+            at_the_end = np.frombuffer(rows.read_bytes(), np.uint8).reshape(-1, 512)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_came_to_the_disk_before_the_power_went_the_checkpoint_is_whole(tmp_path, seed):
+    power_cut(tmp_path / "t", seed)
+
+
+@pytest.mark.slow
+def test_whatever_came_to_the_disk_before_the_power_went_the_checkpoint_is_whole_many_times(tmp_path):
+    for seed in range(4, 300):
+        power_cut(tmp_path / str(seed), seed)

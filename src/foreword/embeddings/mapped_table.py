@@ -85,7 +85,14 @@ class MappedTable(nn.Module):
         destination[prefix + _CHECKPOINT] = torch.tensor([int(saved["table"], 16), saved["checkpoint"]])
 
     def _load_from_state_dict(
-        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing: Any, unexpected: Any, errors: Any
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing: Any,
+        unexpected: Any,
+        errors: Any,
     ) -> None:
         unexpected += [name for name in state_dict if name.startswith(prefix) and name != prefix + _CHECKPOINT]
         found = state_dict.get(prefix + _CHECKPOINT)

@@ -45,7 +45,8 @@ class MappedRows:
 
     Every row begins at zero, its moments too. ``step`` is Adam as ``RowAdam`` has it, by the same arithmetic: the same
     bits, whatever the number of threads. What was done since the last ``checkpoint`` is gone when the process ends,
-    however it ends; the checkpoint is whole.
+    however it ends; the checkpoint is whole. Rows that have learned before learn on after ``load_state_dict`` only: a model
+    that begins anew would else go on with them by mistake.
 
     One thread at a time may use it.
     """
@@ -56,6 +57,7 @@ class MappedRows:
         self._kernel = _kernel()
         self._process, self._steps = os.getpid(), file.state.steps
         self._whole = True  # no step has failed in the midst
+        self._placed = not file.state.steps  # it is known from which checkpoint the model goes on
         self._unwritten = 0  # bytes that wait to be written, about
         self._behind = _Behind()
         self._finish = weakref.finalize(self, _finish, self._behind, file)
@@ -261,7 +263,7 @@ class MappedRows:
                 fix="go on from the model's checkpoint that was saved with this one, or copy the table with the model",
             )
         file.state = found
-        self._steps, self._whole = found.steps, True
+        self._steps, self._whole, self._placed = found.steps, True, True
 
     def close(self) -> None:
         """Let go of the table; what was written since the last checkpoint is given up."""
@@ -314,6 +316,14 @@ class MappedRows:
         if os.getpid() != self._process:
             raise StoreError(
                 "the table belongs to the process that opened it", where=self._file.folder, fix="learn there"
+            )
+        if not self._placed:
+            raise StoreError(
+                "the rows in the folder have learned, and the model does not say that it goes on from there",
+                got=f"checkpoint {self._file.state.checkpoint}, after {self._steps:,} steps",
+                where=self._file.folder,
+                fix="load the model's state_dict that was saved with it; without one, begin with an empty folder, or "
+                "keep these rows: ngrams.load_state_dict(ngrams.state_dict())",
             )
 
 

@@ -78,6 +78,12 @@ def _parts(layer: InputEmbedding) -> dict[str, Tensor]:
         table = looked_up(module, layer.context_length or 0, first)  # type: ignore[arg-type]
         parts[POSITION] = torch.cat([table.new_zeros(_start(layer) + first, table.shape[1]), table])
     if layer.ngrams is not None:
+        if layer.ngrams.path is not None:
+            raise ArgumentError(
+                "the rows of n-grams are in a folder of their own",
+                got=f"path={layer.ngrams.path}",
+                fix="ngrams.checkpoint(), and torch.save(layer.state_dict(), …), which names that checkpoint",
+            )
         parts[NGRAMS] = layer.ngrams.table.weight
         if layer.ngram_projection is not None:
             parts[PROJECTION] = layer.ngram_projection.weight
