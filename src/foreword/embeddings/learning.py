@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from foreword.embeddings.mapped_table import Rows
 from foreword.embeddings import _by_row
+from foreword.embeddings.mapped_table import Rows
 from foreword.errors import ArgumentError
 
 if TYPE_CHECKING:

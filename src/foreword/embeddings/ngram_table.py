@@ -51,7 +51,7 @@ class NgramTable(nn.Module):
         end_of_text_id: the token id that ends a document, as in ``tokenizer.end_of_text_id``: no n-gram crosses it.
         path: a folder that holds the rows and their moments, for a table larger than memory; it is made if it is not
             there. None keeps them in memory.
-        vocabulary: what the token ids are of, as in ``tokenizer.fingerprint``: a folder of another vocabulary is refused.
+        vocabulary: what the token ids are of, as in ``tokenizer.fingerprint``: a folder of another one is refused.
         writable: whether the rows in a folder are to be learned. One process can, or any number can read them.
         device: as in torch; of a table in memory.
         dtype: as in torch; of a table in memory.
@@ -321,7 +321,7 @@ class _Sum(torch.autograd.Function):
     """Sums of rows, with a row-sparse gradient that is coalesced."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, rows: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, weight: Tensor, rows: Tensor) -> Tensor:
         ctx.save_for_backward(rows)
         ctx.shape, ctx.device = weight.shape, weight.device
         if isinstance(weight, Rows):
@@ -330,7 +330,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: D102
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (rows,) = ctx.saved_tensors
         ids, values = (part.to(ctx.device) for part in _by_row.gradients(rows, grad))
         return torch.sparse_coo_tensor(ids[None], values, ctx.shape, is_coalesced=True, check_invariants=False), None
