@@ -22,7 +22,7 @@ import importlib.util
 from foreword.errors import MissingPackageError
 
 if importlib.util.find_spec("torch") is None:
-    raise MissingPackageError("foreword.embeddings needs torch", fix='pip install "foreword[torch]"')
+    raise MissingPackageError("foreword.embeddings needs torch", fix="pip install torch")
 
 from foreword.embeddings.knowledge import Coverage
 from foreword.embeddings.layer import InputEmbedding
