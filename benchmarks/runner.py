@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -151,8 +152,8 @@ def seconds_of(code: str, *args: str | os.PathLike[str]) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What a figure must be quoted with: processor, its instruction sets, cores, memory in GB, system, Python, and the
-    variables of the environment that change what BLAS, numba or Foreword do.
+    """What a figure must be quoted with: processor, its instruction sets, cores, memory in GB, system, Python, the
+    GPU where there is one, and the variables of the environment that change what BLAS, numba or Foreword do.
     """
     facts: dict[str, str] = {}
     try:
@@ -166,6 +167,9 @@ def machine() -> dict[str, Any]:
     family = {name: facts[name] for name in ("cpu family", "model", "stepping") if name in facts}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    names = subprocess.run(query, check=False, capture_output=True, text=True).stdout if shutil.which(query[0]) else ""
+    gpu = {"gpu": names.splitlines()[0]} if names.strip() else {}
     return {
         "processor": facts.get("model name") or platform.processor() or platform.machine(),
         "family": ", ".join(f"{name} {value}" for name, value in family.items()),
@@ -174,6 +178,7 @@ def machine() -> dict[str, Any]:
         "memory_gb": pages and round(pages / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        **gpu,
         "environment": {name: value for name, value in sorted(os.environ.items()) if VARIABLES.fullmatch(name)},
     }
 

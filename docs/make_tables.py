@@ -66,6 +66,7 @@ class Run:
         machine, versions = self.data["machine"], self.data["versions"]
         best = [shown for name, shown in INSTRUCTIONS.items() if name in machine["instructions"]]
         parts = [self.processor + (f" ({', '.join(best)})" if best else ""), f"{machine['cores']} cores"]
+        parts += [machine["gpu"]] if "gpu" in machine else []
         parts += [machine["system"], f"Python {machine['python']}"]
         parts += [f"{name} {versions[name]}" for name in table.packages if name in versions]
         entries = (self.data["scripts"].get(script) for script, _, _ in table.figures())
@@ -179,7 +180,8 @@ def files(runs: Sequence[Run]) -> Iterator[str]:
         machine, data = run.data["machine"], run.data
         copied = ", copied by hand from earlier tables" if "transcribed" in data else ""
         environment = " ".join(f"{name}={value}" for name, value in machine.get("environment", {}).items())
-        facts = [run.processor, machine["family"], " ".join(machine["instructions"]), environment]
+        instructions = " ".join(machine["instructions"])
+        facts = [run.processor, machine["family"], instructions, machine.get("gpu"), environment]
         processor = "; ".join(filter(None, facts))
         versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
         yield (

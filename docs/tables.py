@@ -114,6 +114,18 @@ ROWS = [f"{n:,}" for n in (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_00
 PACKERS = {"trl bfd": "trl", "grain best-fit, 64 bins": "grain, 64 bins"}
 LOG = {"a log of 999,936 samples": "a log of the first million samples"}
 FIRST = {"grain": "grain", "nanoGPT": "nanoGPT"}
+# On a GPU: the shapes of the layer's batches, and the widths of the loader's models.
+GPU_SHAPES = ("[8, 4], D = 256,", "[32, 256], D = 256,", "[32, 1024], D = 768,")
+STEPS, WIDTHS = "training steps [16, 1024], width", (768, 256, 64)
+LOADERS = {
+    "Foreword, compact, prefetch 2": "Foreword, `compact=True, prefetch=2`",
+    "Foreword, prefetch 2": "Foreword, `prefetch=2`",
+    "Foreword, compact": "Foreword, `compact=True`",
+    "Foreword": "Foreword",
+    "torch's DataLoader, 2 workers, pinned": "torch's DataLoader, two workers, pinned memory",
+    "one batch again and again": "one batch again and again: the limit",
+}
+
 TABLES: dict[str, Claims | Systems] = {
     "speed": Claims(
         [
@@ -409,6 +421,45 @@ TABLES: dict[str, Claims | Systems] = {
             "a check before the lookup": "a pass over the ids before the lookup",
         },
         ["torch"],
+    ),
+    "gpu-layer": Systems(
+        "gpu/embeddings.py",
+        {f"forward + backward {shape} on cuda": shape.removesuffix(",") for shape in GPU_SHAPES},
+        {
+            "Foreword": "Foreword",
+            "two nn.Embeddings and +": "two `nn.Embedding`s and +",
+            "Foreword, compiled": "Foreword, compiled",
+            "two nn.Embeddings and +, compiled": "two `nn.Embedding`s and +, compiled",
+            "limit": "the bytes that must move, at the speed of a copy",
+        },
+        ["torch"],
+    ),
+    "gpu-step": Systems(
+        "gpu/embeddings.py",
+        {f"forward + backward + step {shape} on cuda": shape.removesuffix(",") for shape in GPU_SHAPES},
+        {
+            "Foreword": "Foreword, `sparse=True`, RowAdam + fused AdamW",
+            "torch sparse Embedding + SparseAdam": "torch's sparse `nn.Embedding`, SparseAdam + fused AdamW",
+            "torch dense Embedding + AdamW, fused": "dense gradients, fused AdamW",
+            "torch dense Embedding, compiled + AdamW, fused": "the same, compiled",
+            "limit": "the bytes that must move, at the speed of a copy",
+        },
+        ["torch"],
+    ),
+    "gpu-loader": Systems(
+        "gpu/loader.py",
+        {f"{STEPS} {width}": f"width {width}" for width in WIDTHS},
+        LOADERS,
+        ["torch"],
+        bare=True,
+    ),
+    "gpu-waiting": Systems(
+        "gpu/loader.py",
+        {f"{STEPS} {width}, the share that wait for their batch": f"width {width}" for width in WIDTHS},
+        LOADERS,
+        ["torch"],
+        ratios=False,
+        bare=True,
     ),
     "explorer": Systems(
         "explorer/similar_load.py",

@@ -4,7 +4,7 @@
     python examples/train_gpt.py --text novel.txt --start glove
     python examples/train_gpt.py --resume                # go on from the last checkpoint, bit for bit
     python examples/train_gpt.py --compare 3             # random start against a start from GloVe, three seeds each
-    python examples/train_gpt.py --ngrams 262144         # with a table of so many rows for the last two and three tokens
+    python examples/train_gpt.py --ngrams 262144         # with a table of so many rows for the last 2 and 3 tokens
 
 A run that was stopped, wherever in an epoch, and resumed has the very losses of one that was not.
 """

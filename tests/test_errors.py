@@ -55,6 +55,12 @@ def test_every_error_of_foreword_is_in_the_tree():
                 assert node.name.startswith("_"), f"{path}: {node.name}"
 
 
+def test_what_is_missing_is_installed_by_its_own_name():
+    """Foreword is on no index: pip install "foreword[torch]" would fail, or install what somebody put there."""
+    source = Path(errors.__file__).parent
+    assert not [path for path in source.rglob("*.py") if re.search(r"foreword\[", path.read_text(encoding="utf-8"))]
+
+
 @pytest.mark.parametrize(("kind", "built_in"), BUILT_IN.items(), ids=lambda kind: kind.__name__)
 def test_each_error_is_the_built_in_that_a_user_would_catch(kind, built_in):
     with pytest.raises(built_in):

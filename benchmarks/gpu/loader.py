@@ -1,11 +1,13 @@
 """Batches beside a training step on a GPU: tokens a second, and the share of steps that wait for their batch.
 
-    python benchmarks/gpu/loader.py [--steps 300] [--batch 16] [--context 1024] [--repeats 3] [--quick] [--json FILE]
+    python benchmarks/gpu/loader.py [--width 768 256 64] [--steps 300] [--batch 16] [--context 1024] [--repeats 3]
+        [--quick] [--json FILE]
 
-A step is forward and backward of a table and two wide layers, of some milliseconds. It waits if the GPU had nothing
-left to do when its batch had been enqueued. The first contender prefetches two blocks and moves them by way of pinned
-memory; the others leave out one thing each; the last needs no loader: it trains on one batch, which is the limit.
-Where there is no GPU there is nothing to overlap, and the script says so.
+A step is forward and backward of a table and two layers: of some milliseconds at the widest, at the narrowest of less
+than Python takes to enqueue it. It waits if the GPU had nothing left to do when its batch had been enqueued. The first
+contender prefetches two blocks and moves them by way of pinned memory; the others leave out one thing each; the last
+needs no loader: it trains on one batch, which is the limit. Where there is no GPU there is nothing to overlap, and the
+script says so.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import foreword as fw
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from runner import Contender, NotInstalled, Result, main, race
 
-VOCAB_SIZE, DIM = 50_257, 768
+VOCAB_SIZE = 50_257
 
 
 class Step:
@@ -37,7 +39,7 @@ class Step:
     ``step(inputs, targets)`` enqueues one; ``idle()`` says whether what was enqueued has been done.
     """
 
-    def __init__(self, device: str, *, dim: int = DIM) -> None:
+    def __init__(self, device: str, *, dim: int) -> None:
         torch.manual_seed(0)
         self.device = device
         self._model = torch.nn.Sequential(
@@ -92,44 +94,45 @@ def measure(options: argparse.Namespace, device: str = "cuda") -> list[Result]:
     if device == "cuda" and not torch.cuda.is_available():
         raise NotInstalled("a GPU: torch sees none here, and without one there is nothing to overlap")
     B, T = options.batch, options.context
-    work = options.steps * B * T / 1e6
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ids.bin"
         count = (options.steps + 3) * B * T + 1
         np.random.default_rng(0).integers(0, VOCAB_SIZE, count, dtype=np.uint16).tofile(path)
         data = fw.WindowDataset(np.memmap(path, np.uint16, "r"), context_length=T)
+        return [result for width in options.width for result in claims(data, width, options, device)]
 
-        def ours(**how: Any) -> Callable[[], Iterator[Any]]:
-            loader = fw.WindowLoader(data, batch_size=B, shuffle=True, device=device, **how)
-            return lambda: iter(loader)
 
-        one = next(ours()())
-        ways = {
-            "Foreword, compact, prefetch 2": ours(compact=True, prefetch=2),
-            "Foreword, prefetch 2": ours(prefetch=2),
-            "Foreword, compact": ours(compact=True),
-            "Foreword": ours(),
-            "torch's DataLoader, 2 workers, pinned": workers(data, B, device),
-            "one batch again and again": lambda: repeat(one),
-        }
-        step, shares = Step(device, dim=options.dim), {name: [] for name in ways}  # type: dict[str, list[float]]
+def claims(data: fw.WindowDataset, width: int, options: argparse.Namespace, device: str) -> list[Result]:
+    """Speed, and the share of steps that wait, for a model of one width."""
+    B, T = options.batch, options.context
 
-        def run(name: str) -> float:
-            seconds, share = train(ways[name](), step, options.steps)
-            shares[name].append(share)
-            return seconds
+    def ours(**how: Any) -> Callable[[], Iterator[Any]]:
+        loader = fw.WindowLoader(data, batch_size=B, shuffle=True, device=device, **how)
+        return lambda: iter(loader)
 
-        contenders = [Contender(name, lambda name=name: run(name)) for name in ways]
-        claim = f"training steps [{B}, {T}]"
-        results = [race(claim, contenders, repeats=options.repeats, work=work, rate="M tokens/s")]
+    one = next(ours()())
+    ways = {
+        "Foreword, compact, prefetch 2": ours(compact=True, prefetch=2),
+        "Foreword, prefetch 2": ours(prefetch=2),
+        "Foreword, compact": ours(compact=True),
+        "Foreword": ours(),
+        "torch's DataLoader, 2 workers, pinned": workers(data, B, device),
+        "one batch again and again": lambda: repeat(one),
+    }
+    step, shares = Step(device, dim=width), {name: [] for name in ways}  # type: dict[str, list[float]]
+
+    def run(name: str) -> float:
+        seconds, share = train(ways[name](), step, options.steps)
+        shares[name].append(share)
+        return seconds
+
+    contenders = [Contender(name, lambda name=name: run(name)) for name in ways]
+    claim, work = f"training steps [{B}, {T}], width {width}", options.steps * B * T / 1e6
+    speed = race(claim, contenders, repeats=options.repeats, work=work, rate="M tokens/s")
     counted = {name: values[-options.repeats :] for name, values in shares.items()}
-    return [*results, Result(f"{claim}, the share that wait for their batch", counted, unit="of all")]
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dim", type=int, default=DIM, help="of the model (default: %(default)s)")
+    return [speed, Result(f"{claim}, the share that wait for their batch", counted, unit="of all")]
 
 
 if __name__ == "__main__":
-    sizes = {"steps": (300, 20), "batch": (16, 4), "context": (1024, 64)}
-    main(measure, __doc__, repeats=3, sizes=sizes, add=add_options)
+    sizes = {"steps": (300, 20), "batch": (16, 4), "context": (1024, 64), "width": ([768, 256, 64], [16])}
+    main(measure, __doc__, repeats=3, sizes=sizes)

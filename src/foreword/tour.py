@@ -61,9 +61,7 @@ def take_tour(*, text: Path | None = None, vectors: str = "glove-wiki-gigaword-5
     try:
         import torch
     except ImportError:
-        raise MissingPackageError(
-            "the tour needs torch, for its last steps", fix='pip install "foreword[torch]"'
-        ) from None
+        raise MissingPackageError("the tour needs torch, for its last steps", fix="pip install torch") from None
     namespace: dict[str, Any] = {}
 
     def step(title: str, idea: str, code: str, *expressions: str) -> Step:

@@ -47,7 +47,7 @@ def test_it_counts_the_steps_that_wait(script):
 
 
 def test_it_runs_on_the_processor(script):
-    options = argparse.Namespace(steps=3, batch=2, context=8, repeats=1, dim=4)
+    options = argparse.Namespace(steps=3, batch=2, context=8, repeats=1, width=[4])
     speed, waits = script.measure(options, device="cpu")
     assert len(speed.rounds) == len(waits.rounds) == 6
     assert all(values == [1.0] for values in waits.rounds.values())  # a processor has done its step when it returns

@@ -1,4 +1,4 @@
-"""n-gram tables: rows against plain Python and against windows, gradients and RowAdam against dense torch, checkpoints."""
+"""n-gram tables: rows against plain Python and windows, gradients and RowAdam against dense torch, checkpoints."""
 
 import copy
 import json

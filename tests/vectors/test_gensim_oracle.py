@@ -7,7 +7,7 @@ import pytest
 
 from foreword import KeyedVectors
 
-gensim = pytest.importorskip("gensim", reason="gensim isn't installed: pip install 'foreword[bench]'")
+gensim = pytest.importorskip("gensim", reason="gensim isn't installed: pip install gensim")
 from gensim.models import KeyedVectors as Theirs  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated `init_sims`", "ignore::ResourceWarning")

@@ -1,7 +1,6 @@
 """Maps of words: places against scikit-learn's ways where installed, pictures by what is in them."""
 
 import logging
-import re
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +169,7 @@ def test_what_can_not_be_drawn(tmp_path, monkeypatch):
     with pytest.raises(FileError):
         draw_word_map(made, tmp_path / "missing" / "map.png")
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(MissingPackageError, match=re.escape("foreword[plot]")):
+    with pytest.raises(MissingPackageError, match="pip install matplotlib"):
         draw_word_map(made, tmp_path / "map.png")
     assert not list(Path(tmp_path).iterdir())
 

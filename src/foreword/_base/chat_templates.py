@@ -158,7 +158,7 @@ def _need_jinja() -> None:
             expected=f"{'.'.join(map(str, _JINJA))} or newer, as its sandbox has known holes before"
             if version
             else None,
-            fix="pip install 'foreword[chat]'",
+            fix="pip install jinja2",
         )
 
 

@@ -85,7 +85,7 @@ def figure(size: tuple[float, float]) -> Figure:
 
 
 def _no_matplotlib() -> MissingPackageError:
-    return MissingPackageError("pictures need matplotlib", fix='pip install "foreword[plot]"')
+    return MissingPackageError("pictures need matplotlib", fix="pip install matplotlib")
 
 
 # ---------------------------------------------------------------- letters

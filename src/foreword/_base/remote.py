@@ -147,7 +147,7 @@ class RemoteFolder:
         try:
             import fsspec  # type: ignore[import-untyped, unused-ignore]
         except ImportError:
-            raise MissingPackageError("URLs need the package fsspec", fix="pip install 'foreword[remote]'") from None
+            raise MissingPackageError("URLs need the package fsspec", fix="pip install fsspec") from None
         with self._opening:
             try:
                 files, path = fsspec.core.url_to_fs(self._base, **self.options)

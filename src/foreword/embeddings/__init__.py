@@ -7,10 +7,10 @@
 torch.Size([1, 4, 256])
 
 Files in reading order: ``layer`` (the module), ``positions`` and ``rotary`` (the schemes; ``scaling``: past the context
-of training), ``ngram_table`` (rows for n-grams; ``ngram_report``), ``growing`` (other sizes; ``vocabulary``: another tokenizer), ``learning`` (parameter groups, an
-optimizer by rows), ``checkpoint`` (models' files in, by what
-``architectures`` knows of them; ``tensors``, ``rotary_config``) and ``saving`` (out), ``knowledge`` (a start from word
-vectors).
+of training), ``ngram_table`` (rows for n-grams; ``ngram_report``; ``mapped_table`` and ``ngram_rows``: in a folder),
+``growing`` (other sizes; ``vocabulary``: another tokenizer), ``learning`` (parameter groups, an optimizer by rows),
+``checkpoint`` (models' files in, by what ``architectures`` knows of them; ``tensors``, ``rotary_config``) and
+``saving`` (out), ``knowledge`` (a start from word vectors).
 
 Not for: making ids (``foreword.tokens``) or batches of them (``foreword.windows``). Costs: importing it imports torch.
 """
@@ -22,7 +22,7 @@ import importlib.util
 from foreword.errors import MissingPackageError
 
 if importlib.util.find_spec("torch") is None:
-    raise MissingPackageError("foreword.embeddings needs torch", fix='pip install "foreword[torch]"')
+    raise MissingPackageError("foreword.embeddings needs torch", fix="pip install torch")
 
 from foreword.embeddings.knowledge import Coverage
 from foreword.embeddings.layer import InputEmbedding

@@ -77,7 +77,7 @@ def extend_vocabulary(
         raise ArgumentError(
             "the rows of n-grams belong to the old token ids",
             got="a new vocabulary in which old tokens have other ids, or are gone",
-            fix="set layer.ngrams and layer.ngram_projection to None before, or give a vocabulary that only adds tokens",
+            fix="set layer.ngrams and layer.ngram_projection to None, or give a vocabulary that only adds tokens",
         )
     padding = {id_: _new_place(report, id_) for id_ in (layer.padding_id, layer._padding) if id_ is not None}
 

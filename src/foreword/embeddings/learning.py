@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from foreword.embeddings.mapped_table import Rows
 from foreword.embeddings import _by_row
+from foreword.embeddings.mapped_table import Rows
 from foreword.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ParameterGroups:
 def grouped(layer: InputEmbedding, weight_decay: float) -> ParameterGroups:
     """See ``InputEmbedding.parameter_groups``."""
     tables = [layer.token_embedding, layer.type_embedding, layer.position_embedding, layer.ngram_projection]
-    by_row = [layer.token_embedding] if layer.sparse else []
+    by_row: list[nn.Module] = [layer.token_embedding] if layer.sparse else []
     by_row += [layer.ngrams] if layer.ngrams is not None else []
     sparse = [p for t in by_row for p in t.parameters() if p.requires_grad]
     dense = [p for t in tables[layer.sparse :] if t is not None for p in t.parameters() if p.requires_grad]

@@ -1,4 +1,4 @@
-"""What the rows of a table of n-grams are used for: how many of them, how many n-grams share one, which come most often.
+"""What the rows of a table of n-grams are used for: how many are, how many n-grams share one, which come often.
 
 Not for: what the rows hold. Costs: some 100 bytes and a microsecond for each token that is looked at.
 """

@@ -236,7 +236,7 @@ class NgramTable(nn.Module):
         return torch.tensor(int.from_bytes(digest, "little", signed=True))
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)  # type: ignore[no-untyped-call]
+        super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[prefix + _IDENTITY] = self._identity()
 
     def _load_from_state_dict(
@@ -322,7 +322,7 @@ class _Sum(torch.autograd.Function):
     """Sums of rows, with a row-sparse gradient that is coalesced."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, rows: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, weight: Tensor, rows: Tensor) -> Tensor:
         ctx.save_for_backward(rows)
         ctx.shape, ctx.device = weight.shape, weight.device
         if isinstance(weight, Rows):
@@ -330,14 +330,14 @@ class _Sum(torch.autograd.Function):
         return _by_row.sums(weight, rows)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: D102
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (rows,) = ctx.saved_tensors
         ids, values = (part.to(ctx.device) for part in _by_row.gradients(rows, grad))
         return torch.sparse_coo_tensor(ids[None], values, ctx.shape, is_coalesced=True, check_invariants=False), None
 
 
-@torch.compiler.disable  # no graph holds a sparse gradient
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # no graph holds a sparse gradient
 def _learned(weight: Tensor, rows: Tensor) -> Tensor:
-    summed: Tensor = _Sum.apply(weight, rows)
+    summed: Tensor = _Sum.apply(weight, rows)  # type: ignore[no-untyped-call]
     return summed

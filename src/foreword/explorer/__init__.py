@@ -15,7 +15,7 @@ from foreword.errors import MissingPackageError
 
 if any(importlib.util.find_spec(name) is None for name in ("fastapi", "uvicorn", "httptools")):
     raise MissingPackageError(
-        "the explorer needs fastapi, uvicorn and httptools", fix='pip install "foreword[explore]"'
+        "the explorer needs fastapi, uvicorn and httptools", fix="pip install fastapi uvicorn httptools"
     )
 
 from foreword.explorer.app import create_app

@@ -191,9 +191,7 @@ class Tokens:
         try:
             from tokenizers import AddedToken, Tokenizer
         except ImportError as cause:
-            raise MissingPackageError(
-                "encoding texts needs tokenizers", fix="pip install 'foreword[tokenizers]'"
-            ) from cause
+            raise MissingPackageError("encoding texts needs tokenizers", fix="pip install tokenizers") from cause
         self.encoder, self.keys = encoder, keys
         text = encoder.json().decode()
         try:

@@ -1,8 +1,7 @@
 """Maps of words: vectors → places in the plane, and a picture of them.
 
 ``word_map`` places words by principal components (numpy, exact, the same everywhere), or by t-SNE or UMAP where
-scikit-learn or umap-learn is installed; ``draw_word_map`` writes the picture with matplotlib (``pip install
-'foreword[plot]'``).
+scikit-learn or umap-learn is installed; ``draw_word_map`` writes the picture with matplotlib.
 
 Not for: judging distances: two dimensions keep a part of them only, and the picture says how large a part. Costs: 500
 words of 300 dimensions are placed by principal components in 20 ms, and drawn in a second or two.

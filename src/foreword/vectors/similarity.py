@@ -152,7 +152,7 @@ class Similarities(VectorTable):
         try:
             from ot import emd2
         except ImportError as cause:
-            raise MissingPackageError("Word Mover's Distance needs POT", fix="pip install 'foreword[wmd]'") from cause
+            raise MissingPackageError("Word Mover's Distance needs POT", fix="pip install POT") from cause
         counts = [
             Counter(word for word in document if self._has_vector(word))
             for document in (_words(document1), _words(document2))

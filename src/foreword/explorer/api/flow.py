@@ -306,7 +306,7 @@ def _torch() -> Any:
     try:
         import torch
     except ImportError:
-        raise MissingPackageError("embeddings need torch", fix='pip install "foreword[torch]"') from None
+        raise MissingPackageError("embeddings need torch", fix="pip install torch") from None
     return torch
 
 

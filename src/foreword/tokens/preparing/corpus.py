@@ -381,7 +381,7 @@ def _remote(url: str, format: str | None) -> Corpus:  # noqa: A002
     try:
         import fsspec  # type: ignore[import-untyped, unused-ignore]
     except ImportError as cause:
-        raise MissingPackageError("URLs need the package fsspec", fix="pip install 'foreword[remote]'") from cause
+        raise MissingPackageError("URLs need the package fsspec", fix="pip install fsspec") from cause
     try:
         with explained("reach the corpus", url), reached(url):
             try:

@@ -53,9 +53,7 @@ class RayWorkers:
         try:
             import ray
         except ImportError as cause:
-            raise MissingPackageError(
-                "the engine ray needs the package ray", fix="pip install 'foreword[ray]'"
-            ) from cause
+            raise MissingPackageError("the engine ray needs the package ray", fix="pip install ray") from cause
         self.count = count
         self._ray: Any = ray
         self._started = not ray.is_initialized()

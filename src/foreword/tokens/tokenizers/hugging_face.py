@@ -51,7 +51,7 @@ class HuggingFaceTokenizer(LibraryTokenizer):
             import tokenizers
         except ImportError as cause:
             raise MissingPackageError(
-                "tokenizer.json files need the package tokenizers", fix="pip install 'foreword[tokenizers]'"
+                "tokenizer.json files need the package tokenizers", fix="pip install tokenizers"
             ) from cause
         self.name, self._data = name, data
         try:

@@ -43,7 +43,7 @@ class SentencePieceTokenizer(LibraryTokenizer):
             import sentencepiece
         except ImportError as cause:
             raise MissingPackageError(
-                "SentencePiece models need the package sentencepiece", fix="pip install 'foreword[sentencepiece]'"
+                "SentencePiece models need the package sentencepiece", fix="pip install sentencepiece"
             ) from cause
         self.name, self._data = name, data
         self._library = sentencepiece.SentencePieceProcessor()

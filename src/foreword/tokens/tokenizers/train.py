@@ -78,9 +78,7 @@ def train_tokenizer(
     try:
         import tokenizers  # noqa: F401 - the process beside needs it
     except ImportError as cause:
-        raise MissingPackageError(
-            "training needs the package tokenizers", fix="pip install 'foreword[tokenizers]'"
-        ) from cause
+        raise MissingPackageError("training needs the package tokenizers", fix="pip install tokenizers") from cause
     path, special = output_path(out), _checked_special(special_tokens)
     options = {
         "vocab_size": _checked_size(vocab_size, special),
