@@ -179,9 +179,8 @@ class RowFile:
     def sync(self) -> None:
         """Make the rows durable."""
         with explained("write the table", self.folder / _ROWS):
-            if not hasattr(os, "fdatasync") and self._map is not None:
-                self._map.flush()
-            os.fsync(self.descriptor)
+            if self._map is not None:
+                system.sync_mapped(self._map, self.descriptor)
 
     def reserve(self, words: NDArray[np.int64]) -> None:
         """Have space on the disk for the rows that begin at ``words``, rising."""
