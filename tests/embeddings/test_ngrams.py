@@ -112,6 +112,20 @@ def test_sums_and_gradients(way):
         assert torch.equal(table(rows), got)
 
 
+@pytest.mark.parametrize("rows", [[3, 1, 3, 3, 0], [1, 2, 5], [4], [], [2, 2]])
+def test_rows_that_come_several_times_are_added_up(rows, way):
+    where, values = torch.tensor([rows], dtype=torch.int64), torch.randn(len(rows), 3)
+    grad = torch.sparse_coo_tensor(where, values, (6, 3), check_invariants=True)
+    found, expected = _by_row.coalesced(grad), grad.coalesce()
+    assert found.is_coalesced()
+    assert torch.equal(found.indices(), expected.indices())
+    torch.testing.assert_close(found.values(), expected.values())
+    two = torch.nn.Embedding(6, 3, sparse=True)
+    ids = torch.tensor(rows, dtype=torch.int64)
+    (two(ids).sum() + two(ids).square().sum()).backward()
+    torch.testing.assert_close(_by_row.coalesced(two.weight.grad).to_dense(), two.weight.grad.to_dense())
+
+
 def test_nothing_is_there_and_nothing_learns(way):
     table = filled()
     out = table(torch.full((2, 3, 4), -1))

@@ -61,10 +61,8 @@ def gradients(rows: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
 
 def coalesced(grad: Tensor) -> Tensor:
     """A row-sparse gradient [N, dim] with each row once, rising: the sum of what it has for it, in order."""
-    if grad.is_coalesced() or grad.sparse_dim() != 1 or grad.dense_dim() != 1:
-        return grad.coalesce()
     rows, values = grad._indices()[0], grad._values()
-    if rows.device.type != "cpu":
+    if grad.is_coalesced() or values.dim() != 2 or values.numel() < LARGE or values.device.type != "cpu":
         return grad.coalesce()
     if len(rows) > 1 and not bool((rows[1:] > rows[:-1]).all()):  # what autograd stores forgets that it is coalesced
         rows, values = gradients(rows[:, None], values)
