@@ -24,7 +24,8 @@ from foreword.embeddings import InputEmbedding, NgramTable, RowAdam, _by_row
 @pytest.fixture(params=["compiled", "plain"])
 def way(request, monkeypatch):
     """Both ways to compute: their bits are the same."""
-    monkeypatch.setattr(_by_row, "LARGE", 0 if request.param == "compiled" else 1 << 60)
+    monkeypatch.setattr(_by_row, "ENOUGH", 0 if request.param == "compiled" else 1 << 60)
+    monkeypatch.setattr(_by_row, "SMALL", 0)
     return request.param
 
 
@@ -151,9 +152,9 @@ def trained(steps, **options):
 
 
 def test_both_ways_and_any_number_of_threads_give_the_same_bits(monkeypatch):
-    monkeypatch.setattr(_by_row, "LARGE", 1 << 60)
+    monkeypatch.setattr(_by_row, "ENOUGH", 1 << 60)
     plain = trained(4, rows=3000, dim=33)
-    monkeypatch.setattr(_by_row, "LARGE", 0)
+    monkeypatch.setattr(_by_row, "ENOUGH", 0)
     for count in (1, 2, 5):
         monkeypatch.setattr(threads, "count", lambda count=count: count)
         assert all(map(torch.equal, trained(4, rows=3000, dim=33), plain))
