@@ -50,6 +50,7 @@ class Systems:
         yield from ((self.script, claim, name) for claim in self.claims for name in self.systems)
 
 
+LARGER, LARGER_STEP = "ngrams/larger_than_memory.py", "a training step with a table of n-grams of 50 GB"
 GENSIM = {"gensim": "gensim"}
 MAPPED = {"gensim, mapped": "gensim, mapped"}
 OPEN = Row(
@@ -270,6 +271,35 @@ TABLES: dict[str, Claims | Systems] = {
             ),
         ],
         ["litdata", "torch", "numpy"],
+    ),
+    "ngram-folder": Claims(
+        [
+            Row(
+                "a training step, after a first pass over the same batches",
+                LARGER,
+                LARGER_STEP,
+                {"in memory": "a table of 0.8 GB in memory"},
+                ours="in a folder",
+            ),
+            Row(
+                "the same, none of the rows in memory",
+                LARGER,
+                f"{LARGER_STEP}, none of it in memory",
+                {"not": "not reading ahead"},
+                ours="reading ahead",
+            ),
+            Row(
+                "of which waiting for the disk",
+                LARGER,
+                f"{LARGER_STEP}, none of it in memory: share of the time spent waiting",
+                {"not": "not reading ahead"},
+                ours="reading ahead",
+            ),
+            Row(
+                "private memory", LARGER, "private memory added by a table of n-grams of 50 GB", {}, ours="in a folder"
+            ),
+        ],
+        ["torch", "numpy", "numba"],
     ),
     "scale": Systems(
         "corpus/scale.py",

@@ -1,11 +1,11 @@
-"""Claims: a table of n-grams of 50 GB on a machine that has less memory: its private memory; a training step against the
-same model with a table in memory; and, with none of its rows in memory, how much of a step is spent waiting for the
-disk, reading ahead and not.
+"""Claims: a table of n-grams of 50 GB on a machine that has less memory: its private memory; a training step against
+the same model with a table in memory; and, with none of its rows in memory, how much of a step is spent waiting for
+the disk, reading ahead and not.
 
-A GPT of two blocks (D = 128, V = 8,192, [8, 256], 8,192 rows of n-grams a step, dim 64) learns from drawn ids whose
-frequencies fall as those of words do; n-grams of drawn ids repeat less than those of a text. Every pass is over the same
-batches, and the first is not counted. The table in memory has a 64th of the rows. Waiting is the time of a pass without
-what the same pass takes when its rows are in memory. The folder has holes: it takes some 2 GB of disk.
+A GPT of two blocks (D = 128, V = 8,192, [8, 256], 8,192 rows a step, dim 64) learns from drawn ids whose frequencies
+fall as those of words do; n-grams of drawn ids repeat less than those of a text. Every pass is over the same batches,
+and the first is not counted. The table in memory has a 64th of the rows. Waiting is the time of a pass without what the
+same pass takes when its rows are in memory. The folder has holes: it takes some 2 GB of disk.
 
     python benchmarks/ngrams/larger_than_memory.py [--rows 65000000] [--steps 20] [--quick] [--json FILE]
 """
@@ -35,6 +35,8 @@ V, D, B, T, DIM = 8192, 128, 8, 256, 64
 
 
 class Model(nn.Module):
+    """The input layer, two blocks, and the token table again as the head."""
+
     def __init__(self, ngrams: NgramTable) -> None:
         super().__init__()
         self.embedding = InputEmbedding(V, D, T, ngrams=ngrams, std=0.02)

@@ -1,8 +1,8 @@
 """A mapped table of rows in the place of an ``nn.Embedding`` with row-sparse gradients.
 
 Its weight is a handle: a parameter [N, dim] that holds one element, whatever N is. What torch does with the row-sparse
-gradient of a parameter it does with the handle's: add up micro-batches, clip, set to none. ``RowAdam`` finds the rows by
-it.
+gradient of a parameter it does with the handle's: add up micro-batches, clip, set to none. By it ``RowAdam`` finds the
+rows.
 
 Not for: anything that reads the handle's elements. Costs: rows are copied when they are looked up.
 """
@@ -32,7 +32,7 @@ class Rows(nn.Parameter):
 
     mapped: MappedRows
 
-    def __new__(cls, mapped: MappedRows) -> Rows:
+    def __new__(cls, mapped: MappedRows) -> Rows:  # noqa: D102
         one: Any = torch.Tensor._make_subclass(cls, torch.zeros(1, 1).expand(mapped.rows, mapped.dim), mapped.writable)
         one.mapped = mapped
         return one  # type: ignore[no-any-return]
@@ -45,7 +45,7 @@ class Rows(nn.Parameter):
             "a table in a folder can't be copied by copying the model", got=repr(self), fix="copy its folder"
         )
 
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # type: ignore[override]
         return f"Rows of {self.mapped!r}"
 
     def looked_up(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,23 +77,15 @@ class MappedTable(nn.Module):
         """Elements of a row."""
         return self.weight.mapped.dim
 
-    def _apply(self, fn: Any, recurse: bool = True) -> MappedTable:
+    def _apply(self, fn: Any, recurse: bool = True) -> MappedTable:  # noqa: ARG002
         return self  # it is in its folder, wherever the rest of the model goes
 
-    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:  # noqa: ARG002
         saved = self.weight.mapped.state_dict()
         destination[prefix + _CHECKPOINT] = torch.tensor([int(saved["table"], 16), saved["checkpoint"]])
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Any,
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing: Any,
-        unexpected: Any,
-        errors: Any,
-    ) -> None:
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        missing, unexpected = rest[2:4]
         unexpected += [name for name in state_dict if name.startswith(prefix) and name != prefix + _CHECKPOINT]
         found = state_dict.get(prefix + _CHECKPOINT)
         if found is None:

@@ -15,7 +15,7 @@ import os
 import queue
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -45,8 +45,8 @@ class MappedRows:
 
     Every row begins at zero, its moments too. ``step`` is Adam as ``RowAdam`` has it, by the same arithmetic: the same
     bits, whatever the number of threads. What was done since the last ``checkpoint`` is gone when the process ends,
-    however it ends; the checkpoint is whole. Rows that have learned before learn on after ``load_state_dict`` only: a model
-    that begins anew would else go on with them by mistake.
+    however it ends; the checkpoint is whole. Rows that have learned before learn on after ``load_state_dict`` only: a
+    model that begins anew would else go on with them by mistake.
 
     One thread at a time may use it.
     """
@@ -136,7 +136,8 @@ class MappedRows:
         self._check(ids)
         into = np.empty((1, len(ids), self.dim), np.float32)
         _share(len(ids), lambda start, stop: self._read(ids, into, start, stop))
-        return into[0]
+        found: Floats = into[0]
+        return found
 
     def step(self, ids: Ids, grads: Floats, *, lr: float, betas: tuple[float, float], eps: float) -> None:
         """One step of Adam on some rows; their moments decay only when they have a gradient.
@@ -190,8 +191,8 @@ class MappedRows:
     def expect(self, rows: Ids) -> None:
         """Have a thread fetch rows that will soon be wanted; returns at once.
 
-        What it does not come to in time is fetched when it is wanted: what rows hold is the same in any case. Any thread
-        may call it.
+        What it does not come to in time is fetched when it is wanted: what rows hold is the same in any case. Any
+        thread may call it.
 
         Args:
             rows: int64 of any shape, in any order; below 0 is none. They are not changed meanwhile.
@@ -380,9 +381,13 @@ def _share(n: int, work: Callable[[int, int], None]) -> None:
     """Have threads do ``work`` on parts of 0 … n − 1."""
     if n < 2 * _ALONE:
         work(0, n)
-    else:
-        parts = threads.split(0, n, pieces=min(threads.count(), n // _ALONE))
-        threads.run(lambda some: [work(*part) for part in some], parts)
+        return
+
+    def take(parts: Iterator[tuple[int, int]]) -> None:
+        for part in parts:
+            work(*part)
+
+    threads.run(take, threads.split(0, n, pieces=min(threads.count(), n // _ALONE)))
 
 
 def _kernel() -> Any:

@@ -51,7 +51,8 @@ class NgramTable(nn.Module):
         end_of_text_id: the token id that ends a document, as in ``tokenizer.end_of_text_id``: no n-gram crosses it.
         path: a folder that holds the rows and their moments, for a table larger than memory; it is made if it is not
             there. None keeps them in memory.
-        vocabulary: what the token ids are of, as in ``tokenizer.fingerprint``: a folder of another one is refused.
+        vocabulary: what the token ids are of, as in ``tokenizer.fingerprint``: a folder of another vocabulary is
+            refused.
         writable: whether the rows in a folder are to be learned. One process can, or any number can read them.
         device: as in torch; of a table in memory.
         dtype: as in torch; of a table in memory.
@@ -93,7 +94,7 @@ class NgramTable(nn.Module):
             self.table = _in_folder(path, self.hash, vocabulary, positive("dim", dim), writable, device, dtype)
             return
         weight = torch.zeros(self.hash.rows, positive("dim", dim), device=device, dtype=dtype)
-        self.table = nn.Embedding(self.hash.rows, weight.shape[1], sparse=True, _weight=weight)
+        self.table = nn.Embedding(weight.shape[0], weight.shape[1], sparse=True, _weight=weight)
 
     @property
     def dim(self) -> int:

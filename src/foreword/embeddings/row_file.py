@@ -228,13 +228,13 @@ def create(folder: Path, *, identity: str, rows: int, dim: int) -> None:
     Raises:
         FileError: ``folder`` is there and not empty, or can't be written.
     """
-    header = {"id": secrets.token_hex(7), "identity": identity, "rows": rows, "dim": dim}
-    page = _page(header)
+    table = secrets.token_hex(7)
+    page = _page({"id": table, "identity": identity, "rows": rows, "dim": dim})
     with atomic_folder(folder) as partial:
         with open(partial / _ROWS, "xb") as file:
             file.write(page)
             file.truncate(Layout.of(dim).size(rows))
-        _write_state(partial, header["id"], State())
+        _write_state(partial, table, State())
         (partial / _LOCK).touch()
 
 

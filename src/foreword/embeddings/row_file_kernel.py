@@ -28,7 +28,7 @@ _TURNS = (np.uint64(7), np.uint64(57), np.uint64(19), np.uint64(45), np.uint64(4
 
 def _place(layout: _Ids, row: int) -> int:
     """The word at which a row begins."""
-    return layout[4] + row // layout[1] * layout[2] + row % layout[1] * 2 * layout[3]
+    return layout[4] + row // layout[1] * layout[2] + row % layout[1] * 2 * layout[3]  # type: ignore[no-any-return]
 
 
 def _newest(words: _Words, at: int, slot: int, numbers: _Words) -> int:
@@ -78,7 +78,7 @@ def _sum(words: _Words, at: int, slot: int, row: int) -> int:
     b = b << _TURNS[0] | b >> _TURNS[1]
     c = c << _TURNS[2] | c >> _TURNS[3]
     d = d << _TURNS[4] | d >> _TURNS[5]
-    return a ^ b ^ c ^ d
+    return a ^ b ^ c ^ d  # type: ignore[no-any-return]
 
 
 def _read(
@@ -136,7 +136,7 @@ def _touch(words: _Words, layout: _Ids, ids: _Ids) -> int:
         for word in range(at, at + 2 * layout[3], 512):
             found ^= words[word]
         found ^= words[at + 2 * layout[3] - 1]
-    return found
+    return found  # type: ignore[return-value]
 
 
 _i, _u = numba.int64, numba.uint64

@@ -35,7 +35,8 @@ _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 def places(layout: _Ids, ids: _Ids) -> _Ids:
     """The words at which rows begin."""
     _, per, unit, slot, origin = layout.tolist()
-    return origin + ids // per * unit + ids % per * 2 * slot
+    at: _Ids = origin + ids // per * unit + ids % per * 2 * slot
+    return at
 
 
 def read(
