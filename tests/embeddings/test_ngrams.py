@@ -24,7 +24,8 @@ from foreword.embeddings import InputEmbedding, NgramTable, RowAdam, _by_row
 @pytest.fixture(params=["compiled", "plain"])
 def way(request, monkeypatch):
     """Both ways to compute: their bits are the same."""
-    monkeypatch.setattr(_by_row, "LARGE", 0 if request.param == "compiled" else 1 << 60)
+    monkeypatch.setattr(_by_row, "ENOUGH", 0 if request.param == "compiled" else 1 << 60)
+    monkeypatch.setattr(_by_row, "SMALL", 0)
     return request.param
 
 
@@ -112,6 +113,20 @@ def test_sums_and_gradients(way):
         assert torch.equal(table(rows), got)
 
 
+@pytest.mark.parametrize("rows", [[3, 1, 3, 3, 0], [1, 2, 5], [4], [], [2, 2]])
+def test_rows_that_come_several_times_are_added_up(rows, way):
+    where, values = torch.tensor([rows], dtype=torch.int64), torch.randn(len(rows), 3)
+    grad = torch.sparse_coo_tensor(where, values, (6, 3), check_invariants=True)
+    found, expected = _by_row.coalesced(grad), grad.coalesce()
+    assert found.is_coalesced()
+    assert torch.equal(found.indices(), expected.indices())
+    torch.testing.assert_close(found.values(), expected.values())
+    two = torch.nn.Embedding(6, 3, sparse=True)
+    ids = torch.tensor(rows, dtype=torch.int64)
+    (two(ids).sum() + two(ids).square().sum()).backward()
+    torch.testing.assert_close(_by_row.coalesced(two.weight.grad).to_dense(), two.weight.grad.to_dense())
+
+
 def test_nothing_is_there_and_nothing_learns(way):
     table = filled()
     out = table(torch.full((2, 3, 4), -1))
@@ -137,9 +152,9 @@ def trained(steps, **options):
 
 
 def test_both_ways_and_any_number_of_threads_give_the_same_bits(monkeypatch):
-    monkeypatch.setattr(_by_row, "LARGE", 1 << 60)
+    monkeypatch.setattr(_by_row, "ENOUGH", 1 << 60)
     plain = trained(4, rows=3000, dim=33)
-    monkeypatch.setattr(_by_row, "LARGE", 0)
+    monkeypatch.setattr(_by_row, "ENOUGH", 0)
     for count in (1, 2, 5):
         monkeypatch.setattr(threads, "count", lambda count=count: count)
         assert all(map(torch.equal, trained(4, rows=3000, dim=33), plain))

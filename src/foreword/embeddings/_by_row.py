@@ -1,9 +1,10 @@
-"""Rows of a table: their sums, their gradients, Adam on them; compiled where that fits and pays, else by torch.
+"""Rows of a table: their sums, their gradients, Adam on them; compiled where that fits, else by torch.
 
 On the CPU both ways do the same operations in the same order, so which it was does not change the bits; nor does the
 number of threads.
 
-Not for: which rows. Costs: what the distinct rows cost; the kernels are loaded, in a second, with the first large step.
+Not for: which rows. Costs: what the distinct rows cost; loading the kernels takes a second, so that is done when there
+has been some work.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from foreword.embeddings._tables import is_bare
 
 __all__ = ["adam", "coalesced", "gradients", "sums"]
 
-LARGE = 1 << 14
-"""Elements from which on the compiled kernels pay."""
+ENOUGH = 1 << 20
+"""Elements of work, in all steps together, from which on the compiled kernels pay."""
+SMALL = 1 << 14
+"""Elements of a gradient below which torch coalesces it, as quickly, in an order of its own."""
+_worked = 0
 
 
 def sums(weight: Tensor, rows: Tensor) -> Tensor:
@@ -61,10 +65,8 @@ def gradients(rows: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
 
 def coalesced(grad: Tensor) -> Tensor:
     """A row-sparse gradient [N, dim] with each row once, rising: the sum of what it has for it, in order."""
-    if grad.is_coalesced() or grad.sparse_dim() != 1 or grad.dense_dim() != 1:
-        return grad.coalesce()
     rows, values = grad._indices()[0], grad._values()
-    if rows.device.type != "cpu":
+    if grad.is_coalesced() or values.dim() != 2 or values.numel() < SMALL or values.device.type != "cpu":
         return grad.coalesce()
     if len(rows) > 1 and not bool((rows[1:] > rows[:-1]).all()):  # what autograd stores forgets that it is coalesced
         rows, values = gradients(rows[:, None], values)
@@ -117,7 +119,11 @@ def _flat(rows: Tensor) -> Tensor:
 
 def _kernels_for(*tensors: Tensor, elements: int) -> Any:
     """The module of compiled kernels, where they take the tensors, and pay; else None."""
-    if is_compiling() or elements < LARGE:
+    global _worked
+    if is_compiling():
+        return None
+    _worked += elements
+    if _worked < ENOUGH:
         return None
     for tensor in tensors:
         fits = tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous()
