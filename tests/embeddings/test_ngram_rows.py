@@ -286,8 +286,9 @@ def test_bad_arguments(tmp_path):
                 table.step(np.array([1]), grads, **OPTIONS)
         assert table.steps == 0
         assert table.gather(np.array([], np.int64)).shape == (0, 5)
-    with pytest.raises(errors.StoreError, match="closed"):
-        table.gather(np.array([1]))
+    for call in (lambda: table.gather(np.array([1])), table.checkpoint, lambda: table.load_state_dict({})):
+        with pytest.raises(errors.StoreError, match="closed"):
+            call()
     table.close()
     for options in ({"rows": 0}, {"dim": 0}, {"behind_bytes": 0}):
         with pytest.raises(errors.ArgumentError):
@@ -458,8 +459,13 @@ def test_a_forked_child_reads_and_does_not_write(tmp_path):
         if not (child := os.fork()):
             try:
                 assert np.array_equal(table.gather(np.array([1])), want)
-                with pytest.raises(errors.StoreError, match="process"):
-                    table.step(np.array([1]), np.ones((1, 5), np.float32), **OPTIONS)
+                for call in (
+                    lambda: table.step(np.array([1]), np.ones((1, 5), np.float32), **OPTIONS),
+                    table.checkpoint,
+                    lambda: table.load_state_dict({}),
+                ):
+                    with pytest.raises(errors.StoreError, match="process"):
+                        call()
             except BaseException:
                 os._exit(1)
             os._exit(0)

@@ -202,7 +202,8 @@ class MappedRows:
         def fetch() -> None:
             ids = np.unique(rows)
             ids = ids[(ids >= 0) & (ids < file.rows)]
-            file.read_soon(places(layout, ids))
+            with contextlib.suppress(OSError):  # then it is read by touching alone
+                file.read_soon(places(layout, ids))
             kernel.touch(file.words, layout, ids)
 
         self._behind.do(fetch)
@@ -219,6 +220,7 @@ class MappedRows:
         """
         self._check_usable()
         if self._file.state.writing is not None:
+            self._check_process()
             self._file.sync()
             self._file.state = self._file.state.reached(self._steps)
             self._unwritten = 0
@@ -247,6 +249,8 @@ class MappedRows:
         Raises:
             StoreError: that checkpoint is of another table, or no longer there.
         """
+        self._check_open()
+        self._check_process()
         file, found = self._file, self._file.state.given_up()
         if state.get("table") != file.id:
             raise StoreError("the checkpoint is of another table of rows", where=file.folder)
@@ -298,10 +302,19 @@ class MappedRows:
         if len(ids) and not (ids[0] >= 0 and ids[-1] < self.rows and (ids[1:] > ids[:-1]).all()):
             raise ArgumentError("ids of rows must rise", expected=f"each once, from 0 … {self.rows - 1:,}")
 
-    def _check_usable(self) -> None:
-        where = self._file.folder
+    def _check_open(self) -> None:
         if not self._finish.alive:
-            raise StoreError("the table is closed", where=where)
+            raise StoreError("the table is closed", where=self._file.folder)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise StoreError(
+                "the table belongs to the process that opened it", where=self._file.folder, fix="learn there"
+            )
+
+    def _check_usable(self) -> None:
+        self._check_open()
+        where = self._file.folder
         if self._behind.failure is not None:
             raise StoreError(
                 "the table could not be written", got=str(self._behind.failure), where=where, fix="open it again"
@@ -314,10 +327,7 @@ class MappedRows:
     def _check_writable(self) -> None:
         if not self._file.writable:
             raise StoreError("the table is open to be read only", where=self._file.folder, fix="writable=True")
-        if os.getpid() != self._process:
-            raise StoreError(
-                "the table belongs to the process that opened it", where=self._file.folder, fix="learn there"
-            )
+        self._check_process()
         if not self._placed:
             raise StoreError(
                 "the rows in the folder have learned, and the model does not say that it goes on from there",
