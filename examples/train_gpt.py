@@ -4,6 +4,7 @@
     python examples/train_gpt.py --text novel.txt --start glove
     python examples/train_gpt.py --resume                # go on from the last checkpoint, bit for bit
     python examples/train_gpt.py --compare 3             # random start against a start from GloVe, three seeds each
+    python examples/train_gpt.py --ngrams 262144         # with a table of so many rows for the last 2 and 3 tokens
 
 A run that was stopped, wherever in an epoch, and resumed has the very losses of one that was not.
 """
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import foreword as fw
+from foreword.embeddings import RowAdam
 
 
 class Block(nn.Module):
@@ -50,18 +52,30 @@ class GPT(nn.Module):
         self.blocks = nn.Sequential(*(Block(embedding.embedding_dim, heads) for _ in range(layers)))
         self.norm = nn.LayerNorm(embedding.embedding_dim)
 
-    def loss(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        logits_BTV = self.embedding.logits(self.norm(self.blocks(self.embedding(inputs_BT))))
+    def loss(self, inputs_BT: Tensor, targets_BT: Tensor, ngram_rows: Tensor | None = None) -> Tensor:
+        x_BTD = self.embedding(inputs_BT, ngram_rows=ngram_rows)
+        logits_BTV = self.embedding.logits(self.norm(self.blocks(x_BTD)))
         return functional.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten())
 
 
 def make(options: argparse.Namespace, tokenizer: fw.Tokenizer) -> GPT:
     torch.manual_seed(options.seed)
     sizes = {"embedding_dim": options.dim, "context_length": options.context, "dropout": 0.1, "std": 0.02}
+    if options.ngrams:
+        end = tokenizer.end_of_text_id
+        sizes["ngrams"] = fw.NgramTable(rows=options.ngrams, dim=options.dim, end_of_text_id=end)
     if options.start == "random":
         return GPT(fw.InputEmbedding(tokenizer.vocab_size, **sizes), options.layers, heads=4)
     wv = fw.load("glove-wiki-gigaword-50")
     return GPT(fw.InputEmbedding.from_word_vectors(wv, tokenizer, seed=options.seed, **sizes), options.layers, heads=4)
+
+
+def optimizers(model: GPT, options: argparse.Namespace) -> dict[str, torch.optim.Optimizer]:
+    """AdamW; of a table of n-grams, RowAdam, which touches the rows of a step alone."""
+    by_row = [weight for group in model.embedding.parameter_groups().sparse for weight in group["params"]]
+    others = [weight for weight in model.parameters() if all(weight is not row for row in by_row)]
+    made = {"optimizer": torch.optim.AdamW(others, lr=options.lr, fused=True)}
+    return made | ({"rows": RowAdam(by_row, lr=options.row_lr)} if by_row else {})
 
 
 def stores(options: argparse.Namespace) -> tuple[fw.TokenStore, fw.TokenStore]:
@@ -76,8 +90,8 @@ def train(options: argparse.Namespace) -> tuple[list[float], float]:
     """The loss of each step, and the validation loss after the last; NaN where there is no text to validate on."""
     train_store, val_store = stores(options)
     model = make(options, train_store.tokenizer)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, fused=True)
-    data = fw.WindowDataset(train_store, context_length=options.context, stride=options.context)
+    ngrams = model.embedding.ngrams
+    data = fw.WindowDataset(train_store, context_length=options.context, stride=options.context, ngrams=ngrams)
     if len(data) < options.batch:
         raise fw.errors.TooShortError(
             "the text is too short to train on",
@@ -86,26 +100,30 @@ def train(options: argparse.Namespace) -> tuple[list[float], float]:
             fix=f"give more text, --batch {len(data)}, or a smaller --context",
         )
     loader = fw.WindowLoader(data, batch_size=options.batch, shuffle=True, seed=options.seed)
+    steppers = optimizers(model, options)
+    parts = {"model": model, "loader": loader, **steppers}
     losses, checkpoint = [], options.out / "checkpoint.pt"
     if options.resume:
         state = torch.load(checkpoint, weights_only=True)
-        for name, part in {"model": model, "optimizer": optimizer, "loader": loader}.items():
+        for name, part in parts.items():
             part.load_state_dict(state[name])
         torch.set_rng_state(state["random"])
         losses = state["losses"]
     while len(losses) < options.steps:
-        for inputs, targets in loader:
-            optimizer.zero_grad()
-            loss = model.loss(inputs, targets)
+        for batch in loader:  # inputs, targets, and the rows of n-grams where there is a table
+            for optimizer in steppers.values():
+                optimizer.zero_grad()
+            loss = model.loss(*batch)
             loss.backward()
-            optimizer.step()
+            for optimizer in steppers.values():
+                optimizer.step()
             losses.append(loss.item())
             if len(losses) % options.every == 0:
                 print(
                     f"step {len(losses)}  epoch {loader.epoch}  loss {statistics.fmean(losses[-options.every :]):.4f}"
                 )
-                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}
-                state |= {"loader": loader.state_dict(), "random": torch.get_rng_state()}
+                state = {name: part.state_dict() for name, part in parts.items()}
+                state |= {"losses": losses, "random": torch.get_rng_state()}
                 torch.save(state, f"{checkpoint}.new")
                 Path(f"{checkpoint}.new").replace(checkpoint)  # whole or not at all
             if len(losses) == options.steps:
@@ -118,13 +136,13 @@ def validate(model: GPT, store: fw.TokenStore, options: argparse.Namespace) -> f
     """The loss a token: short texts are filled up, and the last batch counts for what it holds."""
     model.eval()
     try:
-        data = fw.WindowDataset(store, context_length=options.context, tail="pad")
+        data = fw.WindowDataset(store, context_length=options.context, tail="pad", ngrams=model.embedding.ngrams)
     except fw.errors.TooShortError:
         return math.nan
     losses, tokens = [], []
-    for inputs, targets in fw.WindowLoader(data, batch_size=options.batch, drop_last=False):
-        losses.append(model.loss(inputs, targets).item())
-        tokens.append(int((targets >= 0).sum()))
+    for batch in fw.WindowLoader(data, batch_size=options.batch, drop_last=False):
+        losses.append(model.loss(*batch).item())
+        tokens.append(int((batch[1] >= 0).sum()))
     return statistics.fmean(losses, tokens)
 
 
@@ -146,6 +164,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--compare", type=int, metavar="SEEDS", help="both starts, this many seeds each")
     numbers = {"steps": 300, "every": 50, "seed": 0, "batch": 8, "context": 64, "dim": 128, "layers": 2, "lr": 1e-3}
+    numbers |= {"ngrams": 0, "row-lr": 1e-3}
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
     options = parser.parse_args(arguments)

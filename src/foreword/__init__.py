@@ -28,6 +28,7 @@ _HOME = {
     "ForewordError": "foreword.errors",
     "InputEmbedding": "foreword.embeddings",
     "KeyedVectors": "foreword.vectors",
+    "NgramTable": "foreword.embeddings",
     "TokenStore": "foreword.tokens",
     "Tokenizer": "foreword.tokens",
     "WindowDataset": "foreword.windows",
@@ -46,6 +47,7 @@ __all__ = [
     "ForewordError",
     "InputEmbedding",
     "KeyedVectors",
+    "NgramTable",
     "TokenStore",
     "Tokenizer",
     "WindowDataset",
@@ -62,7 +64,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from foreword import downloader, errors
-    from foreword.embeddings import InputEmbedding
+    from foreword.embeddings import InputEmbedding, NgramTable
     from foreword.errors import ForewordError
     from foreword.recipes import create_dataloader
     from foreword.tokens import Tokenizer, TokenStore, get_tokenizer, prepare

@@ -49,6 +49,18 @@ def test_a_resumed_run_is_bit_identical(example, text, tmp_path, capsys):
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
+def test_a_resumed_run_with_n_grams_is_bit_identical(example, text, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    options = ["--text", text, "--ngrams", 2000]
+    run(example, *options, "--out", whole, "--steps", 9, "--every", 9)
+    run(example, *options, "--out", parts, "--steps", 6, "--every", 5)
+    run(example, *options, "--out", parts, "--steps", 9, "--every", 9, "--resume")
+    assert losses(parts) == losses(whole)
+    ends = [torch.load(folder / "checkpoint.pt", weights_only=True)["model"] for folder in (whole, parts)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    assert ends[0]["embedding.ngrams.table.weight"].any()
+
+
 def test_it_learns(example, text, tmp_path):
     run(example, "--text", text, "--out", tmp_path / "run", "--steps", 40, "--every", 40, "--lr", "0.02")
     curve = losses(tmp_path / "run")

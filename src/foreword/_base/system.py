@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import mmap
     import socket
 
 __all__ = [
@@ -25,14 +26,19 @@ __all__ = [
     "as_path",
     "hold",
     "limit_memory",
+    "lock_file",
     "move_folder",
     "move_unless_held",
     "open_without_waiting",
     "own_port",
     "processors",
+    "read_at_random",
+    "read_soon",
+    "reserve",
     "resident_bytes",
     "sync_file",
     "sync_folder",
+    "sync_mapped",
 ]
 
 
@@ -131,6 +137,78 @@ def move_unless_held(folder: Path, file: str, target: Path) -> bool:
                 return False
         os.rename(folder, target)
     return True
+
+
+def lock_file(path: Path, *, shared: bool) -> Callable[[], None] | None:
+    """Lock the file ``path``, which is there: shared with whoever shares it, or for this process alone; never waits.
+
+    Where files can't be locked so, as on Windows, nobody shares: the lock is one of ``filelock``, beside the file.
+
+    Returns:
+        What lets go of the lock, which else is kept until the process ends; None where somebody else has it.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+    locks = _locks()
+    if locks is None:
+        import filelock
+
+        lock = filelock.FileLock(f"{path}.held", blocking=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            return None
+        return lock.release
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        locks.flock(descriptor, (locks.LOCK_SH if shared else locks.LOCK_EX) | locks.LOCK_NB)
+    except BaseException as cause:
+        os.close(descriptor)
+        if isinstance(cause, BlockingIOError):
+            return None
+        raise
+    return lambda: os.close(descriptor)
+
+
+def reserve(descriptor: int, offset: int, length: int) -> None:
+    """Have the disk keep space for a range of a file that has holes; what it holds stays as it is.
+
+    Nobody may write to the range meanwhile, not by a mapping either.
+
+    Raises:
+        OSError: there is no space.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, offset, length)
+        return
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    data = os.read(descriptor, length)
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    os.write(descriptor, data)
+
+
+def read_at_random(mapped: mmap.mmap) -> None:
+    """Tell the system that no page of a mapped file says which is read next, where it can be told."""
+    import mmap
+
+    if hasattr(mmap, "MADV_RANDOM"):
+        mapped.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined, unused-ignore]
+
+
+def sync_mapped(mapped: mmap.mmap, descriptor: int) -> None:
+    """Make what was written to a mapped file durable; on Linux, and where there is ``fdatasync``, by its descriptor."""
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(descriptor)
+    else:
+        mapped.flush()
+        os.fsync(descriptor)
+
+
+def read_soon(descriptor: int, offset: int, length: int) -> None:
+    """Have the system fetch a range of a file meanwhile, without waiting for it; nothing where it can't be told."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)  # type: ignore[attr-defined, unused-ignore]
 
 
 def _locks() -> Any:

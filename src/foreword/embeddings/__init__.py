@@ -7,10 +7,10 @@
 torch.Size([1, 4, 256])
 
 Files in reading order: ``layer`` (the module), ``positions`` and ``rotary`` (the schemes; ``scaling``: past the context
-of training), ``growing`` (other sizes; ``vocabulary``: another tokenizer), ``learning`` (parameter groups, an
-optimizer by rows), ``checkpoint`` (models' files in, by what
-``architectures`` knows of them; ``tensors``, ``rotary_config``) and ``saving`` (out), ``knowledge`` (a start from word
-vectors).
+of training), ``ngram_table`` (rows for n-grams; ``ngram_report``; ``mapped_table`` and ``ngram_rows``: in a folder),
+``growing`` (other sizes; ``vocabulary``: another tokenizer), ``learning`` (parameter groups, an optimizer by rows),
+``checkpoint`` (models' files in, by what ``architectures`` knows of them; ``tensors``, ``rotary_config``) and
+``saving`` (out), ``knowledge`` (a start from word vectors).
 
 Not for: making ids (``foreword.tokens``) or batches of them (``foreword.windows``). Costs: importing it imports torch.
 """
@@ -27,6 +27,8 @@ if importlib.util.find_spec("torch") is None:
 from foreword.embeddings.knowledge import Coverage
 from foreword.embeddings.layer import InputEmbedding
 from foreword.embeddings.learning import ParameterGroups, RowAdam, clip_grad_norm_
+from foreword.embeddings.ngram_report import NgramReport, NgramUse
+from foreword.embeddings.ngram_table import NgramTable
 from foreword.embeddings.positions import AlibiBias, LearnedPositions, SinusoidalPositions
 from foreword.embeddings.rotary import RotaryByLayer, RotaryPositions
 from foreword.embeddings.scaling import RotaryScaling
@@ -37,6 +39,9 @@ __all__ = [
     "Coverage",
     "InputEmbedding",
     "LearnedPositions",
+    "NgramReport",
+    "NgramTable",
+    "NgramUse",
     "ParameterGroups",
     "RotaryByLayer",
     "RotaryPositions",

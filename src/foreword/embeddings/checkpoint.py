@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from foreword.embeddings.architectures import ARCHITECTURES, Architecture, architecture, text_config
+from foreword.embeddings.ngram_table import NgramTable
 from foreword.embeddings.positions import (
     AlibiBias,
     LearnedPositions,
@@ -34,7 +35,7 @@ from foreword.embeddings.positions import (
 )
 from foreword.embeddings.rotary import RotaryByLayer, RotaryPositions
 from foreword.embeddings.rotary_config import rotary_from
-from foreword.embeddings.saving import NORM, POSITION, TOKEN, TYPE
+from foreword.embeddings.saving import NGRAMS, NORM, POSITION, PROJECTION, TOKEN, TYPE
 from foreword.embeddings.scaling import RotaryScaling
 from foreword.embeddings.tensors import Tensors, open_tensors
 from foreword.errors import ArgumentError, ForewordError, FormatError
@@ -96,6 +97,7 @@ def load(
     dtype = options.get("dtype") or token.dtype
     with _described(tensors):
         stored = {"norm": found.norm(D, dtype), **found.options, "scale": found.scale(D, dtype)}
+        stored["ngrams"] = found.ngrams(dtype)
     known = {"dtype": dtype, **stored, **options}
     factory: dict[str, Any] = {"device": known.pop("device", None) or "cpu", "dtype": dtype}
     T = known.pop("context_length", None) or found.context_length(read)
@@ -110,10 +112,15 @@ def load(
         position="none" if position is None else position,
         **{**known, "num_heads": heads, "device": "meta"},
     )
-    for module in (layer.token_embedding, layer.type_embedding, layer.norm):
+    given = "ngrams" in options  # a table that is given begins anew, or where it stands, and so does its projection
+    ours = [layer.token_embedding, layer.type_embedding, layer.ngram_projection, layer.norm]
+    for module in ours if given else [*ours, layer.ngrams]:
         if module is not None:
             module.to_empty(device=factory["device"])
-    read = {part: tensor for part, tensor in read.items() if part in layer.state_dict()}
+    if layer.ngram_projection is not None:
+        layer.ngram_projection.reset_parameters()
+    wanted = set(layer.state_dict()) - ({NGRAMS, PROJECTION} if given else set())
+    read = {part: tensor for part, tensor in read.items() if part in wanted}
     lacking = layer.load_state_dict(read, strict=False).missing_keys
     if any(part.startswith("norm.") for part in lacking):
         raise FormatError(
@@ -194,6 +201,10 @@ class _Found:
             return None
         return int(self.config.get("pad_token_id") or 0)
 
+    def ngrams(self, dtype: torch.dtype) -> NgramTable | None:  # noqa: ARG002
+        """The table of n-grams, on the meta device."""
+        return None
+
     def norm(self, D: int, dtype: torch.dtype) -> nn.Module | None:
         """The norm, on the meta device."""
         known = self.known
@@ -259,6 +270,10 @@ class _Ours(_Found):
         """The row of position 0."""
         return int(self.stored.get("start", 0))
 
+    def ngrams(self, dtype: torch.dtype) -> NgramTable | None:
+        """The table of n-grams, on the meta device."""
+        return NgramTable(**self.ours["ngrams"], device="meta", dtype=dtype) if "ngrams" in self.ours else None
+
     def norm(self, D: int, dtype: torch.dtype) -> nn.Module | None:
         """The norm, on the meta device."""
         given = {"eps": self.ours["norm_eps"]} if "norm_eps" in self.ours else {}
@@ -314,6 +329,11 @@ def _ours(tensors: Tensors) -> _Found:
     if found.options.get("num_types"):
         found.names[TYPE] = names.get(TYPE, "token_type_embeddings.weight")
         _there(tensors, found.names[TYPE], token)
+    if "ngrams" in found.ours:
+        for part in (NGRAMS, PROJECTION):
+            if part == NGRAMS or part in names:
+                found.names[part] = names[part]
+                _there(tensors, names[part], token)
     for part in ("norm.weight", "norm.bias"):
         name = names.get(part, NORM + part.removeprefix("norm."))
         if name in tensors.names:
@@ -426,9 +446,14 @@ def _check_shapes(tensors: Tensors, found: _Found, read: Mapping[str, Tensor]) -
     said = found.config.get("vocab_size", V)
     if said + (found.known.extra_rows if found.known is not None else 0) != V and "vocab_size" in found.config:
         raise _misshapen(tensors, found.names[TOKEN], token, f"[{said}, D] (vocab_size in {_CONFIG})")
+    table = found.ngrams(torch.float32)
+    shapes = {} if table is None else {NGRAMS: [table.hash.rows, table.dim], PROJECTION: [D, table.dim]}
     for part, tensor in read.items():
         rows = part in (TYPE, POSITION)
-        if part != TOKEN and (tensor.shape[-1:] != (D,) or tensor.dim() != 1 + rows):
+        if part in shapes:
+            if list(tensor.shape) != shapes[part]:
+                raise _misshapen(tensors, found.names[part], tensor, str(shapes[part]))
+        elif part != TOKEN and (tensor.shape[-1:] != (D,) or tensor.dim() != 1 + rows):
             raise _misshapen(tensors, found.names[part], tensor, f"[T, {D}]" if rows else f"[{D}]")
     if POSITION in read and read[POSITION].shape[0] <= found.start:
         raise _misshapen(tensors, found.names[POSITION], read[POSITION], f"more than {found.start} rows")

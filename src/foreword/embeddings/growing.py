@@ -70,6 +70,15 @@ def extend_vocabulary(
     given = _given(vectors or {}, new, layer.embedding_dim)
     rows = _rounded_up(new.vocab_size, multiple_of)
     report = match(old, new, old_rows=layer.vocab_size, rows=rows, given=frozenset(given))
+    if layer.ngrams is not None and any(
+        id_ >= len(report.how) or report.how[id_] != "kept" or report.sources[id_] != (id_,)
+        for id_ in range(old.vocab_size)
+    ):
+        raise ArgumentError(
+            "the rows of n-grams belong to the old token ids",
+            got="a new vocabulary in which old tokens have other ids, or are gone",
+            fix="set layer.ngrams and layer.ngram_projection to None, or give a vocabulary that only adds tokens",
+        )
     padding = {id_: _new_place(report, id_) for id_ in (layer.padding_id, layer._padding) if id_ is not None}
 
     table = _remade(weight, report, noise)

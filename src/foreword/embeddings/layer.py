@@ -23,19 +23,15 @@ from torch.nn import functional
 from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
 from foreword.embeddings import growing
+from foreword.embeddings._added import ADDED, ngrams_of, places_of, types_of
 from foreword.embeddings._checks import INTEGERS, bad_ids, find_outside, positive, within
 from foreword.embeddings._computed import Computed, traced
 from foreword.embeddings._norms import Norm, make_norm
 from foreword.embeddings._sums import LARGE, summed, unseen
-from foreword.embeddings._tables import is_plain, looked_up, only_calls
+from foreword.embeddings._tables import is_plain, looked_up
 from foreword.embeddings.learning import ParameterGroups, grouped
-from foreword.embeddings.positions import (
-    LearnedPositions,
-    PositionModule,
-    Scheme,
-    SinusoidalPositions,
-    make_position,
-)
+from foreword.embeddings.ngram_table import NgramTable
+from foreword.embeddings.positions import PositionModule, Scheme, make_position
 from foreword.embeddings.vocabulary import VocabularyReport
 from foreword.errors import ArgumentError
 
@@ -45,10 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["InputEmbedding"]
 
-# Positions that are added to the tokens; the others act in attention.
-_ADDED = (LearnedPositions, SinusoidalPositions)
-
-Part = Literal["token", "type", "position", "norm"]
+Part = Literal["token", "type", "ngrams", "position", "norm"]
 
 
 class InputEmbedding(nn.Module):
@@ -68,6 +61,7 @@ class InputEmbedding(nn.Module):
         norm: "layer" (BERT) or "rms" normalises the sum; or a module that does.
         norm_eps: of the norm; by default torch's (1e-5 for "layer").
         num_types: rows of a table of token types (BERT's segments), which is added too; None without one.
+        ngrams: an ``NgramTable``, whose rows are added too, brought to D dimensions by a matrix where they have others.
         dropout: probability of zeroing an element of the result, in training.
         padding_id: a token id whose row is zero and stays so, without gradient. Its position is still added.
         sparse: row-sparse gradients for the token table, for ``RowAdam`` or ``torch.optim.SparseAdam``.
@@ -78,6 +72,8 @@ class InputEmbedding(nn.Module):
     Attributes:
         token_embedding: an ``nn.Embedding`` [V, D].
         type_embedding: an ``nn.Embedding`` [num_types, D], or None.
+        ngrams: the ``NgramTable``, or None.
+        ngram_projection: an ``nn.Linear`` from its dim to D without bias, or None.
         position_embedding: the position module, or None.
         coverage: what ``from_word_vectors`` could give each token; else None.
 
@@ -100,6 +96,7 @@ class InputEmbedding(nn.Module):
     type_embedding: nn.Embedding | None
     position_embedding: PositionModule | None
     norm: nn.Module | None
+    ngrams: NgramTable | None
 
     def __init__(
         self,
@@ -113,6 +110,7 @@ class InputEmbedding(nn.Module):
         norm: Norm | nn.Module | None = None,
         norm_eps: float | None = None,
         num_types: int | None = None,
+        ngrams: NgramTable | None = None,
         dropout: float = 0.0,
         padding_id: int | None = None,
         sparse: bool = False,
@@ -156,10 +154,12 @@ class InputEmbedding(nn.Module):
                     if table is not None:
                         table.weight.mul_(std)  # type: ignore[operator]
         self.norm = make_norm(norm, norm_eps, embedding_dim, factory)
+        self.ngrams = ngrams
+        self.ngram_projection = None if ngrams is None else ngrams.projection(embedding_dim, factory)
         self._padding: int | None = getattr(self.position_embedding, "padding_id", None)
         self._start: int = getattr(self.position_embedding, "start", 0)
         # Two of the schemes are added here; the others are for the attention layers.
-        self._adds = isinstance(self.position_embedding, _ADDED)
+        self._adds = isinstance(self.position_embedding, ADDED)
 
     @property
     def vocab_size(self) -> int:
@@ -190,7 +190,13 @@ class InputEmbedding(nn.Module):
         return getattr(self.token_embedding, name, self._sizes[name])
 
     def forward(
-        self, ids: Tensor, positions: Tensor | None = None, *, types: Tensor | None = None, offset: int = 0
+        self,
+        ids: Tensor,
+        positions: Tensor | None = None,
+        *,
+        types: Tensor | None = None,
+        offset: int = 0,
+        ngram_rows: Tensor | None = None,
     ) -> Tensor:
         """The input embeddings [B, T, D] of the token ids [B, T].
 
@@ -200,6 +206,8 @@ class InputEmbedding(nn.Module):
                 a row, packed rows, padding on the left. Schemes that act in attention take theirs there.
             types: token types, of the shape of ``ids``, for a layer with ``num_types``; by default 0 for all.
             offset: the position of the first token (tokens already in a key-value cache).
+            ngram_rows: int64 [B, T, R], for a layer with ``ngrams``: the rows that a ``WindowDataset`` gives beside the
+                ids, which knows what stands before a window; by default what the ids alone say (``ngrams.row_ids``).
 
         Raises:
             TokenIdError: an id below 0 or at or above vocab_size. The lookup itself finds it, so the check is free; on
@@ -221,21 +229,25 @@ class InputEmbedding(nn.Module):
         if self.scale != 1.0:
             x_BTD = x_BTD * self.scale
         if self.type_embedding is not None:
-            x_BTD = x_BTD + self._types(ids, types)
+            x_BTD = x_BTD + types_of(self, ids, types)
         elif types is not None:
             raise ArgumentError("the layer has no token types", got="types=…", fix="make it with num_types=…")
+        if self.ngrams is not None:
+            x_BTD = x_BTD + ngrams_of(self, ids, ngram_rows, positions, offset)
+        elif ngram_rows is not None and not traced(ngram_rows):
+            raise ArgumentError("the layer has no n-gram table", got="ngram_rows=…", fix="make it with ngrams=…")
         if self._adds:
             places, graph = self.position_embedding, is_compiling() or not isinstance(ids, Tensor)
-            if positions is None and self._padding is None and isinstance(places, _ADDED) and isinstance(ids, Tensor):
+            if positions is None and self._padding is None and isinstance(places, ADDED) and isinstance(ids, Tensor):
                 # What shards a module makes another class of it, and frees what a view shows.
-                copied = graph or type(places) not in _ADDED or not unseen(places)
+                copied = graph or type(places) not in ADDED or not unseen(places)
                 added = places(offset=offset, length=ids.shape[-1], copy=copied)
             else:
-                added = self._places(ids, positions, offset)
+                added = places_of(self, ids, positions, offset)
             if graph or x_BTD.numel() < LARGE:
                 x_BTD = x_BTD + added
             else:
-                own = self.scale != 1.0 or self.type_embedding is not None
+                own = self.scale != 1.0 or self.type_embedding is not None or self.ngrams is not None
                 x_BTD = summed(x_BTD, added, self.token_embedding, places, own=own)
         if self.norm is not None:
             x_BTD = self.norm(x_BTD)
@@ -266,22 +278,27 @@ class InputEmbedding(nn.Module):
         return looked_up(self.token_embedding, self.vocab_size)
 
     def freeze(self, *parts: Part) -> None:
-        """Stop the learning of "token", "type", "position" or "norm"; of all by default."""
+        """Stop the learning of "token", "type", "ngrams", "position" or "norm"; of all by default."""
         self._set_learning(parts, False)
 
     def unfreeze(self, *parts: Part) -> None:
-        """Let "token", "type", "position" or "norm" learn again; all by default."""
+        """Let "token", "type", "ngrams", "position" or "norm" learn again; all by default."""
         self._set_learning(parts, True)
 
     def _set_learning(self, parts: tuple[Part, ...], learning: bool) -> None:
-        tables = (self.token_embedding, self.type_embedding, self.position_embedding, self.norm)
-        modules = dict(zip(("token", "type", "position", "norm"), tables, strict=True))
+        modules: dict[str, list[nn.Module | None]] = {
+            "token": [self.token_embedding],
+            "type": [self.type_embedding],
+            "ngrams": [self.ngrams, self.ngram_projection],
+            "position": [self.position_embedding],
+            "norm": [self.norm],
+        }
         for part in parts or modules:
             if part not in modules:
                 raise ArgumentError("unknown part", got=repr(part), expected=", ".join(map(repr, modules)))
-            module = modules[part]
-            if module is not None:
-                module.requires_grad_(learning)
+            for module in modules[part]:
+                if module is not None:
+                    module.requires_grad_(learning)
 
     def parameter_groups(self, *, weight_decay: float = 0.0) -> ParameterGroups:
         """What learns, sorted by optimizer: ``.sparse`` for RowAdam or SparseAdam, ``.dense`` for AdamW.
@@ -437,53 +454,6 @@ class InputEmbedding(nn.Module):
         for module in self.modules():  # before they are called themselves: here the weights' device is known
             if isinstance(module, Computed):
                 module.materialise(state_dict, local_metadata)
-
-    def _types(self, ids: Tensor, types: Tensor | None) -> Tensor:
-        """What is added for token types, [B, T, D]."""
-        if types is None:
-            types = torch.zeros_like(ids)
-        elif not traced(ids) and (types.shape != ids.shape or types.dtype not in INTEGERS):
-            raise ArgumentError(
-                "types don't fit the ids",
-                got=f"{types.dtype}, shape {list(types.shape)}",
-                expected=f"torch.int64 or torch.int32, shape {list(ids.shape)}",
-            )
-        try:
-            added: Tensor = self.type_embedding(types)  # type: ignore[misc]
-        except IndexError:
-            raise ArgumentError(
-                "a token type is outside the table",
-                expected=f"0 … {self.type_embedding.num_embeddings - 1}",  # type: ignore[union-attr]
-            ) from None
-        return added
-
-    def _places(self, ids: Tensor, positions: Tensor | None, offset: int) -> Tensor:
-        """What is added for positions that are given, or by a module that wraps a table: [T, D] or [B, T, D]."""
-        module, T = self.position_embedding, ids.shape[-1]
-        if self._start and not isinstance(module, LearnedPositions):
-            only_calls(module, self._start)  # type: ignore[arg-type]
-        if positions is None and self._padding is not None:
-            real = ids.ne(self._padding)
-            positions = ((real.cumsum(-1) + offset) * real) - 1
-            offset = 0
-        if traced(ids):  # in a graph that fx draws no length is known: positions are counted
-            counted = torch.ones_like(ids).cumsum(-1) - 1 + offset
-            drawn: Tensor = module(counted if positions is None else positions)  # type: ignore[misc]
-            return drawn
-        if positions is None:
-            positions = torch.arange(offset, offset + T, device=ids.device)
-        elif positions.shape not in (ids.shape, ids.shape[-1:]):
-            raise ArgumentError(
-                "positions don't fit the ids",
-                got=f"positions {list(positions.shape)}, ids {list(ids.shape)}",
-                expected="the shape of the ids, or [T]",
-            )
-        elif isinstance(module, _ADDED):
-            places: Tensor = module(positions, offset=offset, length=T)
-            return places
-        # What wraps a table is called as the table of torch would be, by position alone.
-        wrapped: Tensor = module(positions)  # type: ignore[misc]
-        return wrapped
 
     def _repr_html_(self) -> str:
         return notebook_html("layer", self)

@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, ParamsT
 
+from foreword.embeddings import _by_row
+from foreword.embeddings.mapped_table import Rows
 from foreword.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -41,8 +43,10 @@ class ParameterGroups:
 
 def grouped(layer: InputEmbedding, weight_decay: float) -> ParameterGroups:
     """See ``InputEmbedding.parameter_groups``."""
-    tables = [layer.token_embedding, layer.type_embedding, layer.position_embedding]
-    sparse = [p for p in layer.token_embedding.parameters() if p.requires_grad and layer.sparse]
+    tables = [layer.token_embedding, layer.type_embedding, layer.position_embedding, layer.ngram_projection]
+    by_row: list[nn.Module] = [layer.token_embedding] if layer.sparse else []
+    by_row += [layer.ngrams] if layer.ngrams is not None else []
+    sparse = [p for t in by_row for p in t.parameters() if p.requires_grad]
     dense = [p for t in tables[layer.sparse :] if t is not None for p in t.parameters() if p.requires_grad]
     norms = [p for p in layer.norm.parameters() if p.requires_grad] if layer.norm is not None else []
     return ParameterGroups(
@@ -114,6 +118,9 @@ class RowAdam(Optimizer):
                 got="a dense gradient",
                 fix="make the layer with sparse=True, or use AdamW",
             )
+        if isinstance(weight, Rows):
+            _update_mapped(weight, _by_row.coalesced(grad), group)
+            return
         state = self.state[weight]
         if not state:
             state.update(step=0, exp_avg=torch.zeros_like(weight), exp_avg_sq=torch.zeros_like(weight))
@@ -127,15 +134,17 @@ class RowAdam(Optimizer):
         beta1, beta2 = group["betas"]
         size = group["lr"] * math.sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"])
 
-        grad = grad.coalesce()  # one gradient a row: the update is not linear
-        rows, g = grad._indices()[0], grad._values()
-        if not len(rows):
-            return
-        m = state["exp_avg"].index_select(0, rows).lerp_(g, 1 - beta1)
-        v = state["exp_avg_sq"].index_select(0, rows).lerp_(g.square(), 1 - beta2)
-        state["exp_avg"].index_copy_(0, rows, m)
-        state["exp_avg_sq"].index_copy_(0, rows, v)
-        weight.index_add_(0, rows, m.div_(v.sqrt_().add_(group["eps"])), alpha=-size)
+        grad = _by_row.coalesced(grad)  # one gradient a row: the update is not linear
+        rows, values = grad._indices()[0], grad._values()
+        if len(rows):
+            tables = weight, state["exp_avg"], state["exp_avg_sq"]
+            _by_row.adam(*tables, rows, values, size, group["betas"], group["eps"])
+
+
+def _update_mapped(weight: Rows, grad: Tensor, group: dict[str, Any]) -> None:
+    """Adam on rows in a folder, which have their moments and their count of steps there."""
+    rows, values = grad._indices()[0].cpu().numpy(), grad._values().cpu().numpy()
+    weight.mapped.step(rows, values, lr=float(group["lr"]), betas=group["betas"], eps=group["eps"])
 
 
 @torch.no_grad()
@@ -171,7 +180,7 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, *, n
     for parameter in several:
         grad = parameter.grad
         if grad is not None and grad.is_sparse:
-            parameter.grad = grad = grad.coalesce()
+            parameter.grad = grad = _by_row.coalesced(grad)
         if grad is not None:
             values.append(grad._values() if grad.is_sparse else grad)
     if not values:

@@ -22,10 +22,12 @@ from foreword.errors import ArgumentError, FileError
 if TYPE_CHECKING:
     from foreword.embeddings.layer import InputEmbedding
 
-__all__ = ["NORM", "POSITION", "TOKEN", "TYPE", "save"]
+__all__ = ["NGRAMS", "NORM", "POSITION", "PROJECTION", "TOKEN", "TYPE", "save"]
 
 TOKEN, TYPE, POSITION = "token_embedding.weight", "type_embedding.weight", "position_embedding.weight"
 """The layer's own names of its tables."""
+NGRAMS, PROJECTION = "ngrams.table.weight", "ngram_projection.weight"
+"""The layer's own names of what n-grams have; in files "foreword." stands before them."""
 NORM = "foreword.norm."
 """Before the names of a new layer's norm."""
 _FILE, _CONFIG = "model.safetensors", "config.json"
@@ -75,6 +77,16 @@ def _parts(layer: InputEmbedding) -> dict[str, Tensor]:
         first = 0 if layer._padding is None else -1  # where what isn't counted stands
         table = looked_up(module, layer.context_length or 0, first)  # type: ignore[arg-type]
         parts[POSITION] = torch.cat([table.new_zeros(_start(layer) + first, table.shape[1]), table])
+    if layer.ngrams is not None:
+        if layer.ngrams.path is not None:
+            raise ArgumentError(
+                "the rows of n-grams are in a folder of their own",
+                got=f"path={layer.ngrams.path}",
+                fix="ngrams.checkpoint(), and torch.save(layer.state_dict(), …), which names that checkpoint",
+            )
+        parts[NGRAMS] = layer.ngrams.table.weight
+        if layer.ngram_projection is not None:
+            parts[PROJECTION] = layer.ngram_projection.weight
     if layer.norm is not None:
         parts |= {f"norm.{name}": tensor for name, tensor in layer.norm.state_dict().items()}
     return parts
@@ -93,6 +105,7 @@ def _default_names(layer: InputEmbedding) -> dict[str, str]:
         POSITION: "wpe.weight",
         TYPE: "token_type_embeddings.weight",
     }
+    names |= {name: f"foreword.{name}" for name in (NGRAMS, PROJECTION)}
     return names | {f"norm.{part}": f"{NORM}{part}" for part in ("weight", "bias")}
 
 
@@ -132,6 +145,8 @@ def _config_of(layer: InputEmbedding, names: dict[str, str]) -> dict[str, Any]:
         ours["norm_bias"] = getattr(layer.norm, "bias", None) is not None
     if layer.type_embedding is not None:
         ours["num_types"] = layer.type_embedding.num_embeddings
+    if layer.ngrams is not None:
+        ours["ngrams"] = layer.ngrams.options
     ours |= {name: getattr(layer, name) for name in ("scale", "dropout", "padding_id", "sparse")}
     ours["tensors"] = names
     dtype = next(layer.token_embedding.parameters()).dtype

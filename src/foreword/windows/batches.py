@@ -6,7 +6,7 @@ that numpy's and torch's cost a call is shared. Compact, batches are not widened
 block, with inputs and targets as two views of that.
 
 Not for: which windows come next (``plan``). Costs: the stored ids of a block, and 16 bytes a token of a batch; of all
-its batches where they are moved, padded or have segments.
+its batches where they are moved, padded or have segments or n-grams (8 bytes more for each row).
 """
 
 from __future__ import annotations
@@ -63,9 +63,10 @@ class Batches:
         self.batch_size, self.device, self.pin_memory, self.compact = batch_size, device, pin_memory, compact
         self._first = sources[0]
         self._keep, self._segments = self._first.tail == "keep", self._first.segments
+        self._ngrams = self._first.ngrams is not None
         self._moves = device is not None or pin_memory
         self._lazy = not self._moves and all(
-            data.tail == "drop" and not data.segments and not data.supervised for data in sources
+            data.tail == "drop" and not (data.segments or data.supervised or data.ngrams) for data in sources
         )
         self._widened_rows = self._rows(WIDENED_TOKENS)
         if compact and all(data.far is None for data in sources):
@@ -83,7 +84,7 @@ class Batches:
         """The batches of a block, in order; fewer windows than ``batch_size`` are one."""
         if self.compact:
             return self._compact(self.joined.ids(windows, owners))
-        if self._keep or self._segments:
+        if self._keep or self._segments or self._ngrams:
             return self._named(windows, owners)
         if self._lazy:
             return self._one_by_one(self.joined.ids(windows, owners), owners)
@@ -121,10 +122,10 @@ class Batches:
         return zip(parts[:half], parts[half:], strict=True)
 
     def _named(self, windows: NDArray[np.int64], owners: Owners) -> Iterator[Any]:
-        """Batches where short windows are kept, or that have segments: dicts then."""
+        """Batches where short windows are kept, that have n-grams, or that have segments: dicts then."""
         size = min(self.batch_size, len(windows))
         tensors = {
-            name: self._moved(_tensor(array.reshape(-1, size, array.shape[1]))).unbind()
+            name: self._moved(_tensor(array.reshape(-1, size, *array.shape[1:]))).unbind()
             for name, array in self.joined.gather(windows, owners).items()
         }
         lengths = self.joined.lengths(windows, owners).reshape(-1, size).max(axis=1).tolist() if self._keep else None
@@ -140,9 +141,10 @@ class Batches:
 
         if self._segments:
             return {name: self._moved(torch.stack([sample[name] for sample in samples])) for name in samples[0]}
-        inputs, targets = (torch.stack(parts) for parts in zip(*samples, strict=True))
+        stacked = [torch.stack(parts) for parts in zip(*samples, strict=True)]
         if not self.compact:
-            return self._moved(inputs), self._moved(targets)
+            return tuple(map(self._moved, stacked))
+        inputs, targets = stacked
         ids = torch.cat((inputs, targets[:, -1:]), 1).numpy().astype(self._first.dtype)
         (batch,) = self._compact(ids)
         return batch
@@ -167,7 +169,7 @@ def _tensor(array: NDArray[Any]) -> torch.Tensor:
 
 
 def _check_compact(sources: Sequence[WindowDataset]) -> None:
-    """Refuse what a block of ids can't say: padding, targets that are left out, segments.
+    """Refuse what a block of ids can't say: padding, targets that are left out, segments, rows of n-grams.
 
     Raises:
         ArgumentError: there is such; or the sources have ids of several dtypes.
@@ -178,11 +180,12 @@ def _check_compact(sources: Sequence[WindowDataset]) -> None:
             f"segments={data.segments}",
             f"mask_end_of_text={data.mask_end_of_text}",
             *(("a loss",) if data.supervised else ()),
+            *(("ngrams",) if data.ngrams is not None else ()),
         )
         needed = ("tail='drop'", "segments=False", "mask_end_of_text=False")
         if said != needed:
             raise ArgumentError(
-                "compact batches are the stored ids alone: no padding, no segments, no target that is left out",
+                "compact batches are the stored ids alone: no padding, segments, n-grams, no target that is left out",
                 got=", ".join(said),
                 expected=", ".join(needed),
                 fix="leave out compact=True, or that of the WindowDataset",

@@ -20,6 +20,7 @@ from foreword.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, T
 from foreword.tokens.store.store import TokenStore
 from foreword.windows.arithmetic import Cut, Layout, Pieces, Tail, TokenAccount
 from foreword.windows.far_source import FarSource
+from foreword.windows.ngrams import expectation, hash_of, ngram_rows
 from foreword.windows.packing import Packing
 from foreword.windows.segments import Segments, document_segments, with_padding
 from foreword.windows.source import Source
@@ -56,10 +57,11 @@ class WindowDataset:
             text out of the loss: the next document's first token, which nothing before it foretells. It is −100.
         end_of_text_id: the id that ends a text, for ``mask_end_of_text``; a store that ``prepare`` has ended its texts
             with knows it, else it has to be given.
+        ngrams: an ``NgramTable``: give also the rows of the n-grams that end at each input (``ngram_rows``).
 
-    ``len(data)`` is the number of windows; ``data[i]`` gives (inputs, targets), two int64 tensors [T]; or, with
-    ``segments``, a dict of ``inputs``, ``targets``, ``positions``, ``document_ids``, int64 [T], and ``cu_seqlens``,
-    int32 [T + 1].
+    ``len(data)`` is the number of windows; ``data[i]`` gives (inputs, targets), two int64 tensors [T]; with ``ngrams``,
+    (inputs, targets, ngram_rows), the last int64 [T, R]; or, with ``segments``, a dict of ``inputs``, ``targets``,
+    ``positions``, ``document_ids``, int64 [T], ``cu_seqlens``, int32 [T + 1], and ``ngram_rows``.
     It is a map-style dataset for torch's DataLoader, with ``__getitems__``.
 
     Raises:
@@ -91,6 +93,7 @@ class WindowDataset:
         loss: ArrayLike | None = None,
         mask_end_of_text: bool = False,
         end_of_text_id: int | None = None,
+        ngrams: Any = None,
     ) -> None:
         self.context_length = integer("context_length", context_length, at_least=1)
         self.stride = integer("stride", context_length if stride is None else stride, at_least=1)
@@ -111,7 +114,10 @@ class WindowDataset:
         self._loss = self._losses(loss)
         self.mask_end_of_text = bool(mask_end_of_text)
         self.end_of_text_id = self._end_of_text(end_of_text_id)
-        self._documents = self._offsets(offsets) if segments or within == "document" else None
+        self.ngrams = None if ngrams is None else hash_of(ngrams, self._source.store)
+        self._expect = expectation(ngrams)
+        known = self.ngrams is not None and (self._source.store is not None or offsets is not None)
+        self._documents = self._offsets(offsets) if segments or within == "document" or known else None
         if packing:
             assert self._documents is not None
             self._layout: Layout = Packing(self._documents, self.context_length)
@@ -123,6 +129,9 @@ class WindowDataset:
         self._length = len(self._layout)
         if not self._length:
             raise self._too_short()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_expect": None}  # the table stays where it is
 
     def __len__(self) -> int:
         return self._length
@@ -142,8 +151,8 @@ class WindowDataset:
         """The dtype that the ids are stored in, in this machine's byte order."""
         return self._source.dtype
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor] | dict[str, torch.Tensor]:
-        sample: tuple[torch.Tensor, torch.Tensor] | dict[str, torch.Tensor]
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...] | dict[str, torch.Tensor]:
+        sample: tuple[torch.Tensor, ...] | dict[str, torch.Tensor]
         (sample,) = self.__getitems__([index])
         return sample
 
@@ -163,7 +172,7 @@ class WindowDataset:
         return {name: torch.from_numpy(array) for name, array in self.gather(windows).items()}
 
     def gather(self, windows: NDArray[Any]) -> Arrays:
-        """The given windows as new arrays: ``inputs`` and ``targets``, int64 [n, T], and the segments, if wanted.
+        """The given windows as new arrays: ``inputs``, ``targets``, int64 [n, T], and segments and n-grams, if wanted.
 
         With the tail "keep" too, short ones are filled up. ``windows`` are indices from 0 to len(data) − 1, [n]; they
         are not checked.
@@ -172,7 +181,19 @@ class WindowDataset:
             StoreError: a file of the source has changed or shrunk.
         """
         (inputs, targets), segments = self._gathered(windows, segments=self.segments)
-        return _with_segments(inputs, targets, segments) if segments else {"inputs": inputs, "targets": targets}
+        arrays = {"inputs": inputs, "targets": targets}
+        if segments:
+            arrays |= {
+                "positions": segments.positions,
+                "document_ids": segments.document_ids,
+                "cu_seqlens": segments.cu_seqlens,
+            }
+        if self.ngrams is not None:
+            pieces = self._layout.pieces(windows.astype(np.int64, copy=False))
+            arrays["ngram_rows"] = ngram_rows(self.ngrams, self._source, self._documents, inputs, pieces)
+            if self._expect is not None:
+                self._expect(arrays["ngram_rows"])
+        return arrays
 
     def pairs(self, windows: NDArray[Any]) -> NDArray[np.int64]:
         """The inputs and the targets of ``gather``, in one new array, int64 [2, n, T]."""
@@ -278,7 +299,8 @@ class WindowDataset:
         assert isinstance(self._source, FarSource)
         pieces = self._layout.pieces(windows.astype(np.int64, copy=False))
         lengths = self.context_length if pieces.lengths is None else pieces.lengths
-        return self._source.blocks(pieces.starts, lengths + 1)
+        left = np.minimum(pieces.starts, 0 if self.ngrams is None else self.ngrams.context)
+        return self._source.blocks(pieces.starts - left, lengths + left + 1)
 
     @functools.cached_property
     def document_offsets(self) -> NDArray[np.int64] | None:
@@ -403,17 +425,9 @@ class WindowDataset:
             cut += f", tail={self.tail!r}"
         if self.mask_end_of_text:
             cut += f", mask_end_of_text=True, end_of_text_id={self.end_of_text_id}"
+        if self.ngrams is not None:
+            cut += f", ngrams={self.ngrams.orders}"
         return f"WindowDataset(windows={len(self):,}, {cut}, tokens={len(self._source):,})"
-
-
-def _with_segments(inputs: NDArray[np.int64], targets: NDArray[np.int64], segments: Segments) -> Arrays:
-    return {
-        "inputs": inputs,
-        "targets": targets,
-        "positions": segments.positions,
-        "document_ids": segments.document_ids,
-        "cu_seqlens": segments.cu_seqlens,
-    }
 
 
 def shifted(ids: NDArray[Any]) -> NDArray[Any]:

@@ -50,13 +50,13 @@ class JoinedDataset:
         return samples_of(self.gather(windows, owners), length, segments=self._first.segments)
 
     def gather(self, windows: NDArray[np.int64], owners: Owners) -> Arrays:
-        """Inputs, targets and segments by name."""
+        """Inputs, targets, segments and rows of n-grams by name."""
         if owners is None:
             return self._first.gather(windows)
         arrays: Arrays = {}
         for source, rows in self._shares(owners):
             for name, part in source.gather(windows[rows]).items():
-                arrays.setdefault(name, np.empty((len(owners), part.shape[1]), part.dtype))[rows] = part
+                arrays.setdefault(name, np.empty((len(owners), *part.shape[1:]), part.dtype))[rows] = part
         return arrays
 
     def pairs(self, windows: NDArray[np.int64], owners: Owners) -> NDArray[np.int64]:

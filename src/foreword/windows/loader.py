@@ -101,13 +101,13 @@ class WindowLoader:
         compact: ids leave in the dtype that they are stored in, as one block [B, T + 1] a batch, of which inputs and
             targets are two views, which are not contiguous (``flatten()``, where ``view(-1)`` would fail). With
             ``device`` that block is moved and then widened there to int64: for a store of uint16 an eighth of the
-            bytes. Not for padding, segments and ``mask_end_of_text``, which ids alone don't say.
+            bytes. Not for padding, segments, n-grams and ``mask_end_of_text``, which ids alone don't say.
         pin_memory: give batches in pinned memory, to be moved by the caller. Without an accelerator there is none, and
             they come in ordinary memory.
         progress: show a bar for each epoch, with tokens a second, where standard error is a terminal.
 
-    With ``segments`` in the data, a batch is a dict (``WindowDataset``); with ``tail="keep"`` it is as long as the
-    longest of its windows.
+    With ``segments`` in the data, a batch is a dict (``WindowDataset``); with ``ngrams`` alone, (inputs, targets,
+    ngram_rows [B, T, R]); with ``tail="keep"`` it is as long as the longest of its windows.
 
     Raises:
         ArgumentError: an argument that can't be used; sources that do not fit together; no window is left to a source.

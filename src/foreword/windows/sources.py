@@ -30,6 +30,12 @@ def by_name(data: WindowDataset | Mapping[str, WindowDataset]) -> dict[str, Wind
             "the sources of a mixture must agree on context_length, segments and the tail 'keep'",
             got="; ".join(f"{name}: {d.context_length}, {d.segments}, {d.tail!r}" for name, d in sources.items()),
         )
+    if len({d.ngrams for d in sources.values()}) > 1:
+        raise ArgumentError(
+            "the sources of a mixture must have the same n-grams",
+            got="; ".join(f"{name}: {d.ngrams and d.ngrams.identity}" for name, d in sources.items()),
+            fix="give them all one ngrams=",
+        )
     stores = {name: d.source.manifest["tokenizer"] for name, d in sources.items() if d.source is not None}
     tokenizers = {name: about["fingerprint"] for name, about in stores.items() if about.get("fingerprint")}
     if len(set(tokenizers.values())) > 1:
