@@ -271,6 +271,17 @@ TABLES: dict[str, Claims | Systems] = {
         ],
         ["litdata", "torch", "numpy"],
     ),
+    "ngram-loss": Claims(
+        [
+            Row(work, "ngrams/loss.py", claim, {"without": "without"}, ours="with the table")
+            for work, claim in (
+                ("validation loss after 400 steps", "validation loss, equal steps"),
+                ("validation loss after as much time", "validation loss, equal time"),
+                ("a step", "a step"),
+            )
+        ],
+        ["torch"],
+    ),
     "scale": Systems(
         "corpus/scale.py",
         {
