@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import warnings
@@ -200,15 +201,34 @@ def test_every_page_is_in_the_navigation_and_every_link_leads_somewhere():
             assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def zensical(folder, docs):
+    """Build a site of a copy of ``docs`` in ``folder``, with our settings and code: the finished process."""
+    pytest.importorskip("zensical", reason="zensical is not installed (the extra docs)")
+    root = DOCS.parent
+    settings = (root / "mkdocs.yml").read_text(encoding="utf-8")
+    for ours, theirs in (
+        ("site_dir: build/site", "site_dir: site"),
+        ("paths: [src]", f"paths: [{root}/src]"),
+        ("[docs/doctests.py]", f"[{root}/docs/doctests.py]"),
+        ("base_path: [.]", f"base_path: [{root}]"),
+    ):
+        assert ours in settings
+        settings = settings.replace(ours, theirs)
+    if docs != DOCS:
+        settings = settings.partition("\nnav:")[0]
+    (folder / "mkdocs.yml").write_text(settings, encoding="utf-8")
+    shutil.copytree(docs, folder / "docs", dirs_exist_ok=True)
+    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The site, built once. Strict mode counts only warnings that are logged, so nothing may be hushed (--quiet)."""
-    pytest.importorskip("material", reason="mkdocs-material is not installed (the extra docs)")
-    folder = tmp_path_factory.mktemp("docs") / "site"
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
-    built = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True)
+    """The site, built once."""
+    folder = tmp_path_factory.mktemp("docs")
+    built = zensical(folder, DOCS)
     assert built.returncode == 0, built.stdout + built.stderr
-    return folder
+    return folder / "site"
 
 
 def test_the_site_builds_without_a_warning_and_asks_nobody_else(site):
@@ -239,15 +259,33 @@ def test_every_public_name_is_in_the_reference(site):
         assert f"foreword.{name}" in inventory
 
 
-def test_a_warning_fails_the_build(tmp_path):
-    """One dead link, in a site of one page with our settings."""
-    pytest.importorskip("material", reason="mkdocs-material is not installed (the extra docs)")
-    settings = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8")
-    settings = settings.partition("\nnav:")[0].replace("docs_dir: docs", f"docs_dir: {tmp_path}/docs")
-    (tmp_path / "mkdocs.yml").write_text(settings.replace("paths: [src]", f"paths: [{DOCS.parent}/src]"))
-    (tmp_path / "docs").mkdir()
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
-    for link, code in (("index.md#top", 0), ("index.md#gone", 1), ("gone.md", 1)):
-        (tmp_path / "docs" / "index.md").write_text(f"# Top\n\n[link]({link})\n")
-        built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert built.returncode == code, f"{link}: {built.stderr}"
+def test_a_dead_link_fails_the_build(tmp_path):
+    """One link, in a site of one page with our settings."""
+    for number, (link, code) in enumerate((("index.md#top", 0), ("index.md#gone", 1), ("gone.md", 1))):
+        folder, docs = tmp_path / f"site{number}", tmp_path / f"docs{number}"
+        folder.mkdir()
+        docs.mkdir()
+        (docs / "index.md").write_text(f"# Top\n\n[link]({link})\n")
+        built = zensical(folder, docs)
+        assert built.returncode == code, f"{link}: {built.stdout + built.stderr}"
+
+
+def test_every_argument_that_the_reference_lists_is_one(caplog):
+    """Zensical doesn't stop at what griffe warns of: an argument that isn't there, or two on one line."""
+    griffe = pytest.importorskip("griffe", reason="mkdocstrings is not installed (the extra docs)")
+    package = griffe.load("foreword", search_paths=[DOCS.parent / "src"])
+    seen = 0
+    for part in PUBLIC:
+        module = package[part[1:]] if part else package
+        for name in importlib.import_module(f"foreword{part}").__all__:
+            named = module.members.get(name)  # lazy names of the package itself are in none of griffe's
+            if named is None:
+                continue
+            value = named.final_target if named.is_alias else named
+            members = [each for each in value.members.values() if not each.is_alias] if value.is_class else []
+            for each in (value, *members):
+                if each.docstring and not each.name.startswith("_"):
+                    each.docstring.parse("google")
+                    seen += 1
+    assert seen > 250
+    assert not caplog.records, caplog.text
