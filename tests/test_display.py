@@ -448,7 +448,7 @@ def test_what_has_no_picture_says_so(tokenizer, tmp_path, monkeypatch):
     with pytest.raises(ArgumentError, match="kind of picture"):
         bars.plot(tmp_path / "out.exe")
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
-    with pytest.raises(MissingPackageError, match="foreword\\[plot\\]"):
+    with pytest.raises(MissingPackageError, match="pip install matplotlib"):
         bars.plot()
 
 

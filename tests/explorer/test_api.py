@@ -28,6 +28,31 @@ def test_tokenize(client):
     assert told["distinct"] == len({token["id"] for token in told["tokens"]})
 
 
+def test_each_token_says_which_characters_it_stands_for(client):
+    text = "a我 سمع 👩‍👩‍👧‍👦\ud800!"
+    answer = client.post("tokenize", {"text": text}).json["tokens"]
+    _, offsets = fw.get_tokenizer("gpt2").encode_with_offsets(text, disallowed_special=())
+    assert [[token["start"], token["end"]] for token in answer] == offsets.tolist()
+    assert [token["id"] for token in answer] == fw.get_tokenizer("gpt2").encode(text, disallowed_special=()).tolist()
+    pieces = [token for token in answer if (token["start"], token["end"]) == (1, 2)]
+    assert b"".join(bytes.fromhex(token["bytes"]) for token in pieces).decode() == "我"
+
+
+def test_merges_lead_from_bytes_to_the_token(client):
+    answer = client.get("merges", query={"id": 341}).json
+    assert answer["parts"] == ["61", "74", "69", "6f", "6e"]
+    assert [(step["rank"], step["at"], step["parts"]) for step in answer["steps"]] == [
+        (261, 3, ["61", "74", "69", "6f 6e"]),
+        (265, 0, ["61 74", "69", "6f 6e"]),
+        (295, 1, ["61 74", "69 6f 6e"]),
+        (341, 0, ["61 74 69 6f 6e"]),
+    ]
+    assert client.get("merges", query={"id": 0}).json == {"id": 0, "bytes": "21", "parts": ["21"], "steps": []}
+    assert client.get("merges", query={"id": 97, "tokenizer": "bytes"}).json["steps"] is None
+    assert client.get("merges", query={"id": 50_257}).status == 422
+    assert client.get("merges", query={"id": 1, "tokenizer": "nope"}).status == 404
+
+
 def test_special_text_is_a_token_only_where_asked(client):
     body = {"text": "a<|endoftext|>b"}
     plain = client.post("tokenize", body).json["tokens"]
@@ -419,3 +444,23 @@ def test_the_openapi_document_says_what_everything_is(client):
 def test_another_method_is_a_documented_problem(client):
     answer = client.ask("DELETE", "/api/v1/stores")
     assert (answer.status, answer.json["status"]) == (405, 405)
+
+
+def test_a_browser_is_answered_by_a_page_and_a_program_by_a_problem(client):
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for path in ("/nothing", "/static/nothing.js", "/words/<script>"):
+        answer = client.ask("GET", path, headers=browser)
+        assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert b'href="/words"' in answer.body
+        assert b"<script>" not in answer.body
+        assert client.ask("GET", path).json["status"] == 404
+    assert client.ask("GET", "/api/v1/nothing", headers=browser).json["status"] == 404
+    wrong_host = client.ask("GET", "/", headers={**browser, "Host": "evil.example"})
+    assert (wrong_host.status, wrong_host.headers["content-type"]) == (421, "text/html; charset=utf-8")
+    with serving(Settings(token="right", page=True)) as guarded:
+        refused = guarded.ask("GET", "/", headers=browser)
+        assert (refused.status, refused.headers["www-authenticate"]) == (401, "Bearer")
+        assert b"open the address with ?token=" in refused.body
+        assert guarded.ask("GET", "/?token=right", headers=browser).status == 303
+    with serving(Settings(page=False)) as bare:
+        assert bare.ask("GET", "/", headers=browser).json["status"] == 404

@@ -119,7 +119,7 @@ def test_tokens_appear_as_one_types(visit):
     assert [int(one) for one in page.locator("#tokens .id").all_text_contents()] == ids
     shown = "".join(page.locator("#tokens .text").all_text_contents())
     assert {"↵", "⇥", "·"} <= set(shown)
-    assert "⟨" in shown  # bytes that are no character by themselves
+    assert not {"⟨", "\ufffd"} & set(shown)  # pieces of a character stand under it
     page.check("#special")
     page.wait_for_selector("#tokens .special")
     assert page.locator("#tokens .special .text").all_text_contents() == ["<|endoftext|>"]
@@ -357,7 +357,7 @@ def test_the_address_brings_the_view_back(visit):
     page.fill("#text-input", "one two three four five six seven eight & nine = ten # eleven")
     page.focus("#S")
     page.keyboard.press("Home")
-    page.check("input[value=sinusoidal]")
+    page.check("#schemes input[value=sinusoidal]")
     page.focus("#B")
     page.keyboard.press("Home")
     until(page, "location.hash.includes('B=1') && location.hash.includes('sinusoidal')")
@@ -399,7 +399,7 @@ def test_a_token_stays_in_hand_until_escape(visit):
     page.click("#tokens [data-place='40']")
     until(page, "document.querySelector('#elsewhere').textContent.includes('is not in this batch')")
     page.click("#elsewhere button")
-    until(page, "document.querySelector('#which-batch').textContent === 'batch 6 of 8'")
+    until(page, "document.querySelector('#which-batch').textContent === 'batch 6 of 10'")
     until(page, "document.querySelector('#strip-sum-name').textContent.endsWith('[0, 0]')")
 
 
@@ -446,17 +446,27 @@ def test_tokenizers_stand_side_by_side(visit):
     page.click("#side-by-side summary")
     page.wait_for_selector("#side figure")
     told = page.locator("#side figcaption").all_text_contents()
-    assert [one.split(" ")[0] for one in told] == ["gpt2", "bytes"]
-    assert "15 tokens" in told[1]
+    assert [one.split(" ")[0] for one in told] == ["gpt2", "bytes", "words", "characters"]
+    assert "15 tokens · 1.00 bytes a token" in told[1]
+    ids = fw.get_tokenizer("gpt2").encode("cafés and bars")
+    assert f"{len(ids)} tokens · {15 / len(ids):.2f} bytes a token" in told[0]
+    assert "3 words · 5.00 bytes a word" in told[2]
 
 
 def test_another_position_scheme_changes_the_sum(visit):
     page = visit("/")
     before = page.text_content("#strip-sum-values")
-    page.check("input[value=rotary]")
-    until(page, "document.querySelector('#no-position').textContent.startsWith('Nothing is added')")
+    page.check("#schemes input[value=rotary]")
+    until(page, "document.querySelector('#no-position').textContent.startsWith('Nothing is added here: rotary')")
     until(page, f"document.querySelector('#strip-sum-values').textContent !== {before!r}")
     assert page.text_content("#strip-sum-values") == page.text_content("#strip-token-values")
+    assert "act in attention" in page.text_content("#strip-position-name")
+    assert page.text_content("#strip-position-values") == ""  # not rows of zeros
+    assert page.is_hidden("#strip-position")
+    widths = [page.locator(f"#heat-{name}").bounding_box()["width"] for name in ("token", "sum")]
+    assert min(widths) > 200, widths
+    page.check("#schemes input[value=alibi]")
+    until(page, "document.querySelector('#strip-position-name').textContent.includes('ALiBi acts in attention')")
 
 
 def test_the_theme_switch_holds(visit):

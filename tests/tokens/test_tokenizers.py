@@ -321,7 +321,7 @@ def test_missing_packages_name_the_command(tmp_path: Path, monkeypatch) -> None:
     for name, package in (("a.model", "sentencepiece"), ("a.json", "tokenizers")):
         (tmp_path / name).write_bytes(b"x")
         monkeypatch.setitem(sys.modules, package, None)
-        with pytest.raises(MissingPackageError, match=rf"pip install 'foreword\[{package}\]'"):
+        with pytest.raises(MissingPackageError, match=f"pip install {package}"):
             get_tokenizer(tmp_path / name)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from foreword._base.words import counted
 from foreword.cli._plot import Plot
 
 
@@ -74,9 +75,10 @@ def embed(
     if as_json:
         print(json.dumps(dataclasses.asdict(done), default=str))
         return
-    kind = "tokens" if layer or static else "words"
+    kind = "token" if layer or static else "word"
     print(f"{done.path}: {done.rows:,} × {done.dim} float32")
-    print(f"{done.documents:,} documents, {done.tokens:,} {kind}, {done.unknown:,} of them without a vector")
+    read = f"{counted(done.documents, 'document')}, {counted(done.tokens, kind)}"
+    print(f"{read}, {done.unknown:,} of them without a vector")
 
 
 def _beginning(path: Path, rows: int) -> Any:

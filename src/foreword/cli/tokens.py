@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from foreword._base.words import counted
 from foreword.cli import windows as window_options
 from foreword.cli._plot import Plot
 from foreword.cli._reading import takes_reading
@@ -131,7 +132,7 @@ def prepare(
     if done.complete:
         print("The store is complete already: the same corpus, the same options.")
     for part in stores:
-        print(f"{part['path']}: {part['tokens']:,} tokens, {part['documents']:,} documents")
+        print(f"{part['path']}: {counted(part['tokens'], 'token')}, {counted(part['documents'], 'document')}")
     dropped = {key: stores[0][key] for key in ("skipped", "empty", "duplicates") if stores[0][key]}
     if dropped:
         print("dropped: " + ", ".join(f"{count:,} {_WORDS[key]}" for key, count in dropped.items()))
@@ -253,8 +254,8 @@ def _print_inspection(store: TokenStore, found: Inspection, *, verified: bool) -
     passed = found.account.get("passed_over", {})
     rows = {
         "store": store.path,
-        "tokens": f"{found.tokens:,} of {found.dtype}, {found.bytes / 1e6:,.1f} MB in {found.shards} shards",
-        "trained on": "" if found.trained is None else f"{found.trained:,} tokens",
+        "tokens": f"{found.tokens:,} of {found.dtype}, {found.bytes / 1e6:,.1f} MB in {counted(found.shards, 'shard')}",
+        "trained on": "" if found.trained is None else counted(found.trained, "token"),
         "documents": f"{found.documents:,}",
         "lengths": ", ".join(f"{name} {value:,}" for name, value in found.lengths.items()),
         "tokenizer": f"{found.tokenizer or 'unknown'}, vocab_size {found.vocab_size:,}, of which {found.used:,} occur",
@@ -336,7 +337,7 @@ def show(
         return
     for id_ in ids:
         print(f"{id_:>8}  {chosen.token_text(id_)}")
-    print(f"{len(ids):,} tokens of {chosen.name}, {len(words):,} characters")
+    print(f"{counted(len(ids), 'token')} of {chosen.name}, {counted(len(words), 'character')}")
 
 
 @app.command()

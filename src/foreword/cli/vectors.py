@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from foreword._base.words import counted
 from foreword.cli._plot import Plot, checked
 
 Name = Annotated[str, typer.Argument(help="A catalogue name, a path, a URL, or hf://OWNER/REPO.", show_default=False)]
@@ -182,7 +183,7 @@ def convert(
     with atomic_folder(out) as partial:
         shutil.copytree(store.path, partial, dirs_exist_ok=True)
     rows, dim = store.vectors.shape
-    print(f"{out}: {rows:,} words of {dim} dimensions")
+    print(f"{out}: {counted(rows, 'word')} of {counted(dim, 'dimension')}")
 
 
 @app.command()
@@ -208,7 +209,7 @@ def export(
 
     table = load(name)
     chosen = table.export(out, format=format_)
-    print(f"{out}: {len(table):,} words of {table.vector_size} dimensions, {chosen}")
+    print(f"{out}: {counted(len(table), 'word')} of {counted(table.vector_size, 'dimension')}, {chosen}")
 
 
 @app.command()

@@ -40,6 +40,7 @@ from rich.text import Text
 from foreword._base import pictures
 from foreword._base.histogram import length_histogram
 from foreword._base.pictures import BLUE, RUST, writable
+from foreword._base.words import counted
 from foreword.display import drawings, forms
 from foreword.display.drawings import LINE
 from foreword.errors import ArgumentError, ForewordError
@@ -167,7 +168,7 @@ def batch(inputs: Any, targets: Any = None, *, tokenizer: Any = None) -> Display
         shown = min(rows, SHOWN_ROWS), min(columns, count)
         if not rows or shown == (rows, columns):
             return ""
-        return f"the first {shown[0]} of {rows:,} windows and {shown[1]} of {columns:,} tokens are shown"
+        return f"the first {shown[0]} of {rows:,} windows and {shown[1]} of {counted(columns, 'token')} are shown"
 
     def grid(part: list[list[forms.Chip]]) -> str:
         place = "<td style='padding:1px;text-align:left'>"
@@ -233,7 +234,7 @@ def loader(opened: Any) -> Display:
     """A ``WindowLoader``: its batches, their order, and what becomes of every token of an epoch."""
     share = f", rank {opened.rank} of {opened.world_size}" if opened.world_size > 1 else ""
     facts = {
-        "batches": f"{len(opened):,} an epoch, of {opened.batch_size:,} windows{share}",
+        "batches": f"{len(opened):,} an epoch, of {counted(opened.batch_size, 'window')}{share}",
         "order": f"shuffled, seed {opened.seed}" if opened.shuffle else "as they come",
     }
     if not isinstance(opened.data, Mapping):
@@ -250,9 +251,10 @@ def _account(counts: Any) -> dict[str, str]:
     cut = "packed" if counts.stride is None else f"stride {counts.stride:,}"
     return {
         "windows": f"{counts.windows:,}, context_length {counts.context_length:,}, {cut}",
-        "in inputs": f"{counts.windows * counts.context_length:,} places: {counts.distinct:,} distinct tokens, "
+        "in inputs": f"{counted(counts.windows * counts.context_length, 'place')}: "
+        f"{counted(counts.distinct, 'distinct token')}, "
         f"{counts.repeated:,} repeated, {counts.padded:,} padded",
-        "stored": f"{counts.stored:,} tokens: {counts.distinct:,} in some window, {counts.dropped:,} dropped",
+        "stored": f"{counted(counts.stored, 'token')}: {counts.distinct:,} in some window, {counts.dropped:,} dropped",
     }
 
 
@@ -274,7 +276,9 @@ def store(opened: Any) -> Display:
     elif len(lengths):
         documents += ","
     if len(lengths):
-        documents += f" of {lengths.min():,} to {lengths.max():,} tokens, {lengths.mean():,.1f} on average"
+        documents += (
+            f" of {lengths.min():,} to {counted(int(lengths.max()), 'token')}, {lengths.mean():,.1f} on average"
+        )
     facts = {
         "tokens": f"{len(opened):,} as {opened.dtype}",
         "documents": documents,

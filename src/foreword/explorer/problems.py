@@ -5,7 +5,9 @@ Not for: raising them. Costs: nothing until something goes wrong; nearest spelli
 
 from __future__ import annotations
 
+import html
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request, Response
@@ -15,7 +17,17 @@ from starlette.exceptions import HTTPException
 
 from foreword import errors
 
-__all__ = ["PROBLEMS", "Problem", "on_foreword_error", "on_http_error", "on_invalid", "on_unexpected", "problem"]
+__all__ = [
+    "PROBLEMS",
+    "Problem",
+    "as_page",
+    "on_foreword_error",
+    "on_http_error",
+    "on_invalid",
+    "on_unexpected",
+    "problem",
+    "wants_page",
+]
 
 
 class Problem(BaseModel):
@@ -72,6 +84,45 @@ def problem(status: int, title: str, *, kind: str = "about:blank", **facts: obje
     return Response(body, status, headers, "application/problem+json")
 
 
+def wants_page(method: str, path: str, headers: Mapping[str, str]) -> bool:
+    """Whether a person's browser asks, for an address that it shows; not a program, and not a script of the page."""
+    return method == "GET" and not path.startswith("/api/") and "text/html" in headers.get("accept", "")
+
+
+def as_page(refusal: Response) -> Response:
+    """A problem as a page: what is wrong, what to do, and where the views are."""
+    facts = json.loads(bytes(refusal.body))
+    title = html.escape(f"{facts['status']}: {facts['title']}")
+    lines = [facts[name] for name in ("detail", "expected", "where", "fix") if name in facts]
+    text = "".join(f"<p>{html.escape(line)}</p>\n" for line in lines)
+    body = _PAGE.format(title=title, text=text).encode("utf-8", "replace")
+    kept = {name: value for name, value in refusal.headers.items() if not name.startswith("content-")}
+    return Response(body, refusal.status_code, kept, "text/html")
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title} · Foreword</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/static/style.css">
+<script src="/static/theme.js"></script>
+</head>
+<body>
+<div class="page">
+<header class="masthead"><a class="name" href="/">Foreword</a></header>
+<main>
+<h1 class="lede">{title}</h1>
+{text}<p>The views are <a href="/">Flow</a>, <a href="/words">Words</a> and <a href="/store">Store</a>.</p>
+</main>
+</div>
+</body>
+</html>
+"""
+
+
 def _short(text: str) -> str:
     return text if len(text) <= _MOST else text[:_MOST] + " …"
 
@@ -102,10 +153,13 @@ async def on_invalid(_: Request, error: Exception) -> Response:
     )
 
 
-async def on_http_error(_: Request, error: Exception) -> Response:
-    """An error of the framework: no such path, another method."""
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """An error of the framework: no such path, another method. A page, where there are pages and a browser asks."""
     assert isinstance(error, HTTPException)
-    answer = problem(error.status_code, str(error.detail))
+    missing = error.status_code == 404
+    answer = problem(error.status_code, "there is no such address" if missing else str(error.detail))
+    if request.app.state.settings.page and wants_page(request.method, request.url.path, request.headers):
+        answer = as_page(answer)
     answer.headers.update(error.headers or {})
     return answer
 

@@ -26,7 +26,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from foreword.explorer.problems import problem
+from foreword.explorer.problems import as_page, problem, wants_page
 from foreword.explorer.settings import Settings
 
 __all__ = ["BUSY", "COOKIE", "HANG_UP", "POLICY", "Guard", "host_name"]
@@ -105,6 +105,9 @@ class Guard:
                     except _RefusedError as refused:
                         refusal = refused.answer
                 if refusal is not None:
+                    asked_by_hand = wants_page(scope["method"], scope["path"], Headers(scope=scope))
+                    if self._settings.page and asked_by_hand and refusal.status_code >= 400:
+                        refusal = as_page(refusal)
                     await _refuse(refusal, scope, receive, send_guarded)
         except _GoneError:
             return

@@ -10,18 +10,21 @@ from foreword.tokens.preparing.prepare import prepare
 from foreword.tokens.store.formats import export
 from foreword.tokens.store.inspection import Inspection, inspect
 from foreword.tokens.store.store import TokenStore
+from foreword.tokens.tokenizers.merging import Merge, merges_of
 from foreword.tokens.tokenizers.opening import get_tokenizer
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
 from foreword.tokens.tokenizers.train import train_tokenizer
 
 __all__ = [
     "Inspection",
+    "Merge",
     "Reading",
     "TokenStore",
     "Tokenizer",
     "export",
     "get_tokenizer",
     "inspect",
+    "merges_of",
     "prepare",
     "train_tokenizer",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.words import counted
 from foreword.windows.arithmetic import TokenAccount
 
 __all__ = ["EpochReport", "texts"]
@@ -47,7 +48,8 @@ class EpochReport:
             lines += [*([f"{name}:"] if len(self.accounts) > 1 else []), *_lines(account)]
         skipped = f"; {self.skipped:,} of skipped documents do not come" if self.skipped else ""
         lines.append(
-            f"{self.batches:,} batches; {self.samples:,} windows handed out, {self.left_out:,} left out{skipped}"
+            f"{counted(self.batches, 'batch', 'batches')}; {counted(self.samples, 'window')} handed out, "
+            f"{self.left_out:,} left out{skipped}"
         )
         for title, texts in (("first batch", self.first), ("last batch", self.last)):
             lines += [f"{title}:", *(f"  {_cropped(text)!r}" for text in texts)] if texts else []
@@ -64,8 +66,9 @@ def _cropped(text: str) -> str:
 def _lines(account: TokenAccount) -> list[str]:
     places = account.windows * account.context_length
     cut = "packed" if account.stride is None else f"stride {account.stride:,}"
+    windows, tokens = counted(account.windows, "window"), counted(account.context_length, "token")
     return [
-        f"{account.windows:,} windows × {account.context_length:,} tokens ({cut}) = {places:,} places",
+        f"{windows} × {tokens} ({cut}) = {counted(places, 'place')}",
         f"  {account.distinct:>14,}  distinct tokens, each seen {account.seen:.2f} times an epoch on average",
         f"  {account.repeated:>14,}  repeated",
         f"  {account.padded:>14,}  padded ({account.padding:.2%})",

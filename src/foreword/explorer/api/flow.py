@@ -1,4 +1,4 @@
-"""The way from text to input embeddings: tokenize, windows, embed, positions.
+"""The way from text to input embeddings: tokenize and merges, windows, embed, positions.
 
 Costs: a table of V × D is drawn once for each seed and size. The last one is kept (200 MB where it is as large as the
 limits let it be), and given up before another is drawn.
@@ -32,6 +32,7 @@ from foreword.explorer.api.common import (
     check_size,
     listed,
 )
+from foreword.tokens import merges_of
 from foreword.windows import WindowDataset
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class Token(BaseModel):
     text: str = Field(description="its bytes as UTF-8", examples=[" effort"])
     bytes: str = Field(description="its bytes in hexadecimal", examples=["20 65 66 66 6f 72 74"])
     special: bool = Field(description="whether it is a special token")
+    start: int = Field(description="the first character of the text that it stands for, in code points")
+    end: int = Field(description="one after the last; a token of a part of a character has the whole character")
 
 
 class Tokens(BaseModel):
@@ -104,9 +107,10 @@ def tokenize(request: TokenizeRequest, library: InLibrary, limits: WithinLimits)
     check_size("characters of text", len(request.text), limits.text_characters)
     name = request.tokenizer or next(iter(library.tokenizers))
     tokenizer = library.tokenizer(name)
-    ids = tokenizer.encode(
+    encoded, offsets = tokenizer.encode_with_offsets(
         request.text, allowed_special="all" if request.special else (), disallowed_special=()
-    ).tolist()
+    )
+    ids = encoded.tolist()
     special = set(tokenizer.special_tokens.values()) if request.special else set()
     known: dict[int, dict[str, Any]] = {}
     for id_ in ids:
@@ -125,9 +129,54 @@ def tokenize(request: TokenizeRequest, library: InLibrary, limits: WithinLimits)
             "characters": len(request.text),
             "utf8_bytes": len(request.text.encode("utf-8", "replace")),
             "distinct": len(known),
-            "tokens": [known[id_] for id_ in ids],
+            "tokens": [
+                {**known[id_], "start": start, "end": end}
+                for id_, (start, end) in zip(ids, offsets.tolist(), strict=True)
+            ],
         }
     )
+
+
+class MergeStep(BaseModel):
+    """One merge of two neighbours."""
+
+    rank: int = Field(description="its place in the tokenizer's list of merges; the lowest that is possible is next")
+    at: int = Field(description="which of the parts it made")
+    parts: list[str] = Field(description="all parts after it, each its bytes in hexadecimal")
+
+
+class Merges(BaseModel):
+    """How byte-pair encoding comes to a token."""
+
+    id: int = Field(description="the token id")
+    bytes: str = Field(description="the token's bytes in hexadecimal")
+    parts: list[str] = Field(description="what there is before any merge, in hexadecimal")
+    steps: list[MergeStep] | None = Field(description="the merges, in order; null where the tokenizer has none")
+
+
+@router.get("/merges", response_model=Merges, summary="The merges that made a token")
+def merges(
+    library: InLibrary,
+    limits: WithinLimits,
+    id: Annotated[Id, Query(description="the token id", examples=[341])],  # noqa: A002
+    tokenizer: Annotated[str, Query(max_length=1_000, description="a tokenizer's name; by default the first")] = "",
+) -> Response:
+    """``merges_of(tokenizer, id)``."""
+    chosen = library.tokenizer(tokenizer or next(iter(library.tokenizers)))
+    data = chosen.decode_bytes([id])
+    check_size("bytes of the token, squared", len(data) ** 2, limits.answer_floats)
+    steps = None if chosen.merge_rules() is None else merges_of(chosen, id)
+    parts = [data.hex(" ")]
+    if steps:
+        first = steps[0]
+        before = [*first.parts[: first.at], first.left, first.right, *first.parts[first.at + 1 :]]
+        parts = [part.hex(" ") for part in before]
+    listed_steps = (
+        None
+        if steps is None
+        else [{"rank": step.rank, "at": step.at, "parts": [part.hex(" ") for part in step.parts]} for step in steps]
+    )
+    return answer({"id": id, "bytes": data.hex(" "), "parts": parts, "steps": listed_steps})
 
 
 class WindowsRequest(Body):

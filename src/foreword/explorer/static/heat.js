@@ -1,6 +1,6 @@
 // Heat maps: arrays as colours on a canvas, from one colour below zero through the paper to another above it.
 
-import { isDark } from "./lib.js";
+import { clamp, isDark, make } from "./lib.js";
 
 const LIGHT = [[20, 74, 105], [92, 153, 184], [252, 251, 248], [222, 146, 105], [140, 52, 18]];
 const DARK = [[150, 214, 240], [58, 118, 146], [30, 28, 26], [168, 92, 54], [255, 190, 150]];
@@ -37,11 +37,14 @@ function picture(data, rows, columns, limit) {
   return canvas;
 }
 
-/** A heat map in blocks of rows (a block a window), whose rows can be lit and pointed at. */
+/** A heat map in blocks of rows (a block a window), whose rows can be lit and pointed at.
+    With tell(row, column, value), which gives a sentence, a value is shown where the pointer is, and by the arrow keys;
+    with names(block), each block has its name at its left. */
 export class HeatMap {
-  constructor(canvas, { point, leave, pick } = {}) {
+  constructor(canvas, { point, leave, pick, tell, names } = {}) {
     this.canvas = canvas;
     this.lit = [];
+    Object.assign(this, { tell, names });
     if (point) {
       canvas.addEventListener("pointermove", (event) => {
         const row = this.rowAt(event);
@@ -53,7 +56,43 @@ export class HeatMap {
         if (row >= 0) pick(row);
       });
     }
+    if (tell) this.listen();
+    if (names) {
+      this.gutter = make("div", { class: "heat-names", "aria-hidden": "true" });
+      canvas.before(this.gutter);
+    }
     new ResizeObserver(() => this.paint()).observe(canvas.parentElement);
+  }
+
+  /** Values: under the pointer, and of the cell that the arrow keys have come to. */
+  listen() {
+    const { canvas } = this;
+    canvas.tabIndex = 0;
+    canvas.addEventListener("pointermove", (event) => {
+      const box = canvas.getBoundingClientRect();
+      const column = clamp(Math.floor(((event.clientX - box.left) / box.width) * this.columns), 0, this.columns - 1);
+      const row = this.rowAt(event);
+      if (row >= 0) this.say(row, column, event.clientX, event.clientY);
+      else hush();
+    });
+    canvas.addEventListener("pointerleave", hush);
+    canvas.addEventListener("blur", hush);
+    let [row, column] = [0, 0];
+    canvas.addEventListener("keydown", (event) => {
+      const [down, right] = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key] ?? [0, 0];
+      if (!this.data || (!down && !right)) return;
+      event.preventDefault();
+      event.stopPropagation();
+      row = clamp(row + down, 0, this.rows - 1);
+      column = clamp(column + right, 0, this.columns - 1);
+      const box = canvas.getBoundingClientRect();
+      this.say(row, column, box.left + ((column + 0.5) / this.columns) * box.width, box.top + this.top(row) + this.height / 2);
+    });
+  }
+
+  say(row, column, x, y) {
+    const value = this.data[row * this.columns + column];
+    tell(this.tell(row, column, value.toFixed(4).replace("-", "−")), x, y);
   }
 
   /** Show values [rows, columns], in blocks of so many rows. */
@@ -63,6 +102,10 @@ export class HeatMap {
     this.gap = rows > block ? Math.max(2, Math.round(this.height / 2)) : 0;
     this.image = null;
     this.lit = [];
+    const blocks = Math.ceil(rows / block);
+    const one = this.block * this.height + this.gap;
+    const every = Math.max(1, Math.ceil(13 / one)); // no closer than their letters are tall
+    this.gutter?.replaceChildren(...Array.from({ length: blocks }, (_, b) => b).filter((b) => b % every === 0).map((b) => make("span", { "--y": `${b * one}px` }, this.names(b))));
     this.paint();
   }
 
@@ -117,4 +160,19 @@ export function legend(canvas) {
   canvas.width = 128;
   canvas.height = 1;
   canvas.getContext("2d").drawImage(picture(values, 1, 128, 1), 0, 0);
+}
+
+let tip = null;
+
+/** A value beside a point of the window. */
+function tell(text, x, y) {
+  if (!tip) document.body.append((tip = make("div", { class: "tip", role: "status" })));
+  tip.textContent = text;
+  tip.hidden = false;
+  tip.style.setProperty("left", `${clamp(x + 12, 4, innerWidth - tip.offsetWidth - 4)}px`);
+  tip.style.setProperty("top", `${clamp(y - tip.offsetHeight - 10, 4, innerHeight - tip.offsetHeight - 4)}px`);
+}
+
+function hush() {
+  if (tip) tip.hidden = true;
 }

@@ -72,65 +72,10 @@ export const options = (listed) => listed.map(({ name, problem }) => make("optio
 export const chosen = (listed, name) => listed.find((one) => one.name === name) ?? listed.find((one) => !one.problem) ?? listed[0];
 
 export const number = (value) => value.toLocaleString("en-US");
-export const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
+export const plural = (count, word, many = `${word}s`) => `${number(count)} ${count === 1 ? word : many}`;
 export const python = (text) => JSON.stringify(text);
 
-/** State that the address keeps, after the #, so that it never leaves the browser. */
-export function remembered(defaults, changed) {
-  const state = { ...defaults };
-  const read = () => {
-    const told = new URLSearchParams(location.hash.slice(1));
-    for (const [name, value] of Object.entries(defaults)) {
-      const text = told.get(name);
-      if (text === null) state[name] = value;
-      else if (typeof value === "number") state[name] = Number.isFinite(Number(text)) && text !== "" ? Number(text) : value;
-      else if (typeof value === "boolean") state[name] = text === "1";
-      else state[name] = text;
-    }
-  };
-  let timer = null;
-  const write = () => {
-    clearTimeout(timer);
-    timer = null;
-    const told = new URLSearchParams();
-    for (const [name, value] of Object.entries(state)) {
-      if (value !== defaults[name]) told.set(name, typeof value === "boolean" ? (value ? "1" : "0") : value);
-    }
-    const hash = told.size ? `#${told}` : "";
-    history.replaceState(null, "", hash || location.pathname + location.search);
-    keep(location.pathname, hash);
-  };
-  read();
-  keep(location.pathname, location.hash);
-  // The other views are found as they were left.
-  for (const link of document.querySelectorAll(".masthead a")) if (link.pathname !== location.pathname) link.href = link.pathname + kept(link.pathname);
-  addEventListener("pagehide", () => timer !== null && write());
-  addEventListener("hashchange", () => {
-    read();
-    changed();
-  });
-  const later = () => {
-    clearTimeout(timer);
-    timer = setTimeout(write, 200);
-  };
-  return [state, later];
-}
-
-function keep(path, hash) {
-  try {
-    sessionStorage.setItem(`foreword ${path}`, hash);
-  } catch {
-    // not kept: fine
-  }
-}
-
-function kept(path) {
-  try {
-    return sessionStorage.getItem(`foreword ${path}`) ?? "";
-  } catch {
-    return "";
-  }
-}
+export { remembered } from "./address.js";
 
 // The skip link moves the focus, and not the address, which is the state's.
 $(".skip").addEventListener("click", (event) => {
@@ -174,13 +119,14 @@ export function themeSwitch(redraw) {
 export const hue = (id) => ((id * 137.508) % 360).toFixed(1);
 
 const NAMES = { " ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽" };
-const INVISIBLE = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u;
+const INVISIBLE = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800\ufffd]/u; // U+2800 is a pattern of no dots
+const MARKS = /^\p{M}+$/u; // which stand on a letter that is not there
 
 /** A token's text as nodes in which nothing is invisible; bytes that are no text, in hexadecimal. */
 export function visible(token) {
   if (token.text.includes("\ufffd") && token.bytes !== "ef bf bd") return [make("span", { class: "bytes" }, `⟨${token.bytes}⟩`)];
   const nodes = [];
-  let plain = "";
+  let plain = MARKS.test(token.text) ? "\u25cc" : "";
   for (const character of token.text) {
     if (!INVISIBLE.test(character)) {
       plain += character;

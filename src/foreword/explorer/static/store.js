@@ -1,6 +1,7 @@
 // The Store view: what a prepared store holds, its documents, any place of it, and where a token sequence stands.
 
-import { $, ask, chosen, clamp, code, debounce, draw, enable, hue, latest, make, number, onPress, options, plural, py, python, remembered, telling, themeSwitch, visible } from "./lib.js";
+import { $, ask, chosen, clamp, code, debounce, draw, enable, hue, latest, make, number, onPress, options, plural, py, python, remembered, telling, themeSwitch } from "./lib.js";
+import { arrangedFromBytes, label } from "./pieces.js";
 
 const PAGE = 12; // documents
 const PIECE = 256; // tokens
@@ -110,12 +111,13 @@ async function read() {
     if (found) for (const place of found.places) for (let i = 0; i < found.ids.length; i++) marked.add(place + i - piece.start);
     let current = piece.document;
     const items = [];
+    const tokens = arrangedFromBytes(piece.bytes, piece.texts);
     piece.ids.forEach((id, i) => {
       if (starts.has(i)) {
         if (i) current++;
         items.push(make("li", { class: "document" }, `document ${number(current)}`));
       }
-      items.push(make("li", {}, make("span", { class: `token${marked.has(i) ? " on" : ""}`, "--h": hue(id), title: `id ${id}, place ${piece.start + i}, bytes ${piece.bytes[i]}` }, make("span", { class: "text" }, ...visible({ text: piece.texts[i], bytes: piece.bytes[i] })))));
+      items.push(make("li", {}, make("span", { class: `token${marked.has(i) ? " on" : ""}`, "--h": hue(id), title: `id ${id}, place ${piece.start + i}, bytes ${piece.bytes[i]}` }, make("span", { class: "text" }, ...label(tokens[i])))));
       if (piece.texts[i].includes("\n")) items.push(make("li", { class: "newline", "aria-hidden": "true" }));
     });
     $("#reading").replaceChildren(make("ol", { class: "tokens" }, ...items));

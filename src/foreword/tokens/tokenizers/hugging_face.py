@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from foreword.errors import FormatError, MissingPackageError
 from foreword.tokens.tokenizers.cutting import PIECE, Cuts, find_cuts
 from foreword.tokens.tokenizers.library import GrowingIds, LibraryTokenizer, refuse_longer
+from foreword.tokens.tokenizers.merging import MergeRules
 from foreword.tokens.tokenizers.tokenizer import any_of, valid_text
 
 __all__ = ["HuggingFaceTokenizer"]
@@ -236,7 +237,29 @@ class HuggingFaceTokenizer(LibraryTokenizer):
             offsets.append(np.array(encoding.offsets, np.int64).reshape(-1, 2) + start)
         return ids.array(), np.concatenate(offsets)
 
+    @functools.cached_property
+    def _merge_ranks(self) -> dict[tuple[str, str], int] | None:
+        """The place of each merge in the file's list; None for another model, and where words' ends are marked."""
+        model = json.loads(self._data)["model"]
+        marks = model.get("continuing_subword_prefix"), model.get("end_of_word_suffix")
+        if "merges" not in model or any(marks):
+            return None
+        return {(a, b): i for i, (a, b) in enumerate(map(_pair, model["merges"]))}
+
+    def merge_rules(self) -> MergeRules | None:
+        """As ``Tokenizer.merge_rules``: the parts are letters, which stand for bytes or for themselves."""
+        ranks = self._merge_ranks
+        if ranks is None:
+            return None
+        to_bytes = _bytes_of_letters if self._of_letters else lambda part: part.replace("▁", " ").encode()
+        return MergeRules(lambda id_: list(self._token_of[id_]), lambda a, b: ranks.get((a, b)), to_bytes)
+
     # Decoding
+
+    @property
+    def _of_letters(self) -> bool:
+        """Whether tokens are bytes written as letters."""
+        return bool(self._decoding) and set(self._decoding) <= {"ByteLevel", "Fuse"}
 
     @functools.cached_property
     def _byte_level(self) -> dict[int, bytes]:
@@ -260,7 +283,7 @@ class HuggingFaceTokenizer(LibraryTokenizer):
         return next(start for start in range(0x10F000, 0, -0x100) if used.isdisjoint(range(start, start + 0x100)))
 
     def _decode_known(self, ids: list[int]) -> bytes:
-        if self._decoding and set(self._decoding) <= {"ByteLevel", "Fuse"}:
+        if self._of_letters:
             table = self._byte_level
             return b"".join([table[id_] for id_ in ids])
         tokens = [self._token_of[id_] for id_ in ids]

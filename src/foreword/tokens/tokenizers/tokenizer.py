@@ -6,9 +6,7 @@ Special text in the input never becomes a special token unless it is allowed. ``
 ``RankTokenizer``, here, is byte-pair encoding by merge ranks (GPT-2 and all that tiktoken knows); those of other
 libraries are in ``hugging_face`` and ``sentence_piece``, and ``opening`` finds any of them.
 
-Not for: training a vocabulary (``train``).
-
-Costs: 60–200 MB/s a thread by ranks.
+Not for: training a vocabulary (``train``). Costs: 60–200 MB/s a thread by ranks.
 """
 
 from __future__ import annotations
@@ -28,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from foreword._base.checks import integer
 from foreword.errors import ArgumentError, ArgumentTypeError, SpecialTokenError, TokenIdError
 from foreword.tokens.tokenizers.engines import PATTERNS, Engine, make_engine, parse_ranks
+from foreword.tokens.tokenizers.merging import MergeRules
 
 __all__ = [
     "END_OF_TEXT",
@@ -120,6 +119,10 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def __reduce__(self) -> tuple[Any, ...]: ...
+
+    def merge_rules(self) -> MergeRules | None:
+        """What ``merges_of`` needs; None where the tokenizer does not work by merges."""
+        return None
 
     @property
     def end_of_text_id(self) -> int:
@@ -314,8 +317,7 @@ class Tokenizer(abc.ABC):
         found = any_of(special).search(text)
         return (found.group(), f"character {found.start():,}") if found else None
 
-    # How special tokens are found in a text: by their own text, and what lies between them is encoded apart.
-
+    # Special tokens are found in a text by their own text, and what lies between them is encoded apart.
     def _encode_special(self, text: str, allowed: frozenset[str]) -> NDArray[np.uint32]:
         """The ids of any text, with the special tokens ``allowed``, of which there is at least one."""
         pieces = any_of(allowed).split(text)
@@ -406,8 +408,17 @@ class RankTokenizer(Tokenizer):
     @functools.cached_property
     def _bytes_of(self) -> dict[int, bytes]:
         """The bytes of each token id, special tokens included."""
-        ordinary = {rank: token for token, rank in parse_ranks(self._ranks, where=self.name).items()}
-        return ordinary | {id_: text.encode() for text, id_ in self.special_tokens.items()}
+        return {rank: token for token, rank in self._rank_of.items()} | {
+            id_: text.encode() for text, id_ in self.special_tokens.items()
+        }
+
+    def merge_rules(self) -> MergeRules:
+        """As ``Tokenizer.merge_rules``: two parts are merged where they are a token together."""
+        return MergeRules.of_ranks(self._rank_of, self._bytes_of)
+
+    @functools.cached_property
+    def _rank_of(self) -> dict[bytes, int]:
+        return parse_ranks(self._ranks, where=self.name)
 
     @functools.cached_property
     def vocab_size(self) -> int:  # type: ignore[override]
