@@ -271,6 +271,31 @@ TABLES: dict[str, Claims | Systems] = {
         ],
         ["litdata", "torch", "numpy"],
     ),
+    "ngram-rows": Claims(
+        [
+            Row(
+                "gather, backward and step, rows of 64",
+                "ngrams/rows.py",
+                "gather + backward + step, n-gram rows of 64",
+                {
+                    "torch sparse Embedding + SparseAdam": "torch's sparse Embedding + SparseAdam",
+                    "torch sparse EmbeddingBag + SparseAdam": "its EmbeddingBag",
+                },
+            )
+        ],
+        ["torch", "numba"],
+    ),
+    "ngram-loss": Claims(
+        [
+            Row(work, "ngrams/loss.py", claim, {"without": "without"}, ours="with the table")
+            for work, claim in (
+                ("validation loss after 400 steps", "validation loss, equal steps"),
+                ("validation loss after as much time", "validation loss, equal time"),
+                ("a step", "a step"),
+            )
+        ],
+        ["torch"],
+    ),
     "scale": Systems(
         "corpus/scale.py",
         {
