@@ -117,3 +117,43 @@ def test_pinned_batches():
     for inputs, targets in fw.WindowLoader(data, batch_size=B, pin_memory=True):
         assert inputs.is_pinned()
         assert targets.is_pinned()
+
+
+def test_tables_of_ngrams_learn_as_on_the_processor():
+    layers = []
+    for device in ("cpu", "cuda"):
+        torch.manual_seed(5)
+        ngrams = fw.NgramTable(rows=4000, dim=16, end_of_text_id=0, device=device)
+        layer = InputEmbedding(V, D, T, ngrams=ngrams)
+        layers.append(layer.to(device))
+    here, there = layers
+    there.load_state_dict(here.state_dict())
+    optimizers = [
+        (RowAdam(groups.sparse, lr=0.01), torch.optim.SGD([p for g in groups.dense for p in g["params"]], lr=0.01))
+        for groups in (here.parameter_groups(), there.parameter_groups())
+    ]
+    for seed in range(4):
+        torch.manual_seed(seed)
+        ids, grad = torch.randint(0, V, (B, T)), torch.randn(B, T, D)
+        assert torch.equal(here.ngrams.row_ids(ids), there.ngrams.row_ids(ids.cuda()).cpu())
+        ours, theirs = here(ids), there(ids.cuda())
+        torch.testing.assert_close(theirs.cpu(), ours, atol=1e-4, rtol=1e-4)
+        ours.backward(grad)
+        theirs.backward(grad.cuda())
+        for pair in optimizers:
+            for optimizer in pair:
+                optimizer.step()
+                optimizer.zero_grad()
+    assert here.ngrams.table.weight.abs().sum() > 0
+    torch.testing.assert_close(there.ngrams.table.weight.cpu(), here.ngrams.table.weight, atol=1e-4, rtol=1e-3)
+
+
+def test_rows_of_ngrams_come_to_the_gpu_with_their_batch():
+    ids = np.random.default_rng(0).integers(0, V, 20_001).astype(np.uint16)
+    ngrams = fw.NgramTable(rows=4000, dim=16, end_of_text_id=0)
+    data = fw.WindowDataset(ids, context_length=T, ngrams=ngrams)
+    plain = fw.WindowLoader(data, batch_size=B, shuffle=True)
+    for mine, other in zip(plain, fw.WindowLoader(data, batch_size=B, shuffle=True, device="cuda"), strict=True):
+        for a, b in zip(mine, other, strict=True):
+            assert b.is_cuda
+            assert torch.equal(a, b.cpu())
