@@ -4,8 +4,8 @@
                           └─ formats/ ─┘
 
 Read in this order: ``keyed_vectors`` and its parts (``table``, ``neighbours``, ``similarity``, ``evaluation``,
-``editing``, ``encoding``), ``search/``, ``store/``, ``formats/``, ``sources/``. Importing this package reads no file
-and imports neither numba nor pyarrow; a name is looked up when it is first used.
+``editing``, ``encoding``), ``search/``, ``store/``, ``formats/``, ``sources/``, ``layout/``. Importing this package
+reads no file and imports neither numba nor pyarrow; a name is looked up when it is first used.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ _HOME = {
     "KeyedVectors": "foreword.vectors.keyed_vectors",
     "WordMap": "foreword.vectors.projection",
     "draw_word_map": "foreword.vectors.projection",
+    "lay_out": "foreword.vectors.layout.laying_out",
     "load": "foreword.vectors.loading",
     "word_map": "foreword.vectors.projection",
 }
 
-__all__ = ["KeyedVectors", "WordMap", "draw_word_map", "load", "word_map"]
+__all__ = ["KeyedVectors", "WordMap", "draw_word_map", "lay_out", "load", "word_map"]
 
 if TYPE_CHECKING:
     from foreword.vectors.keyed_vectors import KeyedVectors
+    from foreword.vectors.layout.laying_out import lay_out
     from foreword.vectors.loading import load
     from foreword.vectors.projection import WordMap, draw_word_map, word_map
 
