@@ -16,35 +16,15 @@ from numpy.typing import NDArray
 
 from foreword._base import threads
 from foreword.vectors.layout import kernel
+from foreword.vectors.layout.coarse import clusters
 
-__all__ = ["clusters", "edges", "neighbours"]
+__all__ = ["edges", "neighbours"]
 
 Floats = NDArray[np.float32]
 
 _LIST, _PROBES = 800, 16  # rows of a list, and lists that a row is compared with
 _SAMPLE = 40  # rows that a centre is found by
 _QUERIES, _CANDIDATES = 512, 2048  # of one product: 4 MB
-
-
-def clusters(rows: Floats, count: int, *, rounds: int = 12, seed: int = 0) -> tuple[NDArray[np.int64], Floats]:
-    """The cluster of each unit row of [N, D], int64 [N], and the centres [count, D]: spherical k-means.
-
-    Dhillon and Modha, Concept Decompositions for Large Sparse Text Data (2001).
-    """
-    count = max(1, min(count, len(rows)))
-    rng = np.random.default_rng(seed)
-    centres = rows[rng.choice(len(rows), count, replace=False)]
-    nearest = np.zeros(len(rows), np.int64)
-    for _ in range(rounds if count > 1 else 0):
-        scores = rows @ centres.T
-        nearest = scores.argmax(axis=1)
-        for k in range(count):
-            members = rows[nearest == k]
-            # An empty cluster starts anew from the point that its own centre fits worst.
-            centres[k] = members.mean(axis=0) if len(members) else rows[scores.max(axis=1).argmin()]
-        norms = np.linalg.norm(centres, axis=1, keepdims=True)
-        centres = (centres / np.where(norms == 0, 1, norms)).astype(np.float32)
-    return nearest, centres
 
 
 def neighbours(rows: Floats, k: int, tick: Callable[[float], None] = lambda _: None) -> NDArray[np.int32]:

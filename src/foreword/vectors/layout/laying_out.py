@@ -24,6 +24,7 @@ from foreword._base.checks import integer
 from foreword._base.files import atomic_write, cache_folder, explained, lock
 from foreword._base.progress import progress
 from foreword.errors import ArgumentError, ForewordError, MissingPackageError
+from foreword.vectors.layout.coarse import components
 from foreword.vectors.search.cosines import unit_rows
 
 if TYPE_CHECKING:
@@ -77,9 +78,12 @@ def lay_out(
 
 
 def leading_rows(vectors: KeyedVectors, count: int) -> Floats:
-    """The first ``count`` rows, each of length 1: float32 [N, D]; rows of zeros stay so."""
-    blocks = [unit_rows(vectors.vectors[i : min(i + 8192, count)]) for i in range(0, min(count, len(vectors)), 8192)]
-    return np.concatenate([block.astype(np.float32) for block in blocks]) if blocks else np.empty((0, 0), np.float32)
+    """The first ``count`` rows, each of length 1 but for rounding: float32 [N, D]; rows of zeros stay so."""
+    count = min(count, len(vectors))
+    rows = np.zeros((count, vectors.vector_size), np.float32)
+    for part, block, inverse in vectors._search().blocks(0, count):
+        np.multiply(block, inverse[:, None], out=rows[part], where=np.isfinite(inverse)[:, None])
+    return rows
 
 
 def _place(rows: Floats, tick: Callable[[str, float], None] | None) -> Floats:
@@ -88,8 +92,7 @@ def _place(rows: Floats, tick: Callable[[str, float], None] | None) -> Floats:
     except ImportError as cause:
         raise MissingPackageError(f"a layout needs compiled code: {cause}", fix="unset FOREWORD_KERNELS") from None
     if rows.shape[1] > _DIMENSIONS:
-        rows = placing.components(rows, _DIMENSIONS)
-        rows = unit_rows(rows).astype(np.float32)
+        rows = unit_rows(components(rows, _DIMENSIONS)).astype(np.float32)
     if tick is not None:
         return placing.place(rows, tick)
     with progress("Laying out words", 100, unit="%") as bar:

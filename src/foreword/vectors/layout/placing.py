@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from foreword._base import threads
 from foreword.vectors.layout import graph, kernel
+from foreword.vectors.layout.coarse import components
 
-__all__ = ["FIRST", "components", "place", "push"]
+__all__ = ["FIRST", "place", "push"]
 
 Floats = NDArray[np.float32]
 Tick = Callable[[str, float], None]
@@ -33,20 +34,6 @@ _EXAGGERATION = 12  # the pull in the first phase
 _NODES = 256  # of a grid along its longer side, unless one of the steps below decides
 _FINEST, _COARSEST = 0.2, 0.7  # steps of a grid; what pushes changes within 1
 _MARGIN = 4  # nodes beyond the outermost points
-
-
-def components(rows: Floats, count: int = 2) -> Floats:
-    """Rows [N, D] along their first ``count`` principal components: [N, count], zeros where there are fewer.
-
-    Each component's sign is such that its largest loading is positive.
-    """
-    centred = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    _, directions = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-    first = directions[:, ::-1][:, :count]
-    signs = np.sign(first[np.abs(first).argmax(axis=0), np.arange(first.shape[1])])
-    places = np.zeros((len(rows), count), np.float32)
-    places[:, : first.shape[1]] = centred @ (first * np.where(signs == 0, 1, signs)).astype(np.float32)
-    return places
 
 
 def place(rows: Floats, tick: Tick = lambda *_: None) -> Floats:
@@ -64,17 +51,17 @@ def place(rows: Floats, tick: Tick = lambda *_: None) -> Floats:
     if count < 4 or not start.any():  # no neighbourhoods, or nothing that tells rows apart
         return start
     pace = _Pace(count, tick)
-    near = graph.neighbours(rows[:first], min(_NEIGHBOURS, first - 1), pace.share("comparing", first))
+    near = graph.neighbours(rows[:first], min(_NEIGHBOURS, first - 1), pace.share("comparing words", first))
     links = graph.edges(near)
     places = (start / (start[:, 0].std() or 1) * 1e-2).astype(np.float32)
-    settle = pace.share("placing", first * 2)
+    settle = pace.share("placing words", first * 2)
     places = _descend(places, links, _GATHERING, _EXAGGERATION, 0.5, settle)
     places = _descend(places, links, _SETTLING, 1, 0.8, settle)
     if count == first:
         return places
-    near = graph.neighbours(rows, _NEIGHBOURS, pace.share("comparing the rarer", count))
+    near = graph.neighbours(rows, _NEIGHBOURS, pace.share("comparing the rarer words", count))
     places = _joined(places * np.sqrt(count / first).astype(np.float32), near)
-    return _descend(places, graph.edges(near), _JOINING, 1, 0.8, pace.share("placing the rarer", count * 0.6))
+    return _descend(places, graph.edges(near), _JOINING, 1, 0.8, pace.share("placing the rarer words", count * 0.6))
 
 
 class _Pace:
