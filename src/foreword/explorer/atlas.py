@@ -156,9 +156,9 @@ class Atlas:
         return round(time.monotonic() - self._began, 1)
 
     def _set_places(self, layout: str, places: Floats) -> None:
-        low = places.min(axis=0)
-        span = float((places - low).max()) or 1.0
-        scaled = np.rint((places - low) * np.float32(_SCALE / span)).astype(np.uint16)
+        low, high = places.min(axis=0), places.max(axis=0)
+        span = float((high - low).max()) or 1.0
+        scaled = np.rint((places - (low + high) / 2) * (_SCALE / span) + _SCALE / 2).clip(0, _SCALE).astype(np.uint16)
         self.places = Places(layout, *np.ascontiguousarray(scaled.T))
         self.regions = [
             Region(level, name, *np.median(scaled[: len(of)][of == k], axis=0).tolist(), int((of == k).sum()), k)

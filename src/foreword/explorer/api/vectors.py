@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -97,6 +97,7 @@ class Analogy(BaseModel):
     """The answer to a − b + c, and a picture of it: the four corners of a parallelogram, and the answers near them."""
 
     neighbours: Neighbours = Field(description="the answers, the nearest first")
+    own: Neighbours = Field(description="a, b and c, which are never answers, and their cosines with a − b + c")
     corners: list[Point] = Field(description="b, a, c and a − b + c, on the plane they lie in")
     points: list[Point] = Field(description="the neighbours, dropped onto that plane")
 
@@ -270,10 +271,12 @@ def analogy(name: Name, request: AnalogyRequest, library: InLibrary) -> Response
     found = kv.most_similar(positive=[request.a, request.c], negative=[request.b], topn=request.topn)
     near = geometry.unit(np.stack([kv[key] for key, _ in found])) if found else np.zeros((0, len(a)), np.float32)
     corners, points = geometry.parallelogram(a, b, c, near)
+    own = np.clip(np.stack([a, b, c]) @ geometry.unit((a - b + c)[None])[0], -1, 1)
     names = [request.b, request.a, request.c, f"{request.a} − {request.b} + {request.c}"]
     return answer(
         {
             "neighbours": _neighbours(found),
+            "own": _neighbours(zip((request.a, request.b, request.c), own.tolist(), strict=True)),
             "corners": [_point(*pair) for pair in zip(names, corners, strict=True)],
             "points": [_point(key, xy) for (key, _), xy in zip(found, points, strict=True)],
         }
@@ -369,7 +372,7 @@ def _known(kv: KeyedVectors, given: list[str]) -> tuple[list[str], list[str]]:
     return keys, missing
 
 
-def _neighbours(found: Sequence[tuple[str, float]]) -> list[dict[str, object]]:
+def _neighbours(found: Iterable[tuple[str, float]]) -> list[dict[str, object]]:
     return [{"key": key, "score": float(score)} for key, score in found]
 
 
