@@ -33,7 +33,8 @@ Floats = NDArray[np.float32]
 
 _LEVELS = (12, 60, 240)  # clusters; a cluster of the first level has a colour
 _NAMED = 20_000  # words that clusters are found among
-_FREQUENT = 40  # words of a cluster that may name it
+_FREQUENT = 40  # words of a cluster that may name it,
+_EVERYWHERE = 150  # but not the very first, which are in every text and name nothing
 _NAMES = 2
 _SCALE = 65535  # what places are integers of
 _SAMPLE = 300  # words whose neighbourhoods are compared
@@ -173,7 +174,10 @@ class Atlas:
         of, centres = clusters(common, min(count, max(1, len(common) // 4)))
         names = []
         for k, centre in enumerate(centres):
-            frequent = np.flatnonzero(of == k)[:_FREQUENT]
+            members = np.flatnonzero(of == k)
+            frequent = members[np.searchsorted(members, _EVERYWHERE) :][:_FREQUENT]
+            if not len(frequent):
+                frequent = members[:_FREQUENT]
             typical = frequent[np.argsort(-(rows[frequent] @ centre), kind="stable")]
             names.append(" · ".join(str(self._vectors.index_to_key[int(row)]) for row in typical[:_NAMES]))
         self._levels.append((of, names))

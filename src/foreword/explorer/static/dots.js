@@ -1,7 +1,8 @@
 // Words as dots: written pixel by pixel into an image, so that 400,000 of them take some milliseconds on any machine.
 
 const HUES = [25, 250, 145, 85, 310, 200, 55, 280, 165, 0, 120, 225];
-const DEPTH = 6; // dots on a pixel that darken it
+const FREQUENT = 20_000; // words whose dots are larger, where there is room
+const DEPTH = 8; // dots on a pixel that darken it
 
 /** The colour of a cluster's letters. */
 export const inkOf = (cluster, dark) => `oklch(${dark ? 0.8 : 0.42} 0.11 ${HUES[cluster % HUES.length]})`;
@@ -9,7 +10,6 @@ export const inkOf = (cluster, dark) => `oklch(${dark ? 0.8 : 0.42} 0.11 ${HUES[
 export class Dots {
   constructor() {
     this.image = null;
-    this.shown = 0; // dots of the last image
     this.colours = null;
     this.dark = null;
   }
@@ -28,17 +28,17 @@ export class Dots {
     depth.fill(0);
     const { x, y, cluster, keys } = words;
     const [step, left, top] = [scale * ratio, width / 2 - centre[0] * scale * ratio, height / 2 + centre[1] * scale * ratio];
-    const size = this.size(words, width, height, step, left, top, ratio);
-    const rim = Math.ceil(size);
-    const disc = size <= 1 ? null : circle(size, width);
-    let shown = 0;
+    const radius = (count) => size(words, count, [width, height], [step, left, top], ratio);
+    const [rare, frequent] = [radius(keys.length), radius(Math.min(FREQUENT, keys.length))];
+    const rim = Math.ceil(Math.max(rare, frequent));
+    const discs = [rare, frequent].map((one) => (one <= 1 ? null : circle(one, width)));
     for (let i = keys.length - 1; i >= 0; i--) {
       const px = (left + x[i] * step) | 0;
       const py = (top - y[i] * step) | 0;
       if (px < rim || py < rim || px >= width - rim || py >= height - rim) continue;
-      shown++;
       const at = py * width + px;
       const colour = cluster[i] * DEPTH;
+      const disc = discs[i < FREQUENT ? 1 : 0];
       if (!disc) {
         const deep = depth[at];
         if (deep < DEPTH) {
@@ -47,20 +47,7 @@ export class Dots {
         }
       } else for (let k = 0; k < disc.length; k++) pixels[at + disc[k]] = colours[colour + DEPTH - 1];
     }
-    this.shown = shown;
     pen.putImageData(this.image, 0, 0);
-  }
-
-  /** The radius of a dot, in pixels: the fewer there are in sight, the larger. A sample of the words is counted. */
-  size({ x, y, keys }, width, height, step, left, top, ratio) {
-    const stride = Math.max(1, Math.floor(keys.length / 4096));
-    let inside = 0;
-    for (let i = 0; i < keys.length; i += stride) {
-      const [px, py] = [left + x[i] * step, top - y[i] * step];
-      if (px >= 0 && py >= 0 && px < width && py < height) inside += stride;
-    }
-    const room = Math.sqrt((width * height) / Math.max(1, inside)) / ratio; // between two dots
-    return Math.min(3.2, Math.max(1, room / 7)) * (room < 5 ? 1 : ratio);
   }
 
   /** Lines from a place to others. */
@@ -83,7 +70,19 @@ export class Dots {
   }
 }
 
-/** For each cluster DEPTH pixels, from faint to full. */
+/** The radius of the dots of the first words, in pixels: the fewer of them are in sight, the larger. A sample is counted. */
+function size({ x, y }, count, [width, height], [step, left, top], ratio) {
+  const stride = Math.max(1, Math.floor(count / 4096));
+  let inside = 0;
+  for (let i = 0; i < count; i += stride) {
+    const [px, py] = [left + x[i] * step, top - y[i] * step];
+    if (px >= 0 && py >= 0 && px < width && py < height) inside += stride;
+  }
+  const room = Math.sqrt((width * height) / Math.max(1, inside)) / ratio; // between two dots
+  return room < 5 ? 1 : Math.min(3.2, Math.max(1, room / 7)) * ratio;
+}
+
+/** For each cluster DEPTH pixels, from faint to strong. */
 function palette(dark) {
   const pen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   const colours = new Uint32Array(256 * DEPTH);
@@ -92,7 +91,7 @@ function palette(dark) {
     pen.fillRect(0, 0, 1, 1);
     const [r, g, b] = pen.getImageData(0, 0, 1, 1).data;
     for (let deep = 0; deep < DEPTH; deep++) {
-      const pixel = new Uint8ClampedArray([r, g, b, 255 * (0.4 + 0.6 * (deep / (DEPTH - 1)))]);
+      const pixel = new Uint8ClampedArray([r, g, b, 255 * (0.28 + 0.6 * (deep / (DEPTH - 1)))]);
       for (let same = cluster; same < 256; same += HUES.length) colours[same * DEPTH + deep] = new Uint32Array(pixel.buffer)[0];
     }
   }

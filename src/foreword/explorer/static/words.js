@@ -14,6 +14,7 @@ const LIST =
   "bread cheese wine car truck train bus bicycle airplane ship piano violin guitar drum physics chemistry biology mathematics " +
   "monday tuesday friday january march october red green blue yellow one two three seven";
 const ALONG = "king queen nurse doctor engineer teacher boy girl secretary captain dancer soldier librarian farmer actress poet ship guitar lipstick beard football ballet mother uncle";
+const EXAMPLES = { along: ALONG, list: LIST };
 const AXES = [["he", "she"], ["small", "large"], ["cold", "hot"], ["past", "future"], ["poor", "rich"]];
 const GLIDE = 700; // milliseconds from one layout to the next
 
@@ -238,8 +239,28 @@ async function axis() {
 
 // ---------------------------------------------------------------- start
 
-function start() {
+const TRIED = ["word", "a", "b", "c", "low", "high"];
+let triedOn = "";
+
+/** Words that these vectors don't have, such as those of the examples, give way to their most frequent. */
+async function fit() {
+  if (triedOn === state.vectors) return;
+  triedOn = state.vectors;
+  try {
+    const found = await Promise.all(TRIED.map((name) => ask(path("find"), { query: { word: state[name] } })));
+    if (found.every(({ key }) => key !== null)) return;
+    const frequent = await ask(path("complete"), { query: { prefix: "", limit: 40 } });
+    const other = { word: 0, a: 0, b: 1, c: 2, low: 0, high: 1 };
+    TRIED.forEach((name, i) => { if (found[i].key === null) state[name] = frequent[Math.min(other[name], frequent.length - 1)]; });
+    for (const name of ["along", "list"]) if (state[name] === EXAMPLES[name]) state[name] = frequent.join(" ");
+  } catch {
+    // whoever needs the words says what is wrong
+  }
+}
+
+async function start() {
   state.vectors = chosen(every, state.vectors).name;
+  await fit();
   state.topn = clamp(state.topn, 1, 40);
   if (!["all", "list"].includes(state.map)) state.map = "all";
   $("#vectors").value = state.vectors;
