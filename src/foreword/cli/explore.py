@@ -85,12 +85,17 @@ def _run(
 
     from foreword.errors import ArgumentError, MissingFileError
     from foreword.explorer.settings import LOOPBACK, Settings
+    from foreword.tokens import get_tokenizer
 
     if not host:
         raise ArgumentError("the address to listen on is empty", fix="--host 127.0.0.1, or 0.0.0.0 for every network")
     for path in stores or []:
         if not path.is_dir():
             raise MissingFileError("there is no such folder of stores", where=path)
+    for name in vectors or []:
+        _check_vectors(name)
+    for name in tokenizers or []:
+        get_tokenizer(name)
     local = host in LOOPBACK
     names = {host, *(name.lower() for name in allow_hosts or [])} | (
         {socket.gethostname().lower()} if not local else set()
@@ -109,3 +114,15 @@ def _run(
     listener = server.bind(host, port)
     print(f"Foreword is at {server.address(listener, settings)}  (Ctrl-C ends it)", flush=True)
     server.serve(settings, listener, open_browser=browser)
+
+
+def _check_vectors(name: str) -> None:
+    """Fail now, and not in every panel, where there are no such vectors.
+
+    What the catalogue has may still have to be downloaded, which is done when the page asks for it.
+    """
+    from foreword.vectors import load
+    from foreword.vectors.sources.catalogue import CATALOGUE
+
+    if name not in CATALOGUE and "://" not in name:
+        load(name)
