@@ -31,8 +31,10 @@ const listed = (text) => text.split(/[\s,;]+/).filter(Boolean).slice(0, 1000);
 /** A field for a word: what is typed is found in any case and kept in state[name], and then used. */
 function wordField(name, problem, use) {
   const input = $(`#${name}`);
+  let tried = "";
   const take = async (text) => {
-    if (text === state[name] && !problem.textContent) return;
+    if (text === (problem.textContent ? tried : state[name])) return; // a field says twice what was typed, on Enter and on leaving
+    tried = text;
     const key = await resolve(text, path, problem, take);
     if (key === null) return;
     input.value = key;
