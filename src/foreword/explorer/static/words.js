@@ -93,6 +93,7 @@ function look(word, { scroll = true } = {}) {
 const map = new WordMap($("#map"), { chosen: fromMap, told: (word) => { $("#on-map").textContent = word; }, looked: (view) => { state.view = view; remember(); } });
 const askMap = latest();
 let whole = false; // whether all words of the map are here
+let coming = new AbortController(); // ends what is still to come of a map that is seen already
 
 /** A word of the map: its neighbours are shown, and the map stays where it is. */
 function fromMap(word) {
@@ -120,6 +121,8 @@ async function findOnMap(text) {
 
 async function showMap() {
   const isList = state.map === "list";
+  coming.abort();
+  coming = new AbortController();
   whole = isList;
   $("#list-box").hidden = !isList;
   const words = listed(state.list);
@@ -128,7 +131,7 @@ async function showMap() {
   $("#idea-list").hidden = !isList;
   $("#idea-all").hidden = isList;
   $("#progress-map").hidden = true;
-  await telling("map", askMap, (signal) => (isList ? showList(words, signal) : showAll(signal)));
+  await telling("map", askMap, (signal) => (isList ? showList(words, signal) : showAll(coming.signal)));
 }
 
 /** What is looked for is marked and seen, where no other view was; else the word whose neighbours are shown is marked. */
