@@ -24,7 +24,8 @@ export function drawParallelogram(svg, { corners, points }) {
     const wing = (turn) => `${tip[0] - 9 * Math.cos(angle + turn)},${tip[1] - 9 * Math.sin(angle + turn)}`;
     return [line("step", p, q), draw("polygon", { class: "head", points: `${tip.join(",")} ${wing(0.42)} ${wing(-0.42)}` })];
   };
-  const label = (p, text, kind, dx, dy) => draw("text", { class: kind, x: x(p) + dx, y: y(p) + dy, "text-anchor": "middle" }, text);
+  const inside = (middle, text) => Math.max(4 * text.length + 4, Math.min(width - 4 * text.length - 4, middle));
+  const label = (p, text, kind, dx, dy) => draw("text", { class: kind, x: inside(x(p) + dx, text), y: y(p) + dy, "text-anchor": "middle" }, text);
   const named = [b, a, c, { ...sum, key: "A − B + C" }];
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.replaceChildren(
