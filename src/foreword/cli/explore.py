@@ -85,7 +85,6 @@ def _run(
 
     from foreword.errors import ArgumentError, MissingFileError
     from foreword.explorer.settings import LOOPBACK, Settings
-    from foreword.tokens import get_tokenizer
 
     if not host:
         raise ArgumentError("the address to listen on is empty", fix="--host 127.0.0.1, or 0.0.0.0 for every network")
@@ -94,8 +93,6 @@ def _run(
             raise MissingFileError("there is no such folder of stores", where=path)
     for name in vectors or []:
         _check_vectors(name)
-    for name in tokenizers or []:
-        get_tokenizer(name)
     local = host in LOOPBACK
     names = {host, *(name.lower() for name in allow_hosts or [])} | (
         {socket.gethostname().lower()} if not local else set()
