@@ -468,7 +468,10 @@ TABLES: dict[str, Claims | Systems] = {
     ),
     "map-wire": Systems(
         "explorer/map_frames.py",
-        {"the map over the wire": "over the wire", "the Words view with the map's first words": "first words are seen after"},
+        {
+            "the map over the wire": "over the wire",
+            "the Words view with the map's first words": "first words are seen after",
+        },
         {"Foreword": "the map of 400,000 words"},
         ["playwright"],
         head="",

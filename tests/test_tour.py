@@ -133,7 +133,9 @@ def test_without_torch_the_tour_ends_before_what_needs_it(tmp_path, small_vector
     assert "An embedding table" not in done.stdout
     assert "5 steps. Three more, about what a model learns, need torch: pip install torch" in done.stdout
     assert "What to try next:" in done.stdout
-    data = run("tour", "--vectors", str(small_vectors), "--json", PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
+    data = run(
+        "tour", "--vectors", str(small_vectors), "--json", PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path])
+    )
     steps = json.loads(data.stdout)
     assert len(steps) == 5
     inputs, targets = gives(steps, "inputs")["values"], gives(steps, "targets")["values"]

@@ -27,7 +27,8 @@ DRAG = """async ([zoom, steps]) => {
   const canvas = document.querySelector("#map");
   canvas.setPointerCapture = () => {};
   for (let i = 0; i < zoom; i++) document.querySelector("#zoom-in").click();
-  const send = (type, x, y) => canvas.dispatchEvent(new PointerEvent(type, { pointerId: 7, bubbles: true, clientX: x, clientY: y }));
+  const send = (type, clientX, clientY) =>
+    canvas.dispatchEvent(new PointerEvent(type, { pointerId: 7, clientX, clientY }));
   const frame = () => new Promise(requestAnimationFrame);
   const { left, top } = canvas.getBoundingClientRect();
   const at = (i) => [left + 400 + 120 * Math.cos(i / 9), top + 250 + 120 * Math.sin(i / 9)];
@@ -66,7 +67,9 @@ def measure(options: argparse.Namespace) -> list[Result]:
             sizes: list[float] = []
             page.on(
                 "requestfinished",
-                lambda asked, sizes=sizes: sizes.append(asked.sizes()["responseBodySize"]) if "/atlas" in asked.url else 0,
+                lambda asked, sizes=sizes: (
+                    sizes.append(asked.sizes()["responseBodySize"]) if "/atlas" in asked.url else 0
+                ),
             )
             start = time.perf_counter()
             page.goto(url)

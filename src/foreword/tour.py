@@ -263,7 +263,9 @@ def show(steps: Iterable[Step]) -> None:
     number = 0
     for number, step in enumerate(steps, start=1):
         table = Table.grid(padding=(0, 2))
-        table.add_column(style="cyan" if not narrow else None, justify="left" if narrow else "right", no_wrap=not narrow)
+        table.add_column(
+            style="cyan" if not narrow else None, justify="left" if narrow else "right", no_wrap=not narrow
+        )
         table.add_column()
         for expression, value in step.gives.items():
             shown = Text(_rendered(value, console.width - 4 if narrow else WIDTH))

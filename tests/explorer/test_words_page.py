@@ -74,7 +74,10 @@ def test_suggestions_can_be_taken_by_mouse_and_keyboard(visit):
         page.keyboard.press("Enter")
         until(page, "document.querySelector('#not-found').textContent.includes('Did you mean')")
         take()
-        until(page, "document.querySelector('#word').value === 'king' && !document.querySelector('#not-found').textContent")
+        until(
+            page,
+            "document.querySelector('#word').value === 'king' && !document.querySelector('#not-found').textContent",
+        )
         page.click("#near .word-link")  # another word, so that king is new again
         until(page, "document.querySelector('#word').value === 'prince'")
 
@@ -197,7 +200,9 @@ def test_words_lie_along_an_axis(visit):
     }
     assert said == [f"{word} {value[word]:.2f}" for word in sorted(value, key=value.get)]
     furthest = sorted(value, key=value.get)
-    assert f"{furthest[0]} lies furthest towards small, {furthest[-1]} towards large" in page.text_content("#about-axis")
+    assert f"{furthest[0]} lies furthest towards small, {furthest[-1]} towards large" in page.text_content(
+        "#about-axis"
+    )
     page.fill("#high", "small")
     page.keyboard.press("Enter")
     until(page, "document.querySelector('#problem-axis').textContent.includes('from one word to another')")
@@ -212,7 +217,9 @@ def test_back_and_forward_lead_through_the_words(visit):
     page.keyboard.press("Enter")
     until(page, "location.hash.includes('c=girl')")
     page.go_back()
-    until(page, "document.querySelector('#c').value === 'woman' && document.querySelector('#word').value === 'languages'")
+    until(
+        page, "document.querySelector('#c').value === 'woman' && document.querySelector('#word').value === 'languages'"
+    )
     page.go_back()
     until(page, "document.querySelector('#word').value === 'language'")
     until(page, "document.querySelector('#near .word-link').textContent === 'languages'")
@@ -230,9 +237,13 @@ def test_a_phone_pans_and_pinches_the_map_and_nothing_is_cut_off(visit):
           const canvas = document.querySelector("#map");
           canvas.setPointerCapture = () => {};
           const { left, top } = canvas.getBoundingClientRect();
-          const send = (type, id, x, y) => canvas.dispatchEvent(new PointerEvent(type, { pointerId: id, pointerType: "touch", clientX: left + x, clientY: top + y }));
+          const send = (type, pointerId, x, y) =>
+            canvas.dispatchEvent(new PointerEvent(type, { pointerId, clientX: left + x, clientY: top + y }));
           send("pointerdown", 1, 100, 150); send("pointerdown", 2, 200, 150);
-          for (let i = 1; i < 6; i++) { send("pointermove", 1, 100 - 8 * i, 150); send("pointermove", 2, 200 + 8 * i, 150); }
+          for (let i = 1; i < 6; i++) {
+            send("pointermove", 1, 100 - 8 * i, 150);
+            send("pointermove", 2, 200 + 8 * i, 150);
+          }
           send("pointerup", 1, 60, 150); send("pointerup", 2, 240, 150);
         }"""
     )

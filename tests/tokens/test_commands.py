@@ -143,9 +143,7 @@ def test_inspection_counts(tmp_path: Path) -> None:
     assert found.used == len({*store[:].tolist()})
 
 
-def test_interrupted_it_says_how_to_go_on(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_it_says_how_to_go_on(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from foreword.tokens.preparing import prepare as module
 
     def interrupted(*_: object, **__: object) -> None:

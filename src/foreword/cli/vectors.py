@@ -58,7 +58,10 @@ def similar(
     from foreword.vectors import load
 
     if sorted(words) == sorted(minus or []):
-        raise ArgumentError("the words cancel out: no direction is left to be near to", got=" + ".join(words) + " − " + " − ".join(words))
+        raise ArgumentError(
+            "the words cancel out: no direction is left to be near to",
+            got=" + ".join(words) + " − " + " − ".join(words),
+        )
     table = load(vectors)
     found = table.most_similar(positive=words, negative=minus or [], topn=topn)
     title = " − ".join([" + ".join(words), *(minus or [])])

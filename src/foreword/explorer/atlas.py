@@ -1,7 +1,7 @@
 """The map of all words: their places, their clusters, and a name for each cluster.
 
     first    places by two principal components, within a second or two
-    then     places that keep neighbourhoods, by ``vectors.lay_out`` in a thread of its own; how far it is can be asked
+    then     places that keep neighbourhoods, by ``vectors.lay_out`` in a thread of its own; ``state`` says how far
 
 Colours are the clusters of the coarsest of several levels; the names of finer ones appear as one looks closer. A name is
 the most typical of a cluster's frequent words.
@@ -162,11 +162,16 @@ class Atlas:
         scaled = np.rint((places - (low + high) / 2) * (_SCALE / span) + _SCALE / 2).clip(0, _SCALE).astype(np.uint16)
         self.places = Places(layout, *np.ascontiguousarray(scaled.T))
         self.regions = [
-            Region(level, name, *np.median(scaled[: len(of)][of == k], axis=0).tolist(), int((of == k).sum()), k)
+            self._region(level, k, name, scaled[: len(of)][of == k])
             for level, (of, names) in enumerate(self._levels)
             for k, name in enumerate(names)
             if name
         ]
+
+    @staticmethod
+    def _region(level: int, cluster: int, name: str, members: NDArray[np.uint16]) -> Region:
+        x, y = np.median(members, axis=0).tolist()
+        return Region(level, name, x, y, len(members), cluster)
 
     def _add_level(self, rows: Floats, count: int) -> Floats:
         """Find clusters of the most frequent words, and name them; their centres."""

@@ -310,7 +310,7 @@ def map_of_words(name: Name, request: MapRequest, library: InLibrary) -> Respons
 
 @router.post("/{name}/axis", response_model=Axis, summary="Words along the direction from one word to another")
 def axis(name: Name, request: AxisRequest, library: InLibrary) -> Response:
-    """Each word's place along the step from ``low`` to ``high``, all scaled to length 1: −1 at ``low``, 1 at ``high``."""
+    """Each word's place along the step from ``low`` to ``high``, of unit vectors: −1 at ``low``, 1 at ``high``."""
     kv = library.words(name).kv
     low, high = geometry.unit(np.stack([kv[request.low], kv[request.high]]))
     if np.array_equal(low, high):

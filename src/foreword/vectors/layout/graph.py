@@ -43,8 +43,7 @@ def neighbours(rows: Floats, k: int, tick: Callable[[float], None] = lambda _: N
         centres = clusters(rows[np.sort(sample)], lists, rounds=8)[1] if lists > _PROBES else rows[:1]
         parts = np.concatenate([(rows[i : i + 8192] @ centres.T).argmax(axis=1) for i in range(0, count, 8192)])
         order = np.argsort(parts, kind="stable").astype(np.int32)
-        edges_ = np.searchsorted(parts[order], np.arange(len(centres) + 1))
-        members = [order[a:b] for a, b in zip(edges_[:-1], edges_[1:], strict=True)]
+        members = np.split(order, np.searchsorted(parts[order], np.arange(1, len(centres))))
         close = np.argsort(-(centres @ centres.T), axis=1, kind="stable")[:, :_PROBES]
         best = np.zeros((count, k), np.int32)
 

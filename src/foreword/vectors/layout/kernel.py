@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 def _keep_best(
     scores: Floats, rows: NDArray[np.int32], own: NDArray[np.int32], best: NDArray[np.int32], score: Floats
 ) -> None:
-    """Take the candidates ``rows`` [C], of ``scores`` [Q, C], among the best k of each query: ``best``, ``score`` [Q, k].
+    """Take candidates, ``rows`` [C] of ``scores`` [Q, C], among each query's best k: ``best`` and ``score`` [Q, k].
 
     A query is not its own neighbour: ``own`` [Q] is its row. What is kept falls; of two alike the first stays first.
     """

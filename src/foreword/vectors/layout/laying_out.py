@@ -1,11 +1,11 @@
 """``lay_out``: a place in the plane for every word, computed once and kept in the cache.
 
-What is kept is named by a digest of the rows and of this way to place them, so that other vectors, or another way, never
-find it. Of several processes one computes and the others wait. The layouts that were used last are kept, a few megabytes
-each.
+What is kept is named by a digest of the rows and of this way to place them, so that other vectors, or another way,
+never find it. Of several processes one computes and the others wait. The layouts that were used last are kept, a few
+megabytes each.
 
-Not for: maps of a few words, where principal components are exact and immediate (``word_map``). Costs: 400,000 × 50 take
-about a minute of two cores the first time, then the time to hash the rows, 0.1 s.
+Not for: maps of a few words, where principal components are exact and immediate (``word_map``). Costs: 400,000 × 50
+take about a minute of two cores the first time, then the time to hash the rows, 0.1 s.
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ _KEPT = 16  # layouts
 _DIMENSIONS = 64  # rows of more are first reduced to so many principal components
 
 
-def lay_out(
-    vectors: KeyedVectors, *, count: int = 400_000, tick: Callable[[str, float], None] | None = None
-) -> Floats:
+def lay_out(vectors: KeyedVectors, *, count: int = 400_000, tick: Callable[[str, float], None] | None = None) -> Floats:
     """A place in the plane for each of the first ``count`` words, so that words used alike lie side by side.
 
     Places come from t-SNE, for the first 50,000 words among one another, for the others where their neighbours are.
@@ -66,7 +64,7 @@ def lay_out(
     if not len(rows):
         raise ArgumentError("a layout needs words", got="none")
     digest = hashlib.sha256(_METHOD + repr(rows.shape).encode())
-    digest.update(rows)
+    digest.update(rows.data)
     folder = cache_folder("layouts")
     file = folder / f"{digest.hexdigest()[:40]}.npy"
     with lock(folder / ".lock"):

@@ -113,7 +113,7 @@ def _descend(
     momentum: float,
     tick: Callable[[float], None],
 ) -> Floats:
-    """Gradient descent, with the rate N / 12 of Belkina et al. (2019) and gains a coordinate as the original has them."""
+    """Gradient descent at the rate N / 12 of Belkina et al. (2019), with the gains of the original t-SNE."""
     count = len(places)
     speed, gains = np.zeros_like(places), np.ones_like(places)
     pulls = np.empty_like(places)
