@@ -1,7 +1,7 @@
 """The map of all words: their places, their clusters, and a name for each cluster.
 
     first    places by two principal components, within a second or two
-    then     places that keep neighbourhoods, by ``vectors.lay_out`` in a thread; ``state`` tells how far it is
+    then     places that keep neighbourhoods, by ``vectors.lay_out`` in a thread; ``state`` says how far
 
 Colours are the clusters of the coarsest of several levels; the names of finer ones appear as one looks closer. A name is
 the most typical of a cluster's frequent words.
