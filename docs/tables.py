@@ -458,23 +458,4 @@ TABLES: dict[str, Claims | Systems] = {
         head="there is",
         ratios=False,
     ),
-    "map-frames": Systems(
-        "explorer/map_frames.py",
-        {"frames of the map while it is dragged": "frames"},
-        {"all of it": "all 400,000 words in sight", "a fifth": "a fifth of the map across", "a region": "a region"},
-        ["playwright"],
-        head="there is in sight",
-        ratios=False,
-    ),
-    "map-wire": Systems(
-        "explorer/map_frames.py",
-        {
-            "the map over the wire": "over the wire",
-            "the Words view with the map's first words": "first words are seen after",
-        },
-        {"Foreword": "the map of 400,000 words"},
-        ["playwright"],
-        head="",
-        ratios=False,
-    ),
 }

@@ -3,8 +3,8 @@
     first    places by two principal components, within a second or two
     then     places that keep neighbourhoods, by ``vectors.lay_out`` in a thread; ``state`` says how far
 
-Colours are the clusters of the coarsest of several levels; the names of finer ones appear as one looks closer. A name is
-the most typical of a cluster's frequent words.
+Colours are the clusters of the coarsest of several levels; the names of finer ones appear as one looks closer. A name
+is the most typical of a cluster's frequent words.
 
 Not for: maps of a few words (``api.vectors``). Costs: those of ``lay_out`` in the background; 30 MB for 400,000 words.
 """
