@@ -391,7 +391,7 @@ def _print_table(heading: str, rows: Any, title: str | None = None) -> None:
     cells.insert(1, ["─" * width for width in widths])
     if title:
         print(f"\n{title}\n")
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else sum(widths) * 2
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000
     below = sum(widths) + 2 * len(widths) - 2 > room
     for number, row in enumerate(cells):
         aligned = [
