@@ -82,6 +82,8 @@ def value(hint) -> str:
         kinds = typing.get_args(kind)
     if typing.get_origin(kind) is typing.Literal:
         return ", ".join(f"`{choice}`" for choice in kinds)
+    if info.metavar and "|" in info.metavar:  # choices that the library checks, so that its error says more
+        return ", ".join(f"`{choice}`" for choice in info.metavar.strip("<>").split("|"))
     if typing.get_origin(kind) is list:
         return f"{KINDS[kinds[0]]} …"
     if info.min is not None and info.max is not None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import foreword as fw
 from faulty_server import running
 from foreword.cli import app
-from foreword.errors import FileError, ForewordError, FormatError, UnknownKeyError
+from foreword.errors import ArgumentError, FileError, ForewordError, FormatError, UnknownKeyError
 from foreword.vectors.sources import catalogue
 
 TEXT = b"4 2\nking 1 0.1\nqueen 0.9 0.4\nman 0.2 1\nwoman 0.1 1\n"
@@ -89,6 +89,20 @@ def test_the_list_is_the_catalogue():
     assert {entry["name"]: entry["license"] for entry in told} == {
         name: entry.license for name, entry in catalogue.CATALOGUE.items()
     }
+
+
+def test_the_list_fits_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = CliRunner().invoke(app, ["vectors", "list"]).output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("glove-wiki-gigaword-50 ") for line in lines)
+    assert "    GloVe on Wikipedia 2014 and Gigaword 5, 6 billion tokens" in lines
+
+
+def test_words_that_cancel_out_have_no_neighbours():
+    done = CliRunner().invoke(app, ["similar", "king", "queen", "--minus", "queen", "--minus", "king"])
+    assert isinstance(done.exception, ArgumentError)
+    assert "cancel out" in str(done.exception)
 
 
 def test_info_of_a_name_and_of_a_file(file):

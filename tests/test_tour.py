@@ -2,13 +2,16 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from foreword.cli import app, main
+from foreword.errors import MissingFileError, TextDecodeError, TooShortError
 from foreword.tour import take_tour
 
 
@@ -75,7 +78,8 @@ def test_the_tour_works_on_pythons_own_prose_and_any_vectors(small_vectors):
         "0.8000  deux",
         "Text to token ids",
         "[8, 4, 256]",
-        "7 steps.",
+        "8 steps.",
+        "What to try next:",
     ):
         assert piece in done.stdout, piece
     assert "\x1b[" not in done.stdout
@@ -91,7 +95,7 @@ def test_the_tour_leaves_torchs_random_state_alone(small_vectors, tmp_path):
     before = torch.get_rng_state()
     steps = list(take_tour(text=path, vectors=str(small_vectors)))
     assert torch.equal(torch.get_rng_state(), before)
-    assert steps[-1].gives["total.shape"] == (1, 4, 256)  # one window is all there is
+    assert steps[-2].gives["total.shape"] == (1, 4, 256)  # one window is all there is
 
 
 @pytest.mark.torch
@@ -121,11 +125,52 @@ def test_a_text_shorter_than_a_window_says_what_it_needs(tmp_path, small_vectors
     assert "expected: at least 5" in done.stderr
 
 
-def test_without_torch_the_tour_says_how_to_get_it(tmp_path):
+def test_without_torch_the_tour_ends_before_what_needs_it(tmp_path, small_vectors):
     (tmp_path / "torch.py").write_text("raise ImportError('no torch here')", encoding="utf-8")
-    done = run("tour", PYTHONPATH=str(tmp_path))
-    assert done.returncode == 1
-    assert "pip install torch" in done.stderr
+    done = run("tour", "--vectors", str(small_vectors), PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
+    assert done.returncode == 0, done.stderr
+    assert "Windows of inputs and targets" in done.stdout
+    assert "An embedding table" not in done.stdout
+    assert "5 steps. Three more, about what a model learns, need torch: pip install torch" in done.stdout
+    assert "What to try next:" in done.stdout
+    data = run(
+        "tour", "--vectors", str(small_vectors), "--json", PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path])
+    )
+    steps = json.loads(data.stdout)
+    assert len(steps) == 5
+    inputs, targets = gives(steps, "inputs")["values"], gives(steps, "targets")["values"]
+    assert [row[1:] for row in inputs] == [row[:-1] for row in targets]
+    assert "need torch" in data.stderr
+
+
+@pytest.mark.torch
+def test_reading_a_token_moves_its_row_and_no_other():
+    *_, step = take_tour()
+    losses = step.gives["losses"]
+    assert losses == sorted(losses, reverse=True)
+    assert step.gives["int(moved.sum())"] == step.gives["len(inputs.unique())"] > 1
+
+
+def test_a_bad_text_fails_before_the_first_step(tmp_path):
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9 au lait, encore une fois")
+    with pytest.raises(TextDecodeError):
+        take_tour(text=tmp_path / "latin.txt")
+    (tmp_path / "short.txt").write_text("Hi", encoding="utf-8")
+    with pytest.raises(TooShortError):
+        take_tour(text=tmp_path / "short.txt")
+    with pytest.raises(MissingFileError):
+        take_tour(text=tmp_path / "none.txt")
+
+
+def test_a_text_of_any_script_in_forty_columns(tmp_path, small_vectors):
+    path = tmp_path / "text.txt"
+    path.write_text("我第一次听见 سمعتُ النهرَ 👩‍👩‍👧 и ещё немного слов. " * 3, encoding="utf-8")
+    done = run("tour", "--text", str(path), "--vectors", str(small_vectors), COLUMNS="40")
+    assert done.returncode == 0, done.stderr
+    assert "<e6 88> <91>" in done.stdout  # the bytes of a character that two tokens share
+    assert max(map(cell_len, done.stdout.splitlines())) <= 40
+    rows = [line for line in done.stdout.splitlines() if re.fullmatch(r" +\[{1,2} *\d+(, *\d+){3}\][\],]* *", line)]
+    assert len(rows) == 16  # inputs and targets, a row a line
 
 
 def test_every_command_teaches():

@@ -125,6 +125,13 @@ def test_tokens_of_a_layer_from_text_and_from_a_store(text, tmp_path, monkeypatc
         assert (done.tokens, done.unknown, about["tokenizer"]) == (sum(map(len, ids)), 0, "gpt2")
 
 
+@pytest.mark.parametrize("name", ["e.bin", "e.npy", "E.TXT"])
+def test_a_name_of_another_format_makes_no_folder(text, tmp_path, name):
+    with pytest.raises(errors.ArgumentError, match="not written in this format"):
+        embed(text, tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_rows_of_pooled_lines_are_rows_of_the_file(wv, tmp_path, end):
     lines = ["", "the king", "", "  ", "Paris", "\r", "état", ""]

@@ -7,8 +7,10 @@ import ast
 import contextlib
 import io
 import json
+import os
 import sys
 from pathlib import Path
+from unittest import mock
 
 
 def execute(notebook):
@@ -26,7 +28,10 @@ def execute(notebook):
         if stdout.getvalue():
             outputs.append({"name": "stdout", "output_type": "stream", "text": _lines(stdout.getvalue())})
         if value is not None:
-            data = {"text/plain": _lines(repr(value))}
+            with mock.patch.dict(os.environ, COLUMNS="100"):  # whatever the terminal
+                data = {"text/plain": _lines(repr(value))}
+            if hasattr(value, "_repr_html_"):
+                data["text/html"] = _lines(value._repr_html_())
             outputs.append({"data": data, "execution_count": count, "metadata": {}, "output_type": "execute_result"})
         told.append(outputs)
     return told

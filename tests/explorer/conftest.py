@@ -27,7 +27,8 @@ def stores(tmp_path_factory):
 @pytest.fixture(scope="session")
 def client(stores):
     from explorer.client import serving
-    from foreword.explorer import Settings
+    from foreword.explorer import Limits, Settings
 
-    with serving(Settings(stores=(stores / "corpus",))) as client:
+    limits = Limits(atlas_words=2_000)  # all 400,000 would take a minute
+    with serving(Settings(stores=(stores / "corpus",), limits=limits)) as client:
         yield client

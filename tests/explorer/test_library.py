@@ -10,6 +10,6 @@ def test_words_complete_beside_integer_keys():
     table = fw.KeyedVectors(2)
     table.add_vectors([12, "one", 1, "12b"], np.eye(4, 2))
     words = Words("mixed", table)
-    assert words.complete("1", 10) == ["12", "1", "12b"]
-    assert words.complete("1", 2) == ["12", "1"]
+    assert words.complete("1", 10) == ["1", "12", "12b"]
+    assert words.complete("1", 2) == ["1", "12"]
     assert words.complete("o", 10) == ["one"]

@@ -188,7 +188,7 @@ def test_the_python_of_the_flow_gives_what_the_flow_shows(visit, client, positio
 
 def test_the_python_of_the_words_gives_what_the_words_show(visit, client):
     page = visit(
-        "/words#word=paris&topn=7&a=paris&b=france&c=italy&list=one+two+three+nosuchword+two+cat+dog+horse+cow"
+        "/words#word=paris&topn=7&a=paris&b=france&c=italy&map=list&list=one+two+three+nosuchword+two+cat+dog+horse+cow"
     )
     for block, where in (("#code-near", "#near"), ("#code-analogy", "#answers")):
         found = run_copied(page, block)["_"]
@@ -200,6 +200,10 @@ def test_the_python_of_the_words_gives_what_the_words_show(visit, client):
     keys = ["one", "two", "three", "cat", "dog", "horse", "cow"]
     drawn = client.post(f"vectors/{VECTORS}/map", {"keys": keys}).json
     np.testing.assert_allclose(places, np.array([drawn["x"], drawn["y"]]).T, atol=2e-5)
+    along = run_copied(page, "#code-axis")["_"]
+    names = run_copied(page, "#code-axis")["words"]
+    told = dict(one.split(": ") for one in page.locator("#axis title").all_text_contents())
+    assert [f"{value:.2f}".replace("-", "−") for value in along] == [told[name] for name in names]
 
 
 def test_the_python_of_the_store_gives_what_the_store_shows(visit, stores):
@@ -320,10 +324,13 @@ def test_the_words_by_keyboard_alone(visit):
         press(page, field, "Control+A", *word, "Enter")
     until(page, "document.querySelector('#answers .word-link').textContent === 'rome'")
     press(page, "#which", "ArrowDown")
-    until(page, "document.querySelector('#about-map').textContent.startsWith('1,000')")
+    until(page, "document.querySelector('#about-map').textContent.includes('of the variance')")
     press(page, "#zoom-in", "Enter")
     press(page, "#map", "ArrowLeft")
     until(page, "/view=/.test(location.hash)")
+    press(page, "#low", "Control+A", *"small", "Enter")
+    press(page, "#high", "Control+A", *"Large", "Enter")
+    until(page, "document.querySelector('#axis').getAttribute('aria-label').startsWith('From small to large')")
 
 
 def test_the_store_by_keyboard_alone(visit):
@@ -338,18 +345,6 @@ def test_the_store_by_keyboard_alone(visit):
     until(page, "document.querySelectorAll('#places button').length === 2")
     press(page, "#places li:nth-child(2) button", "Enter")
     until(page, "document.querySelectorAll('#reading .token.on').length > 0")
-
-
-def test_the_map_is_restored_as_it_was_looked_at(visit):
-    page = visit("/words#map=1000")
-    press(page, "#map", "+", "+", "ArrowLeft", "ArrowUp")
-    page.fill("#find", "music")
-    until(page, "/view=[^&]+/.test(location.hash) && location.hash.includes('find=music')")
-    page.focus("#word")
-    picture = page.evaluate("document.querySelector('#map').toDataURL()")
-    again = visit(page.evaluate("location.pathname + location.hash"))
-    assert again.input_value("#find") == "music"
-    assert again.evaluate("document.querySelector('#map').toDataURL()") == picture
 
 
 def test_the_address_brings_the_view_back(visit):
@@ -481,57 +476,6 @@ def test_the_theme_switch_holds(visit):
     assert page.evaluate(paper) == dark
 
 
-def test_words_complete_and_are_found_by_keyboard(visit):
-    page = visit("/words")
-    page.fill("#word", "")
-    page.type("#word", "philos")
-    until(page, "document.querySelector('#word-list [role=option]')?.textContent === 'philosophy'")
-    words = page.locator("#word-list [role=option]").all_text_contents()
-    page.keyboard.press("ArrowUp")
-    until(page, "document.querySelector('#word-list [aria-selected=true]')")
-    assert page.text_content("#word-list [aria-selected=true]") == words[-1]
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Enter")
-    until(page, "document.querySelector('#word-list').hidden")
-    wv = fw.load(VECTORS)
-    expected = wv.most_similar("philosophy", topn=10)
-    until(page, f"document.querySelector('#near .word-link')?.textContent === {expected[0][0]!r}")
-    assert page.locator("#near .word-link").all_text_contents() == [key for key, _ in expected]
-    scores = page.locator("#near .score").all_text_contents()
-    assert scores == [f"{score:.4f}" for _, score in expected]
-
-
-def test_an_unknown_word_is_told_with_its_nearest_spellings(visit):
-    page = visit("/words", refusals=True)
-    page.fill("#word", "kingg")
-    page.keyboard.press("Enter")
-    until(page, "document.querySelector('#problem-near').textContent.includes('did you mean')")
-
-
-def test_the_analogy_is_drawn(visit):
-    page = visit("/words#a=paris&b=france&c=italy")
-    assert page.text_content("#answers .word-link") == "rome"
-    lines = page.locator("#plane .step")
-    first, second = ([float(lines.nth(i).get_attribute(name)) for name in ("x1", "y1", "x2", "y2")] for i in range(2))
-    step = [np.array([one[2] - one[0], one[3] - one[1]]) for one in (first, second)]
-    np.testing.assert_allclose(step[0], step[1], atol=1e-3)
-
-
-def test_the_map_moves_by_keyboard_and_leads_to_a_word(visit):
-    page = visit("/words#map=1000")
-    assert "1,000 words" in page.text_content("#about-map")
-    picture = "document.querySelector('#map').toDataURL()"
-    page.focus("#map")
-    seen = {page.evaluate(picture)}
-    for key in ("+", "ArrowLeft", "-", "0"):
-        page.keyboard.press(key)
-        seen.add(page.evaluate(picture))
-    assert len(seen) >= 4
-    page.fill("#find", "music")
-    page.click("#map", position={"x": page.evaluate("map.clientWidth / 2"), "y": page.evaluate("map.clientHeight / 2")})
-    until(page, "document.querySelector('#word').value === 'music'")
-
-
 def test_a_store_is_told_read_and_searched(visit):
     page = visit("/store")
     names, values = (page.locator(f"#numbers {tag}").all_text_contents() for tag in ("dt", "dd"))
@@ -549,3 +493,25 @@ def test_a_store_is_told_read_and_searched(visit):
     again = visit(page.evaluate("location.pathname + location.hash"))
     assert again.input_value("#wanted") == "Every"
     assert again.text_content("#about-reading") == page.text_content("#about-reading")
+
+
+def test_a_text_is_found_within_a_text_too(visit):
+    """As a word it has a token of its own at the start of a text, another after a space."""
+    page = visit("/store#find=effort")
+    until(page, "document.querySelectorAll('#places button').length === 1")
+    told = page.text_content("#about-found")
+    assert "effort" in told
+    assert "after a space" in told
+    page.fill("#wanted", "zzz")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('#about-found').textContent.startsWith('0 places')")
+
+
+def test_back_and_forward_lead_through_the_places_of_a_store(visit):
+    page = visit("/store")
+    page.locator("#documents tbody button").nth(1).click()
+    until(page, "/place=\\d+/.test(location.hash)")
+    page.go_back()
+    until(page, "location.hash === '' && document.querySelector('#place').value === '0'")
+    page.go_forward()
+    until(page, "document.querySelector('#reading .document').textContent === 'document 1'")

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from foreword.cli import app
-from foreword.errors import ArgumentError, MissingFileError
+from foreword.errors import ArgumentError, ForewordError, MissingFileError, UnknownNameError
 from foreword.explorer import Settings, server
 
 
@@ -43,9 +43,12 @@ def test_what_is_allowed_by_default(run, command):
 
 @pytest.mark.parametrize("command", ["explore", "serve"])
 def test_every_option_arrives(run, command, tmp_path):
-    options = ["--vectors", "a.txt", "--vectors", "b.txt", "--tokenizer", "cl100k_base", "--store", tmp_path]
+    a, b = tmp_path / "a.txt", tmp_path / "b.txt"
+    for path in (a, b):
+        path.write_text("1 2\nword 0.5 1.5\n", encoding="utf-8")
+    options = ["--vectors", a, "--vectors", b, "--tokenizer", "cl100k_base", "--store", tmp_path]
     settings, _, _, output = run(command, *options, "--allow-host", "Notebook.Local", "--token", "s&cret")
-    assert settings.vectors == ("a.txt", "b.txt")
+    assert settings.vectors == (str(a), str(b))
     assert settings.tokenizers == ("cl100k_base",)
     assert settings.stores == (tmp_path,)
     assert settings.hosts == Settings().hosts | {"notebook.local"}
@@ -66,7 +69,13 @@ def test_beyond_this_machine_a_token_is_needed(run):
 
 
 @pytest.mark.parametrize(
-    ("options", "kind"), [(["--host", ""], ArgumentError), (["--store", "no/such/folder"], MissingFileError)]
+    ("options", "kind"),
+    [
+        (["--host", ""], ArgumentError),
+        (["--store", "no/such/folder"], MissingFileError),
+        (["--vectors", "nope"], UnknownNameError),
+        (["--vectors", "glove-wiki-gigaword-50", "--vectors", "no/such.txt"], ForewordError),
+    ],
 )
 def test_what_can_not_be_served_is_refused(run, options, kind):
     with pytest.raises(kind):

@@ -143,6 +143,26 @@ def test_inspection_counts(tmp_path: Path) -> None:
     assert found.used == len({*store[:].tolist()})
 
 
+def test_interrupted_it_says_how_to_go_on(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from foreword.tokens.preparing import prepare as module
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "prepared", interrupted)
+    done = CliRunner().invoke(app, ["prepare", str(corpus), str(tmp_path / "store")])
+    assert done.exit_code == 130
+    assert done.stderr.endswith("Interrupted. The same command resumes where it stopped.\n")
+    done = CliRunner().invoke(app, ["prepare", str(corpus), str(tmp_path / "store"), "--restart"])
+    assert "The same command without --restart resumes" in done.stderr
+
+
+def test_one_is_said_in_the_singular(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one", encoding="utf-8")
+    assert "1 document\n" in run("prepare", tmp_path / "a.txt", tmp_path / "store")
+    assert "in 1 shard\n" in "\n".join(line.rstrip() for line in run("inspect", tmp_path / "store").splitlines()) + "\n"
+
+
 def test_show() -> None:
     lines = run("tokens", "show", "Every effort").splitlines()
     assert lines == ["    6109  'Every'", "    3626  ' effort'", "2 tokens of gpt2, 12 characters"]

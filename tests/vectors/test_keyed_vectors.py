@@ -109,6 +109,14 @@ def test_spellings(key, wanted):
     assert nearest_spellings(key, {"king": 3, "xyzzy": 0}) == [wanted]
 
 
+def test_the_same_word_in_other_case_is_all_that_is_suggested():
+    keys = {"few": 0, "jew": 1, "new": 2, "a": 3, "i": 4, "ii": 5, "king": 6}
+    assert nearest_spellings("New", keys) == ["new"]
+    assert nearest_spellings("词", keys) == []
+    assert nearest_spellings("Ki", keys) == []
+    assert nearest_spellings("Kingg", keys) == ["king"]
+
+
 def test_spellings_of_what_is_no_word():
     assert nearest_spellings("x" * 5000, {"king": 3}) == []
     assert nearest_spellings(17, {"king": 3}) == []

@@ -17,7 +17,12 @@ __all__ = ["takes_reading", "unescaped"]
 
 _OPTIONS: dict[str, tuple[Any, str | None]] = {
     "documents": (
-        Annotated[str, typer.Option(help="In text files, a document is a: file, line or blank-line (paragraph).")],
+        Annotated[
+            str,
+            typer.Option(
+                help="What a document is in text files; blank-line: a paragraph.", metavar="<file|line|blank-line>"
+            ),
+        ],
         "file",
     ),
     "separator": (
@@ -44,18 +49,23 @@ _OPTIONS: dict[str, tuple[Any, str | None]] = {
         Annotated[
             str,
             typer.Option(
-                help="What a record holds: text, ids (of tokens), messages, or completion (prompt, completion)."
+                help="What a record holds: text, ids of tokens, messages, or a prompt and its completion.",
+                metavar="<text|ids|messages|completion>",
             ),
         ],
         "text",
     ),
-    "bad_records": (Annotated[str, typer.Option(help="error, or skip and count.")], "error"),
+    "bad_records": (
+        Annotated[str, typer.Option(help="What to do with them; skip also counts them.", metavar="<error|skip>")],
+        "error",
+    ),
     "format_": (
         Annotated[
             str | None,
             typer.Option(
                 "--format",
-                help="text, jsonl, json, parquet, arrow, csv or tsv, whatever names say.",
+                help="Of all files, whatever their names say.",
+                metavar="<text|jsonl|json|parquet|arrow|csv|tsv>",
                 show_default=False,
             ),
         ],

@@ -91,6 +91,8 @@ def _run(
     for path in stores or []:
         if not path.is_dir():
             raise MissingFileError("there is no such folder of stores", where=path)
+    for name in vectors or []:
+        _check_vectors(name)
     local = host in LOOPBACK
     names = {host, *(name.lower() for name in allow_hosts or [])} | (
         {socket.gethostname().lower()} if not local else set()
@@ -109,3 +111,15 @@ def _run(
     listener = server.bind(host, port)
     print(f"Foreword is at {server.address(listener, settings)}  (Ctrl-C ends it)", flush=True)
     server.serve(settings, listener, open_browser=browser)
+
+
+def _check_vectors(name: str) -> None:
+    """Fail now, and not in every panel, where there are no such vectors.
+
+    What the catalogue has may still have to be downloaded, which is done when the page asks for it.
+    """
+    from foreword.vectors import load
+    from foreword.vectors.sources.catalogue import CATALOGUE
+
+    if name not in CATALOGUE and "://" not in name:
+        load(name)

@@ -88,7 +88,9 @@ def prepare(
     append: Annotated[bool, typer.Option("--append", help="Add what a store that is there does not hold.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Throw away what an interrupted run has left.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that encode.", show_default="all")] = None,
-    engine: Annotated[str, typer.Option(help="local: threads; ray: processes of a Ray cluster.")] = "local",
+    engine: Annotated[
+        str, typer.Option(help="local: threads; ray: processes of a Ray cluster.", metavar="<local|ray>")
+    ] = "local",
     address: Annotated[
         str | None, typer.Option(help="Of the Ray cluster; else one is started here.", show_default=False)
     ] = None,
@@ -103,24 +105,29 @@ def prepare(
     """
     from foreword.tokens.preparing.prepare import SHARD_TOKENS, prepared
 
-    done = prepared(
-        corpus,
-        out,
-        tokenizer=None if tokenizer is None and pattern is None else _tokenizer(tokenizer or "gpt2", pattern),
-        append_end_of_text=end_of_text_token if end_of_text_token and end_of_text is not False else end_of_text,
-        beginning=beginning,
-        reading=reading,
-        chat_template=chat_template,
-        format=format,
-        split=_shares(split),
-        deduplicate=deduplicate,
-        append=append,
-        restart=restart,
-        workers=workers,
-        shard_tokens=SHARD_TOKENS,
-        engine=engine,
-        address=address,
-    )
+    try:
+        done = prepared(
+            corpus,
+            out,
+            tokenizer=None if tokenizer is None and pattern is None else _tokenizer(tokenizer or "gpt2", pattern),
+            append_end_of_text=end_of_text_token if end_of_text_token and end_of_text is not False else end_of_text,
+            beginning=beginning,
+            reading=reading,
+            chat_template=chat_template,
+            format=format,
+            split=_shares(split),
+            deduplicate=deduplicate,
+            append=append,
+            restart=restart,
+            workers=workers,
+            shard_tokens=SHARD_TOKENS,
+            engine=engine,
+            address=address,
+        )
+    except KeyboardInterrupt:
+        again = " without --restart" if restart else ""
+        print(f"\nInterrupted. The same command{again} resumes where it stopped.", file=sys.stderr)
+        raise typer.Exit(130) from None
     stores = [
         {"path": str(part.path), "tokens": len(part), "documents": part.documents, **part.manifest["account"]}
         for part in done.stores.values()
@@ -137,7 +144,7 @@ def prepare(
     if dropped:
         print("dropped: " + ", ".join(f"{count:,} {_WORDS[key]}" for key, count in dropped.items()))
     if done.already:
-        print(f"in the store already: {done.already:,} sources, by their contents")
+        print(f"in the store already: {counted(done.already, 'source')}, by their contents")
     if done.renewed:
         print(f"added: {done.renewed:,} sources of a name that the store has, with other contents")
     for note in done.notes:
@@ -291,7 +298,9 @@ def _print_inspection(store: TokenStore, found: Inspection, *, verified: bool) -
 def export(
     store: Store,
     out: Annotated[Path, typer.Argument(help="The file to write, without its suffix.", show_default=False)],
-    format_: Annotated[str, typer.Option("--format", help="megatron, nanogpt, llmc or datatrove.")] = "megatron",
+    format_: Annotated[
+        str, typer.Option("--format", help="The library's.", metavar="<megatron|nanogpt|llmc|datatrove>")
+    ] = "megatron",
     tokenizer: Given = None,
     pattern: Pattern = None,
     dtype: Dtype = None,

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the same as data.")]
 BUILT_IN = "glove-wiki-gigaword-50"
 
 app = typer.Typer(
-    help="Word vectors: list, fetch, convert, export, evaluate and train them.",
+    help="Word vectors: list, download, convert, export, evaluate and train them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -52,8 +56,14 @@ def similar(
 
     Example: foreword similar king woman --minus man
     """
+    from foreword.errors import ArgumentError
     from foreword.vectors import load
 
+    if sorted(words) == sorted(minus or []):
+        raise ArgumentError(
+            "the words cancel out: no direction is left to be near to",
+            got=" + ".join(words) + " − " + " − ".join(words),
+        )
     table = load(vectors)
     found = table.most_similar(positive=words, negative=minus or [], topn=topn)
     title = " − ".join([" + ".join(words), *(minus or [])])
@@ -373,16 +383,23 @@ def _print_json(data: Any) -> None:
 
 
 def _print_table(heading: str, rows: Any, title: str | None = None) -> None:
-    """Columns under their heading, parted by | there; those whose name ends in > are aligned right."""
-    names = [name.removesuffix(" >") for name in heading.split("|")]
-    cells = [names, *([str(cell) for cell in row] for row in rows)]
+    """Columns under their heading, parted by | there; those whose name ends in > are aligned right.
+
+    Where a terminal has no room for the last column, it stands below the others.
+    """
+    names = heading.split("|")
+    cells = [[name.removesuffix(" >") for name in names], *([str(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     cells.insert(1, ["─" * width for width in widths])
     if title:
         print(f"\n{title}\n")
-    for row in cells:
-        aligned = (
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000
+    below = sum(widths) + 2 * len(widths) - 2 > room
+    for number, row in enumerate(cells):
+        aligned = [
             cell.rjust(width) if name.endswith(">") else cell.ljust(width)
-            for cell, width, name in zip(row, widths, heading.split("|"), strict=True)
-        )
-        print("  ".join(aligned).rstrip())
+            for cell, width, name in zip(row, widths, names, strict=True)
+        ]
+        print("  ".join(aligned[:-1] if below else aligned).rstrip())
+        if below and number > 1:
+            print(textwrap.fill(row[-1], max(20, room), initial_indent="    ", subsequent_indent="    "))

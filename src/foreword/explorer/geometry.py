@@ -1,6 +1,6 @@
-"""Parallelograms and clusters: what the page's pictures of vectors need beyond ``vectors.word_map``.
+"""Parallelograms and axes: what the page's pictures of vectors need beyond ``vectors.word_map``.
 
-Not for: search. Costs: clusters take a few products N × D × K.
+Not for: search. Costs: a product or two.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Floats", "Rows", "clusters", "parallelogram", "unit"]
+__all__ = ["Floats", "Rows", "along", "parallelogram", "unit"]
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -39,24 +39,13 @@ def parallelogram(a: Floats, b: Floats, c: Floats, others: Floats) -> tuple[Floa
     return ((corners - b) @ axes).astype(np.float32), ((others - b) @ axes).astype(np.float32)
 
 
-def clusters(points: Floats, count: int, *, rounds: int = 12, seed: int = 0) -> NDArray[np.int64]:
-    """The cluster of each unit row of [N, D], int64 [N], by spherical k-means (Dhillon and Modha 2001).
+def along(low: Floats, high: Floats, rows: Floats) -> NDArray[np.float64]:
+    """Where unit rows [N, D] lie along the direction from one unit vector to another: −1 at ``low``, 1 at ``high``.
 
-    Clusters are numbered by size, the largest first.
+    >>> x, y = np.eye(2, dtype=np.float32)
+    >>> along(x, y, np.stack([x, y, (x + y) / 2])).tolist()
+    [-1.0, 1.0, 0.0]
     """
-    count = min(count, len(points))
-    if count < 2:
-        return np.zeros(len(points), np.int64)
-    rng = np.random.default_rng(seed)
-    centres = points[rng.choice(len(points), count, replace=False)]
-    nearest = np.zeros(len(points), np.int64)
-    for _ in range(rounds):
-        scores = points @ centres.T
-        nearest = scores.argmax(axis=1)
-        for k in range(count):
-            members = points[nearest == k]
-            # An empty cluster starts anew from the point that its own centre fits worst.
-            centres[k] = members.mean(axis=0) if len(members) else points[scores.max(axis=1).argmin()]
-        centres = unit(centres)
-    order = np.argsort(-np.bincount(nearest, minlength=count), kind="stable")
-    return np.argsort(order, kind="stable")[nearest]
+    step = high.astype(np.float64) - low
+    middle = (low.astype(np.float64) + high) / 2
+    return np.asarray((rows - middle) @ step * 2 / (step @ step))

@@ -14,7 +14,7 @@ import contextlib
 import functools
 import os
 import threading
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -26,11 +26,14 @@ import foreword
 from foreword._base.files import explained
 from foreword.errors import ForewordError, StoreError, UnknownNameError
 from foreword.explorer import geometry
+from foreword.explorer.atlas import Atlas
 from foreword.explorer.settings import Settings
 from foreword.tokens.store.mapping import FileArray
 from foreword.tokens.store.opening import Parts
 from foreword.tokens.store.store import TokenStore
+from foreword.vectors.layout.coarse import clusters
 from foreword.vectors.projection import pca
+from foreword.vectors.spelling import nearest_spellings
 
 if TYPE_CHECKING:
     from foreword import KeyedVectors, Tokenizer
@@ -167,25 +170,44 @@ class Words:
         self.name = name
         self.kv = keyed_vectors
         self._keys = _Keep()
-        self._maps = _Keep(most=4)
+        self._maps, self._atlas = _Keep(most=4), _Keep()
 
     def _sorted(self) -> tuple[list[str], NDArray[np.int64]]:
-        """The keys in order, integers as their digits, and the row of each."""
-        keys = list(map(str, self.kv.index_to_key))
+        """The keys in order, integers as their digits and all without their case, and the row of each."""
+        keys = [str(key).casefold() for key in self.kv.index_to_key]
         order = sorted(range(len(keys)), key=keys.__getitem__)
         return [keys[row] for row in order], np.array(order, np.int64)
 
     def complete(self, prefix: str, limit: int) -> list[str]:
-        """The keys that start with ``prefix``, or where none does, in lower case; the most frequent first."""
+        """The keys that start with ``prefix``, in any case: those of the same letters first, then the most frequent."""
+        folded = prefix.casefold()
         keys, rows = self._keys.of("sorted", self._sorted)
-        low = bisect_left(keys, prefix)
-        high = bisect_left(keys, prefix + "\U0010ffff", low)
-        if low == high and prefix != prefix.lower():
-            return self.complete(prefix.lower(), limit)
-        found = rows[low:high]
-        if len(found) > limit:
-            found = np.partition(found, limit - 1)[:limit]
-        return [str(self.kv.index_to_key[int(row)]) for row in np.sort(found)]
+        low = bisect_left(keys, folded)
+        same = bisect_right(keys, folded, low)
+        high = bisect_left(keys, folded + "\U0010ffff", same)
+        alike = sorted(rows[low:same].tolist(), key=lambda row: (str(self.kv.index_to_key[row]) != prefix, row))
+        others = rows[same:high]
+        if len(others) > limit:
+            others = np.partition(others, limit - 1)[:limit]
+        found = [*alike, *np.sort(others).tolist()][:limit]
+        return [str(self.kv.index_to_key[row]) for row in found]
+
+    def find(self, word: str, limit: int = 6) -> tuple[str | None, list[str]]:
+        """The key that ``word`` is, in any case, and where there is none what may have been meant.
+
+        Those that start so, the most frequent first; else those spelt nearly so.
+        """
+        text = word.strip()
+        if not text:
+            return None, []
+        starting = self.complete(text, limit)
+        if starting and starting[0].casefold() == text.casefold():
+            return starting[0], []
+        return None, starting or nearest_spellings(text, self.kv.key_to_index)
+
+    def atlas(self, limit: int) -> Atlas:
+        """The map of the first ``limit`` words; the first time, a better layout of it begins."""
+        return self._atlas.of("atlas", lambda: Atlas(self.kv, limit))
 
     def map(self, count: int) -> tuple[NDArray[np.float64], float, NDArray[np.int64]]:
         """The first ``count`` rows on a plane, the variance it keeps, and their clusters."""
@@ -193,7 +215,7 @@ class Words:
         def compute() -> tuple[NDArray[np.float64], float, NDArray[np.int64]]:
             points = geometry.unit(np.asarray(self.kv.vectors[:count], np.float32))
             flat, kept = pca(points.astype(np.float64))
-            return flat, kept, geometry.clusters(points, _CLUSTERS)
+            return flat, kept, clusters(points, _CLUSTERS)[0]
 
         return self._maps.of(count, compute)
 

@@ -29,6 +29,7 @@ class Limits:
         answer_floats: the largest array of an answer, in elements.
         table_floats: the largest embedding table that a request may draw, in elements.
         map_words: the most points of a map, and the most neighbours of a batch of words.
+        atlas_words: the most words of the map of all.
         store_tokens: the most tokens read from a store at once.
     """
 
@@ -44,6 +45,7 @@ class Limits:
     answer_floats: int = 1 << 19
     table_floats: int = 200_064 * 256  # the largest vocabulary of tiktoken, at the page's D
     map_words: int = 10_000
+    atlas_words: int = 400_000
     store_tokens: int = 4_096
 
 

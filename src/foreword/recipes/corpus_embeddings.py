@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "Embedded", "embed"]
 
+_OTHER_FILES = {
+    *(".bin", ".npy", ".npz", ".txt", ".vec", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow", ".h5", ".hdf5"),
+    *(".pt", ".pth", ".pkl", ".gz", ".zip"),
+}
+"""Endings of names that nobody would give a folder."""
+
 BLOCK = 1 << 16
 """Ids whose rows are in memory at once."""
 
@@ -108,6 +114,13 @@ def embed(
     """
     if sum(each is not None for each in (vectors, layer, static)) > 1:
         raise ArgumentError("give one of vectors, layer and static")
+    if Path(out).suffix.lower() in _OTHER_FILES:  # a folder of that name would be no such file
+        raise ArgumentError(
+            "embeddings are not written in this format",
+            got=str(out),
+            expected="NAME.safetensors, or a folder to make, of .npy files",
+            fix=f"write {Path(out).with_suffix('.safetensors')}, or the folder {Path(out).with_suffix('')}",
+        )
     store = _store_of(source)
     encoder: Encoder | StaticEncoder
     if static is not None:

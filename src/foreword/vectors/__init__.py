@@ -5,7 +5,7 @@
     corpus ── training/ ──▶ Word2Vec, FastText ── wv ──▶ KeyedVectors
 
 Read in this order: ``keyed_vectors`` and its parts (``table``, ``neighbours``, ``similarity``, ``evaluation``,
-``editing``, ``encoding``), ``search/``, ``store/``, ``formats/``, ``sources/``, ``training/``. Importing this package
+``editing``, ``encoding``), ``search/``, ``store/``, ``formats/``, ``sources/``, ``layout/``, ``training/``. Importing this package
 reads no file and imports neither numba nor pyarrow; a name is looked up when it is first used.
 """
 
@@ -20,14 +20,16 @@ _HOME = {
     "Word2Vec": "foreword.vectors.training.word2vec",
     "WordMap": "foreword.vectors.projection",
     "draw_word_map": "foreword.vectors.projection",
+    "lay_out": "foreword.vectors.layout.laying_out",
     "load": "foreword.vectors.loading",
     "word_map": "foreword.vectors.projection",
 }
 
-__all__ = ["FastText", "KeyedVectors", "Word2Vec", "WordMap", "draw_word_map", "load", "word_map"]
+__all__ = ["FastText", "KeyedVectors", "Word2Vec", "WordMap", "draw_word_map", "lay_out", "load", "word_map"]
 
 if TYPE_CHECKING:
     from foreword.vectors.keyed_vectors import KeyedVectors
+    from foreword.vectors.layout.laying_out import lay_out
     from foreword.vectors.loading import load
     from foreword.vectors.projection import WordMap, draw_word_map, word_map
     from foreword.vectors.training.fasttext import FastText

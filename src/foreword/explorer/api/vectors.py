@@ -1,12 +1,14 @@
-"""Word vectors: look up, complete, similar, analogy, batch, map.
+"""Word vectors: look up, find, complete, similar, analogy, axis, batch, map, atlas.
 
 Costs: a search of 400,000 × 50 takes about a millisecond, a completion less; the first of each loads or sorts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+import base64
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Path, Query, Response
@@ -16,7 +18,11 @@ from pydantic import BaseModel, Field
 from foreword.errors import ArgumentError
 from foreword.explorer import geometry
 from foreword.explorer.api.common import Body, First, InLibrary, Listed, WithinLimits, answer, check_size, listed
+from foreword.vectors.layout.coarse import clusters
 from foreword.vectors.projection import pca
+
+if TYPE_CHECKING:
+    from foreword import KeyedVectors
 
 __all__ = ["router"]
 
@@ -91,6 +97,7 @@ class Analogy(BaseModel):
     """The answer to a − b + c, and a picture of it: the four corners of a parallelogram, and the answers near them."""
 
     neighbours: Neighbours = Field(description="the answers, the nearest first")
+    own: Neighbours = Field(description="a, b and c, which are never answers, and their cosines with a − b + c")
     corners: list[Point] = Field(description="b, a, c and a − b + c, on the plane they lie in")
     points: list[Point] = Field(description="the neighbours, dropped onto that plane")
 
@@ -111,6 +118,70 @@ class Map(BaseModel):
     y: list[float] = Field(description="the place of each, upwards")
     cluster: list[int] = Field(description="the cluster of each, by size, 0 the largest")
     missing: list[str] = Field(description="words that have no vector")
+
+
+class Found(BaseModel):
+    """The key that a word is."""
+
+    key: str | None = Field(description="the key, perhaps in other case; null where there is none")
+    suggestions: list[str] = Field(description="where there is none, what may have been meant, the likeliest first")
+
+
+class AxisRequest(Body):
+    """A direction, and words to lay out along it."""
+
+    low: Annotated[Key, Field(description="the word that the direction starts from", examples=["he"])]
+    high: Annotated[Key, Field(description="the word that it leads to", examples=["she"])]
+    keys: Keys
+
+
+class Axis(BaseModel):
+    """Words along a direction: −1 at its start, 1 at its end."""
+
+    keys: list[str] = Field(description="the words that have a vector")
+    values: list[float] = Field(description="where each lies")
+    missing: list[str] = Field(description="words that have none")
+
+
+class AtlasState(BaseModel):
+    """How far the map of all words is."""
+
+    words: int = Field(description="how many words are on it")
+    layout: Literal["components", "neighbours"] = Field(description="how they are placed")
+    doing: str = Field(description="what is being computed for a better layout; empty where nothing is")
+    share: float = Field(description="how much of that is done, 0 … 1")
+    seconds: float = Field(description="since it began, or that it took")
+    problem: str = Field(description="why there will be no better layout; empty where there will be, or is")
+    kept: float | None = Field(
+        description="the share of a frequent word's ten nearest neighbours that are among the ten nearest on the map"
+    )
+    kept_by_components: float | None = Field(description="the same of the first two principal components")
+    regions: list[AtlasRegion] = Field(description="clusters by name, those of the coarsest level first")
+
+
+class AtlasRegion(BaseModel):
+    """A cluster of words on the map."""
+
+    level: int = Field(description="0 the coarsest")
+    name: str = Field(description="its most typical frequent words")
+    x: float = Field(description="where most of it is")
+    y: float = Field(description="where most of it is")
+    words: int = Field(description="how many of the 20,000 most frequent words are in it")
+    cluster: int = Field(description="its number on its level; on level 0 the cluster that words have")
+
+
+class AtlasPage(BaseModel):
+    """Some words of the map, in the order of their frequency. Arrays are little-endian bytes in base64."""
+
+    start: int = Field(description="the first word's row")
+    layout: Literal["components", "neighbours"] = Field(description="how they are placed")
+    keys: list[str] | None = Field(description="the words; null where they were not asked for")
+    x: str = Field(description="uint16 [n], 0 … 65535: the place of each, to the right")
+    y: str = Field(description="uint16 [n]: upwards, in the same unit")
+    cluster: str = Field(description="uint8 [n]: its cluster of level 0")
+
+
+AtlasState.model_rebuild()
 
 
 @router.get("", response_model=list[VectorsInfo | Listed], summary="The word vectors that may be named")
@@ -146,8 +217,19 @@ def complete(
     library: InLibrary,
     limit: Annotated[int, Query(ge=1, le=100, description="the most words to give")] = 10,
 ) -> Response:
-    """The most frequent words that start with ``prefix``."""
+    """The words that start with ``prefix``, in any case: those of the same letters first, then the most frequent."""
     return answer(library.words(name).complete(prefix, limit))
+
+
+@router.get("/{name}/find", response_model=Found, summary="The key that a word is, in any case")
+def find(
+    name: Name,
+    word: Annotated[str, Query(max_length=1_000, description="a word in any case", examples=["King"])],
+    library: InLibrary,
+) -> Response:
+    """The key of the same letters; else what may have been meant: the words that start so, or are spelt nearly so."""
+    key, suggestions = library.words(name).find(word)
+    return answer({"key": key, "suggestions": suggestions})
 
 
 @router.get("/{name}/similar", response_model=Neighbours, summary="The nearest words to a word")
@@ -189,10 +271,12 @@ def analogy(name: Name, request: AnalogyRequest, library: InLibrary) -> Response
     found = kv.most_similar(positive=[request.a, request.c], negative=[request.b], topn=request.topn)
     near = geometry.unit(np.stack([kv[key] for key, _ in found])) if found else np.zeros((0, len(a)), np.float32)
     corners, points = geometry.parallelogram(a, b, c, near)
+    own = np.clip(np.stack([a, b, c]) @ geometry.unit((a - b + c)[None])[0], -1, 1)
     names = [request.b, request.a, request.c, f"{request.a} − {request.b} + {request.c}"]
     return answer(
         {
             "neighbours": _neighbours(found),
+            "own": _neighbours(zip((request.a, request.b, request.c), own.tolist(), strict=True)),
             "corners": [_point(*pair) for pair in zip(names, corners, strict=True)],
             "points": [_point(key, xy) for (key, _), xy in zip(found, points, strict=True)],
         }
@@ -218,16 +302,77 @@ def map_of_most_frequent(
 def map_of_words(name: Name, request: MapRequest, library: InLibrary) -> Response:
     """The same for a list of words; those without a vector are named in ``missing``."""
     kv = library.words(name).kv
-    keys = [key for key in dict.fromkeys(request.keys) if key in kv]
-    missing = [key for key in dict.fromkeys(request.keys) if key not in kv]
-    if not keys:
-        raise ArgumentError("none of the words has a vector", got=", ".join(missing[:10]) or "no words")
+    keys, missing = _known(kv, request.keys)
     points = geometry.unit(np.stack([kv[key] for key in keys]))
     flat, kept = pca(points.astype(np.float64))
-    return answer(_map(keys, flat, kept, geometry.clusters(points, max(1, min(10, len(keys) // 4))), missing))
+    return answer(_map(keys, flat, kept, clusters(points, max(1, min(10, len(keys) // 4)))[0], missing))
 
 
-def _neighbours(found: Sequence[tuple[str, float]]) -> list[dict[str, object]]:
+@router.post("/{name}/axis", response_model=Axis, summary="Words along the direction from one word to another")
+def axis(name: Name, request: AxisRequest, library: InLibrary) -> Response:
+    """Each word's place along the step from ``low`` to ``high``, of unit vectors: −1 at ``low``, 1 at ``high``."""
+    kv = library.words(name).kv
+    low, high = geometry.unit(np.stack([kv[request.low], kv[request.high]]))
+    if np.array_equal(low, high):
+        raise ArgumentError(
+            "a direction leads from one word to another", got=f"{request.low!r} twice", fix="name two words"
+        )
+    keys, missing = _known(kv, request.keys)
+    rows = geometry.unit(np.stack([kv[key] for key in keys]))
+    return answer({"keys": keys, "values": np.round(geometry.along(low, high, rows), 6).tolist(), "missing": missing})
+
+
+@router.get("/{name}/atlas", response_model=AtlasState, summary="How far the map of all words is")
+def atlas(name: Name, library: InLibrary, limits: WithinLimits) -> Response:
+    """The names of its clusters, and whether a better layout is on its way; the first question begins it."""
+    found = library.words(name).atlas(limits.atlas_words)
+    regions = [region._asdict() for region in found.regions]
+    return answer({"words": len(found)} | dataclasses.asdict(found.state) | {"regions": regions})
+
+
+@router.get("/{name}/atlas/words", response_model=AtlasPage, summary="Some words of the map of all words")
+def atlas_words(
+    name: Name,
+    library: InLibrary,
+    limits: WithinLimits,
+    start: Annotated[int, Query(ge=0, le=1 << 40, description="the row of the first word")] = 0,
+    count: Annotated[int, Query(ge=1, le=50_000, description="the most words to give")] = 10_000,
+    keys: Annotated[bool, Query(description="whether the words themselves are given, not their places alone")] = True,
+) -> Response:
+    """Words ``start`` … ``start + count − 1`` by frequency, with their places and clusters."""
+    found = library.words(name).atlas(limits.atlas_words)
+    places = found.places
+    part = slice(start, start + count)
+    return answer(
+        {
+            "start": start,
+            "layout": places.layout,
+            "keys": found.keys(start, start + count) if keys else None,
+            "x": _base64(places.x[part].astype("<u2")),
+            "y": _base64(places.y[part].astype("<u2")),
+            "cluster": _base64(found.cluster[part]),
+        }
+    )
+
+
+def _base64(values: NDArray[np.integer[Any]]) -> str:
+    return base64.b64encode(values.tobytes()).decode()
+
+
+def _known(kv: KeyedVectors, given: list[str]) -> tuple[list[str], list[str]]:
+    """The words that have a vector, each once, and those that have none.
+
+    Raises:
+        ArgumentError: none has.
+    """
+    keys = [key for key in dict.fromkeys(given) if key in kv]
+    missing = [key for key in dict.fromkeys(given) if key not in kv]
+    if not keys:
+        raise ArgumentError("none of the words has a vector", got=", ".join(missing[:10]) or "no words")
+    return keys, missing
+
+
+def _neighbours(found: Iterable[tuple[str, float]]) -> list[dict[str, object]]:
     return [{"key": key, "score": float(score)} for key, score in found]
 
 

@@ -1,9 +1,12 @@
-// A map of words on a canvas: drag or arrow keys to move, wheel or + and − to zoom, labels where there is room.
+// A map of words on a canvas: drag or arrow keys to move, wheel or + and − to zoom, names where there is room.
+// dots.js draws the words as dots, labels.js chooses which words are written; this module moves and finds.
 
 import { isDark } from "./lib.js";
+import { Dots } from "./dots.js";
+import { Labels } from "./labels.js";
 
 const FURTHEST = 400; // times as near as all of it
-const HUES = [25, 250, 145, 85, 310, 200, 55, 280, 165, 0];
+const CELLS = 256; // of the grid, on each side, in which a word is looked up by its place
 
 export class WordMap {
   /** chosen(word) when one is clicked; looked(view) when one looks elsewhere, view being what show() takes; told(word)
@@ -14,6 +17,10 @@ export class WordMap {
     this.words = null;
     this.hover = -1;
     this.wanted = "";
+    this.near = [];
+    this.dots = new Dots();
+    this.labels = new Labels();
+    this.frame = 0;
     const fingers = new Map(); // where each pointer that is down was last
     let moved = false;
     canvas.addEventListener("pointerdown", (event) => {
@@ -33,18 +40,14 @@ export class WordMap {
         if (moved) fingers.set(event.pointerId, here);
         return;
       }
-      const hover = this.nearest(...here);
-      if (hover !== this.hover) {
-        this.hover = hover;
-        this.paint();
-      }
+      this.point(this.nearest(...here));
     });
     canvas.addEventListener("pointerup", (event) => {
       const word = !fingers.delete(event.pointerId) || moved ? -1 : this.nearest(event.offsetX, event.offsetY);
       if (word >= 0) chosen(this.words.keys[word]);
     });
     canvas.addEventListener("pointercancel", (event) => fingers.delete(event.pointerId)); // the page scrolls
-    for (const leaving of ["pointerleave", "blur"]) canvas.addEventListener(leaving, () => { this.hover = -1; this.paint(); });
+    for (const leaving of ["pointerleave", "blur"]) canvas.addEventListener(leaving, () => this.point(-1));
     canvas.addEventListener("wheel", (event) => {
       if (!event.ctrlKey && document.activeElement !== canvas) return; // the page scrolls; a map in focus zooms
       event.preventDefault();
@@ -62,24 +65,38 @@ export class WordMap {
       act();
       if (event.key === "Enter") return;
       this.hover = this.middleWord();
-      told(this.words.keys[this.hover]);
-      this.paint();
+      if (this.hover >= 0) told(this.words.keys[this.hover]);
+      this.repaint();
     });
-    new ResizeObserver(() => this.paint()).observe(canvas);
+    new ResizeObserver(() => this.repaint()).observe(canvas);
   }
 
-  /** Show words, from a view "x,y,zoom" that was looked at before, or all of them; one is marked that is wanted. */
-  show(words, view = "", wanted = "") {
+  /** Show words { keys, x, y, cluster, regions }, from a view "x,y,zoom" that was looked at before, or all of them. More
+      words may be appended to them later, and refresh() called. */
+  show(words, view = "") {
     this.words = words;
-    this.wanted = wanted;
     this.hover = -1;
+    this.grid = null;
+    this.labels.forget();
+    this.view(view);
+  }
+
+  /** Look where a view says. */
+  view(view) {
+    if (!this.words) return;
     this.fit();
     const [x, y, zoom] = view.split(",").map(Number);
     if (view && [x, y, zoom].every(Number.isFinite) && zoom > 0) {
       this.centre = [x, y];
       this.scale *= Math.min(zoom, FURTHEST);
     }
-    this.paint();
+    this.repaint();
+  }
+
+  /** Words were appended, or moved. */
+  refresh() {
+    this.grid = null;
+    this.repaint();
   }
 
   /** Everything in sight. */
@@ -90,19 +107,18 @@ export class WordMap {
   }
 
   fit() {
-    const { x, y } = this.words;
-    const [x0, x1, y0, y1] = [min(x), max(x), min(y), max(y)];
+    const [x0, x1, y0, y1] = this.words.bounds ?? [min(this.words.x), max(this.words.x), min(this.words.y), max(this.words.y)];
     const [width, height] = this.size();
-    this.scale = this.whole = 0.86 * Math.min(width / (x1 - x0 || 1), height / (y1 - y0 || 1));
+    this.scale = this.whole = 0.9 * Math.min(width / (x1 - x0 || 1), height / (y1 - y0 || 1));
     this.middle = this.centre = [(x0 + x1) / 2, (y0 + y1) / 2];
   }
 
   /** After a move: paint, and tell. */
   look() {
-    const told = (...values) => values.map((value) => Number(value.toFixed(8))).join(",");
-    const view = told(...this.centre, this.scale / this.whole);
-    this.looked(view === told(...this.middle, 1) ? "" : view);
-    this.paint();
+    const text = (...values) => values.map((value) => Number(value.toPrecision(9))).join(",");
+    const view = text(...this.centre, this.scale / this.whole);
+    this.looked(view === text(...this.middle, 1) ? "" : view);
+    this.repaint();
   }
 
   zoom(factor, px, py) {
@@ -121,106 +137,137 @@ export class WordMap {
     this.look();
   }
 
-  /** Mark a word, and bring it to the middle. */
-  find(word) {
+  /** Mark a word; bring it to the middle, and near, where it is to be looked at. */
+  find(word, { look = true } = {}) {
     this.wanted = word;
     const at = this.words?.keys.indexOf(word) ?? -1;
-    if (at < 0) return this.paint();
+    if (at < 0 || !look) return this.repaint();
     this.centre = [this.words.x[at], this.words.y[at]];
+    if (this.words.keys.length > 1000) this.scale = Math.max(this.scale, this.whole * 8);
     this.look();
+  }
+
+  /** Join the wanted word to others with lines. */
+  join(words) {
+    this.near = words;
+    this.repaint();
   }
 
   size() {
     return [this.canvas.clientWidth, this.canvas.clientHeight];
   }
 
+  /** Where a word is on the canvas. */
   place(i) {
-    const [width, height] = this.size();
-    return [width / 2 + (this.words.x[i] - this.centre[0]) * this.scale, height / 2 - (this.words.y[i] - this.centre[1]) * this.scale];
+    return this.at(this.words.x[i], this.words.y[i]);
+  }
+
+  at(x, y) {
+    return [this.canvas.clientWidth / 2 + (x - this.centre[0]) * this.scale, this.canvas.clientHeight / 2 - (y - this.centre[1]) * this.scale];
   }
 
   middleWord() {
     const [width, height] = this.size();
-    return this.nearest(width / 2, height / 2, Infinity);
+    for (let within = 14; within < 4 * Math.max(width, height); within *= 3) {
+      const found = this.nearest(width / 2, height / 2, within);
+      if (found >= 0) return found;
+    }
+    return -1;
   }
 
   has(word) {
     return this.words?.keys.includes(word) ?? false;
   }
 
+  point(word) {
+    if (word === this.hover) return;
+    this.hover = word;
+    this.repaint();
+  }
+
+  /** The word at a place, −1 where there is none: the nearest, but rather a frequent one than a rare one beside it. */
   nearest(px, py, within = 14) {
     if (!this.words) return -1;
+    const { x, y, keys } = this.words;
+    this.grid ??= cells(x, y, keys.length);
+    const { low, size, starts, members } = this.grid;
+    const [width, height] = this.size();
+    const [wx, wy] = [this.centre[0] + (px - width / 2) / this.scale, this.centre[1] - (py - height / 2) / this.scale];
+    const reach = within / this.scale;
+    const cell = (value, axis) => Math.max(0, Math.min(CELLS - 1, Math.floor((value - low[axis]) / size)));
     let best = -1;
-    let least = within ** 2;
-    for (let i = 0; i < this.words.keys.length; i++) {
-      const [x, y] = this.place(i);
-      const away = (x - px) ** 2 + (y - py) ** 2;
-      if (away < least) [best, least] = [i, away];
+    let least = Infinity;
+    for (let row = cell(wy - reach, 1); row <= cell(wy + reach, 1); row++) {
+      for (let at = starts[row * CELLS + cell(wx - reach, 0)]; at < starts[row * CELLS + cell(wx + reach, 0) + 1]; at++) {
+        const i = members[at];
+        const away = Math.hypot(x[i] - wx, y[i] - wy) * this.scale;
+        if (away > within) continue;
+        const cost = keys[i] === this.wanted ? -1 : away + (away < 0.5 ? 0 : 1.5 * Math.log2(i + 2));
+        if (cost < least) [best, least] = [i, cost];
+      }
     }
     return best;
   }
 
+  /** Paint with the next frame, once however often it was asked for. */
+  repaint() {
+    this.frame ||= requestAnimationFrame(() => this.paint());
+  }
+
   paint() {
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
     const { canvas, words } = this;
     const [width, height] = this.size();
     if (!words || !width) return;
-    const ratio = devicePixelRatio || 1;
-    canvas.width = width * ratio;
-    canvas.height = height * ratio;
+    const ratio = Math.min(2, devicePixelRatio || 1);
+    const [wide, high] = [Math.round(width * ratio), Math.round(height * ratio)];
+    if (canvas.width !== wide || canvas.height !== high) [canvas.width, canvas.height] = [wide, high];
     const pen = canvas.getContext("2d");
-    pen.scale(ratio, ratio);
     const dark = isDark();
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    this.dots.paint(pen, words, { ratio, scale: this.scale, centre: this.centre, dark });
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const rows = (list) => list.map((word) => words.keys.indexOf(word)).filter((i) => i >= 0);
+    const [wanted] = rows([this.wanted]);
+    const near = wanted === undefined ? [] : rows(this.near);
     const style = getComputedStyle(canvas);
-    const colour = (cluster, alpha = 1) => `oklch(${dark ? 0.74 : 0.5} 0.12 ${HUES[cluster % HUES.length]} / ${alpha})`;
-    const many = words.keys.length > 300;
-    for (let i = 0; i < words.keys.length; i++) {
-      const [x, y] = this.place(i);
-      if (x < -4 || y < -4 || x > width + 4 || y > height + 4) continue;
-      pen.fillStyle = colour(words.cluster[i], many ? 0.6 : 0.9);
-      pen.beginPath();
-      pen.arc(x, y, many ? 2 : 3.2, 0, 7);
-      pen.fill();
-    }
-    // Labels, the most frequent word first, each where no other lies.
-    const taken = new Set();
-    pen.textBaseline = "middle";
-    pen.lineJoin = "round";
-    const first = [words.keys.indexOf(this.wanted), this.hover].filter((i) => i >= 0);
-    let drawn = 0;
-    for (const i of [...first, ...words.keys.keys()]) {
-      if (drawn > 260) break;
-      const [x, y] = this.place(i);
-      if (x < 0 || y < 0 || x > width || y > height) continue;
-      const marked = first.includes(i);
-      pen.font = `${marked ? "600 16px" : "13.5px"} ${style.getPropertyValue("--serif")}`;
-      const wide = pen.measureText(words.keys[i]).width;
-      // To the right of its point, to the left, above or below: where there is room.
-      const choices = [[x + 6, y], [x - 6 - wide, y], [x - wide / 2, y - 11], [x - wide / 2, y + 12]];
-      const cells = choices.map(([left, middle]) => cover(left, middle, wide));
-      let at = choices.findIndex(([left], k) => left >= 2 && left + wide <= width - 2 && !cells[k].some((one) => taken.has(one)));
-      if (at < 0 && !marked) continue;
-      at = Math.max(0, at);
-      for (const one of cells[at]) taken.add(one);
-      const [left, middle] = [Math.max(2, Math.min(choices[at][0], width - wide - 2)), choices[at][1]];
-      pen.strokeStyle = style.backgroundColor === "rgba(0, 0, 0, 0)" ? getComputedStyle(document.body).backgroundColor : style.backgroundColor;
-      pen.lineWidth = 3;
-      pen.strokeText(words.keys[i], left, middle);
-      pen.fillStyle = marked ? style.color : colour(words.cluster[i]);
-      pen.fillText(words.keys[i], left, middle);
-      drawn++;
-    }
+    const look = { dark, ink: style.color, paper: style.backgroundColor, red: style.outlineColor, serif: style.getPropertyValue("--serif"), sans: style.getPropertyValue("--sans") };
+    if (near.length) this.dots.join(pen, this.place(wanted), near.map((i) => this.place(i)), look.red);
+    const marked = [...new Set([wanted, this.hover].filter((i) => i >= 0))];
+    // As place(), but for the size of the canvas, which takes the browser time to tell.
+    const at = (x, y) => [width / 2 + (x - this.centre[0]) * this.scale, height / 2 - (y - this.centre[1]) * this.scale];
+    this.labels.paint(pen, words, { at, zoom: this.scale / this.whole, scale: this.scale, size: [width, height], marked, near, look });
   }
 }
 
-const CELL = 6; // pixels: what labels take is kept in cells of this size
-
-/** The cells that a label covers. */
-function cover(left, middle, wide) {
-  const cells = [];
-  for (let x = Math.floor(left / CELL); x <= Math.floor((left + wide) / CELL); x++) for (let y = Math.floor((middle - 7) / CELL); y <= Math.floor((middle + 7) / CELL); y++) cells.push(`${x},${y}`);
-  return cells;
+/** Words by place: a grid of cells, row by row, and the words of each. */
+function cells(x, y, count) {
+  const low = [min(x, count), min(y, count)];
+  const size = Math.max(max(x, count) - low[0], max(y, count) - low[1], 1e-9) / (CELLS - 1e-6);
+  const of = new Uint32Array(count);
+  const starts = new Uint32Array(CELLS * CELLS + 1);
+  for (let i = 0; i < count; i++) {
+    of[i] = Math.floor((y[i] - low[1]) / size) * CELLS + Math.floor((x[i] - low[0]) / size);
+    starts[of[i] + 1]++;
+  }
+  for (let i = 0; i < CELLS * CELLS; i++) starts[i + 1] += starts[i];
+  const next = starts.slice();
+  const members = new Uint32Array(count);
+  for (let i = 0; i < count; i++) members[next[of[i]]++] = i;
+  return { low, size, starts, members };
 }
 
 const apart = ([x0, y0], [x1, y1]) => Math.max(1, Math.hypot(x1 - x0, y1 - y0));
-const min = (values) => values.reduce((a, b) => Math.min(a, b), Infinity);
-const max = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
+
+function min(values, count = values.length) {
+  let least = Infinity;
+  for (let i = 0; i < count; i++) if (values[i] < least) least = values[i];
+  return least;
+}
+
+function max(values, count = values.length) {
+  let most = -Infinity;
+  for (let i = 0; i < count; i++) if (values[i] > most) most = values[i];
+  return most;
+}

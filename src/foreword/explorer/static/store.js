@@ -1,6 +1,6 @@
 // The Store view: what a prepared store holds, its documents, any place of it, and where a token sequence stands.
 
-import { $, ask, chosen, clamp, code, debounce, draw, enable, hue, latest, make, number, onPress, options, plural, py, python, remembered, telling, themeSwitch } from "./lib.js";
+import { $, ask, brief, chosen, clamp, code, debounce, draw, enable, hue, latest, make, number, onPress, options, plural, py, python, remembered, telling, themeSwitch } from "./lib.js";
 import { arrangedFromBytes, label } from "./pieces.js";
 
 const PAGE = 12; // documents
@@ -11,7 +11,7 @@ const [state, remember] = remembered({ store: "", documents: 0, place: 0, find: 
 let stores = [];
 let total = 0; // tokens and documents of the store, as last told
 let documents = 0;
-let found = null; // the sequence last found, to mark it
+let found = null; // { forms: [{ text, ids, next }], places: [{ place, length }] } of what was last looked for
 
 const opening = () => py`import foreword as fw\n\nstore = fw.TokenStore.open(${python(chosen(stores, state.store).source)})\n`;
 
@@ -108,7 +108,7 @@ async function read() {
     $("#place").max = Math.max(0, total - 1);
     const starts = new Set(piece.starts);
     const marked = new Set();
-    if (found) for (const place of found.places) for (let i = 0; i < found.ids.length; i++) marked.add(place + i - piece.start);
+    for (const { place, length } of found?.places ?? []) for (let i = 0; i < length; i++) marked.add(place + i - piece.start);
     let current = piece.document;
     const items = [];
     const tokens = arrangedFromBytes(piece.bytes, piece.texts);
@@ -137,9 +137,14 @@ function go(place) {
 
 const askFind = latest();
 
-async function find(from = 0) {
-  code($("#code-find"), py`ids = store.tokenizer.encode(${python(state.find)}, disallowed_special=())\nlist(store.find(ids))`, opening());
-  if (!from) found = null;
+/** The forms in which a text may stand: as it is, and after a space, which the tokens of a word begin with. */
+const forms = (text) => (/^\s/u.test(text) ? [text] : [text, ` ${text}`]);
+
+/** Find the text of the state; more of it, where more is true. */
+async function find(more = false) {
+  const texts = forms(state.find);
+  code($("#code-find"), py`texts = ${brief(`[${texts.map(python).join(", ")}]`, 60)}\nforms = [store.tokenizer.encode(text, disallowed_special=()) for text in texts]\nsorted(place for ids in forms for place in store.find(ids))`, opening());
+  if (!more) found = null;
   if (!state.find) {
     askFind.stop();
     $("#places").replaceChildren();
@@ -147,15 +152,24 @@ async function find(from = 0) {
     return;
   }
   await telling("find", askFind, async (signal) => {
-    const answer = await ask("stores/find", { signal, body: { store: state.store, text: state.find, start: from, limit: 20 } });
-    found = from && found ? { ...answer, places: [...found.places, ...answer.places] } : answer;
-    $("#about-found").textContent = `${plural(found.places.length, "place")}${answer.next === null ? "" : " so far"} of [${answer.ids.join(", ")}]. Text is found where it was cut into these very tokens: “cat” is not “ cat”.`;
+    const last = more && found ? found : { forms: texts.map((text) => ({ text, ids: [], next: 0 })), places: [] };
+    const answers = await Promise.all(last.forms.map((form) => (form.next === null ? { ids: form.ids, places: [], next: null } : ask("stores/find", { signal, body: { store: state.store, text: form.text, start: form.next, limit: 20 } }))));
+    const fresh = answers.flatMap(({ ids, places }) => places.map((place) => ({ place, length: ids.length })));
+    found = {
+      forms: last.forms.map(({ text }, i) => ({ text, ids: answers[i].ids, next: answers[i].next })),
+      places: [...last.places, ...fresh].sort((a, b) => a.place - b.place),
+    };
+    const unfinished = found.forms.some(({ next }) => next !== null);
+    const sought = found.forms.map(({ text, ids }, i) => `${i ? "after a space " : ""}“${text}” [${ids.join(", ")}]`).join(" and ");
+    $("#about-found").textContent = `${plural(found.places.length, "place")}${unfinished ? " so far" : ""} of ${sought}. Inside a longer token a text is not found.`;
     $("#places").replaceChildren(
-      ...found.places.map((place) => make("li", {}, make("button", { type: "button", onclick: () => go(Math.max(0, place - 24)) }, number(place)))),
-      answer.next === null ? "" : make("li", {}, make("button", { type: "button", onclick: () => find(answer.next) }, "search on")),
+      ...found.places.map(({ place }) => make("li", {}, make("button", { type: "button", onclick: () => go(Math.max(0, place - 24)) }, number(place)))),
+      unfinished ? make("li", {}, make("button", { type: "button", onclick: () => find(true) }, "search on")) : "",
     );
-    if (from) $(`#places li:nth-child(${found.places.length - answer.places.length + 1}) button`)?.focus();
-    if (from) read();
+    if (!more) return;
+    const first = found.places.findIndex((one) => fresh.includes(one));
+    if (first >= 0) $(`#places li:nth-child(${first + 1}) button`)?.focus();
+    read();
   });
 }
 
@@ -183,7 +197,7 @@ $("#finder").addEventListener("submit", async (event) => {
   state.find = $("#wanted").value;
   remember();
   await find();
-  await go(found?.places.length ? Math.max(0, found.places[0] - 24) : state.place);
+  await go(found?.places.length ? Math.max(0, found.places[0].place - 24) : state.place);
 });
 themeSwitch(() => {});
 

@@ -1,85 +1,49 @@
-// The Words view: neighbours as bars, analogies as parallelograms, a map.
+// The Words view: neighbours as bars, a map of all words or of a list, analogies as parallelograms, words along an axis.
 
-import { $, ask, brief, chosen, clamp, code, debounce, draw, giveUp, latest, make, number, options as choices, plural, py, python, remembered, telling, themeSwitch } from "./lib.js";
+import { $, ask, brief, chosen, clamp, code, debounce, giveUp, latest, make, number, options as choices, plural, py, python, telling, themeSwitch } from "./lib.js";
+import { remembered } from "./address.js";
+import { loadAtlas } from "./atlas.js";
+import { drawAxis } from "./axis.js";
+import { complete, resolve } from "./complete.js";
 import { WordMap } from "./map.js";
+import { analogySentences, drawParallelogram } from "./parallelogram.js";
 
 const LIST =
   "king queen prince princess duke monarch man woman boy girl child father mother brother sister paris france london england " +
   "berlin germany rome italy madrid spain tokyo japan dog cat horse cow sheep wolf lion tiger apple orange banana grape lemon " +
   "bread cheese wine car truck train bus bicycle airplane ship piano violin guitar drum physics chemistry biology mathematics " +
   "monday tuesday friday january march october red green blue yellow one two three seven";
+const ALONG = "king queen nurse doctor engineer teacher boy girl secretary captain dancer soldier librarian farmer actress poet ship guitar lipstick beard football ballet mother uncle";
+const EXAMPLES = { along: ALONG, list: LIST };
+const AXES = [["he", "she"], ["small", "large"], ["cold", "hot"], ["past", "future"], ["poor", "rich"]];
+const GLIDE = 700; // milliseconds from one layout to the next
 
 const [state, remember] = remembered(
-  { vectors: "", word: "language", topn: 10, a: "king", b: "man", c: "woman", map: "list", list: LIST, find: "", view: "" },
+  { vectors: "", word: "language", topn: 10, map: "all", list: LIST, find: "", view: "", a: "king", b: "man", c: "woman", low: "he", high: "she", along: ALONG },
   () => start(),
+  { minor: ["view", "topn"] },
 );
 let every = []; // the word vectors that there are
 const loading = () => py`import foreword as fw\n\nwv = fw.load(${python(chosen(every, state.vectors).source)})\n`;
 const path = (what) => `vectors/${encodeURIComponent(state.vectors)}/${what}`;
+const listed = (text) => text.split(/[\s,;]+/).filter(Boolean).slice(0, 1000);
 
-// ---------------------------------------------------------------- completion
-
-/** A text field that completes words: the combobox of the ARIA practices. */
-function complete(input, taken) {
-  const list = make("ul", { role: "listbox", id: `${input.id}-list`, hidden: true, "aria-label": "Words" });
-  const asker = latest();
-  let options = [];
-  let at = -1;
-  input.setAttribute("role", "combobox");
-  input.setAttribute("aria-expanded", "false");
-  input.setAttribute("aria-controls", list.id);
-  input.setAttribute("aria-autocomplete", "list");
-  input.after(list);
-
-  const hide = () => {
-    list.hidden = true;
-    at = -1;
-    input.setAttribute("aria-expanded", "false");
-    input.removeAttribute("aria-activedescendant");
+/** A field for a word: what is typed is found in any case and kept in state[name], and then used. */
+function wordField(name, problem, use) {
+  const input = $(`#${name}`);
+  let tried = "";
+  const take = async (text) => {
+    if (text === (problem.textContent ? tried : state[name])) return; // a field says twice what was typed, on Enter and on leaving
+    tried = text;
+    const key = await resolve(text, path, problem, take);
+    if (key === null) return;
+    input.value = key;
+    if (key === state[name]) return;
+    state[name] = key;
+    remember();
+    use();
   };
-  const close = () => {
-    asker.stop();
-    hide();
-  };
-  const choose = (word) => {
-    input.value = word;
-    close();
-    taken(word);
-  };
-  const mark = () => {
-    [...list.children].forEach((option, i) => option.setAttribute("aria-selected", String(i === at)));
-    if (at >= 0) {
-      input.setAttribute("aria-activedescendant", list.children[at].id);
-      list.children[at].scrollIntoView({ block: "nearest" });
-    } else input.removeAttribute("aria-activedescendant");
-  };
-  const offer = (words) => {
-    if (document.activeElement !== input || !words.length) return hide();
-    const marked = options[at];
-    options = words;
-    at = words.indexOf(marked);
-    list.replaceChildren(...options.map((word, i) => make("li", { role: "option", id: `${list.id}-${i}`, "aria-selected": "false", onmousedown: (event) => event.preventDefault(), onclick: () => choose(word) }, word)));
-    list.hidden = false;
-    input.setAttribute("aria-expanded", "true");
-    mark();
-  };
-  input.addEventListener("input", () => {
-    const prefix = input.value;
-    if (!list.hidden) offer(options.filter((word) => word.startsWith(prefix))); // until the answer is here
-    asker(async (signal) => offer(prefix ? await ask(path("complete"), { signal, query: { prefix, limit: 12 } }) : [])).catch(hide);
-  });
-  input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") choose(at >= 0 ? options[at] : input.value.trim());
-    else if (event.key === "Escape") close();
-    else if (list.hidden) return;
-    else if (event.key === "ArrowDown") at = (at + 1) % options.length;
-    else if (event.key === "ArrowUp") at = (Math.max(at, 0) - 1 + options.length) % options.length;
-    else return;
-    event.preventDefault();
-    mark();
-  });
-  input.addEventListener("blur", close);
-  input.addEventListener("change", () => taken(input.value.trim()));
+  complete(input, path, take);
 }
 
 // ---------------------------------------------------------------- neighbours
@@ -98,6 +62,7 @@ const askNear = latest();
 
 async function near() {
   $("#out-topn").textContent = state.topn;
+  $("#not-found").replaceChildren();
   code($("#code-near"), [...loading(), ...py`wv.most_similar(${python(state.word)}, topn=${state.topn})`]);
   await telling("near", askNear, async (signal) => {
     const [found, own] = await Promise.all([
@@ -110,6 +75,7 @@ async function near() {
       make("li", {}, "length ", make("b", {}, own.norm.toFixed(3))),
       make("li", {}, `[${own.vector.length}]  ${own.vector.slice(0, 4).map((value) => value.toFixed(4).replace("-", "−")).join("  ")}  …`),
     );
+    map.join(found.map(({ key }) => key));
   });
 }
 
@@ -118,7 +84,126 @@ function look(word, { scroll = true } = {}) {
   $("#word").value = word;
   remember();
   near();
+  if (!state.find) map.find(word, { look: false });
   if (scroll) $("#word").scrollIntoView({ block: "nearest" });
+}
+
+// ---------------------------------------------------------------- map
+
+const map = new WordMap($("#map"), { chosen: fromMap, told: (word) => { $("#on-map").textContent = word; }, looked: (view) => { state.view = view; remember(); } });
+const askMap = latest();
+let whole = false; // whether all words of the map are here
+let coming = new AbortController(); // ends what is still to come of a map that is seen already
+
+/** A word of the map: its neighbours are shown, and the map stays where it is. */
+function fromMap(word) {
+  state.find = "";
+  $("#find").value = "";
+  look(word, { scroll: false });
+  map.find(word, { look: false });
+  $("#on-map").replaceChildren("The neighbours of ", make("b", {}, word), " are ", make("a", { href: "#word", onclick: (event) => { event.preventDefault(); $("#word").focus(); } }, "above"), ", and joined to it on the map.");
+}
+
+/** Bring what is looked for into sight; where the map has it not, say so. */
+async function findOnMap(text) {
+  state.find = text;
+  remember();
+  const note = $("#on-map");
+  note.replaceChildren();
+  if (!text) return map.find(state.word, { look: false });
+  const key = map.has(text) ? text : await resolve(text, path, note, (word) => { $("#find").value = word; findOnMap(word); });
+  if (key === null || text !== state.find) return;
+  if (map.has(key)) {
+    map.find(key);
+    if (key !== state.word) look(key, { scroll: false });
+  } else note.replaceChildren(make("b", {}, key), whole ? " is not on this map." : " is not on the map yet.");
+}
+
+async function showMap() {
+  const isList = state.map === "list";
+  coming.abort();
+  coming = new AbortController();
+  whole = isList;
+  $("#list-box").hidden = !isList;
+  const words = listed(state.list);
+  if (isList) code($("#code-map"), py`from foreword.vectors import word_map\n\nwords = ${brief(`[word for word in ${python(words.join(" "))}.split() if word in wv]`, 60)}\nword_map(wv, words).places`, loading());
+  else code($("#code-map"), py`from foreword.vectors import lay_out\n\nplaces = lay_out(wv)  # [N, 2]`, loading());
+  $("#idea-list").hidden = !isList;
+  $("#idea-all").hidden = isList;
+  $("#progress-map").hidden = true;
+  await telling("map", askMap, (signal) => (isList ? showList(words, signal) : showAll(coming.signal)));
+}
+
+/** What is looked for is marked and seen, where no other view was; else the word whose neighbours are shown is marked. */
+function mark() {
+  if (state.find) map.find(state.find, { look: !state.view });
+  else map.find(state.word, { look: false });
+}
+
+async function showList(words, signal) {
+  const answer = await ask(path("map"), { signal, body: { keys: words } });
+  map.show(answer, state.view);
+  mark();
+  const missing = answer.missing.length ? ` Without a vector: ${answer.missing.slice(0, 12).join(", ")}${answer.missing.length > 12 ? " …" : ""}.` : "";
+  $("#about-map").textContent = `${plural(answer.keys.length, "word")} in ${plural(answer.clusters, "cluster")}; the plane keeps ${(answer.kept * 100).toFixed(0)} % of the variance.${missing}`;
+}
+
+/** The map of all words. Resolves when there is something to see; what is to come goes on coming. */
+function showAll(signal) {
+  return new Promise((seen, failed) => {
+    let words = null;
+    loadAtlas(path, {
+      signal,
+      shown: (some) => {
+        words = some;
+        map.show(words, state.view);
+        mark();
+        seen();
+      },
+      grown: () => map.refresh(),
+      state: aboutAll,
+      better: (x, y, regions) => glide(words, x, y, regions, signal),
+    }).then(() => {
+      whole = true;
+      document.documentElement.dataset.map = "whole";
+      mark();
+    }, (error) => (signal.aborted || words === null ? failed(error) : ($("#problem-map").textContent = error.message)));
+  });
+}
+
+const percent = (share) => `${(share * 100).toFixed(share < 0.01 ? 1 : 0)} %`;
+
+function aboutAll({ words, layout, doing, share, seconds, problem, kept, kept_by_components: plain }) {
+  $("#progress-map").hidden = !doing;
+  $("#progress-map progress").value = share;
+  $("#doing").textContent = `${doing}: ${Math.round(share * 100)} %, ${seconds.toFixed(0)} s so far`;
+  const about = `${plural(words, "word")}. `;
+  if (layout === "neighbours") $("#about-map").textContent = `${about}Of a frequent word's ten nearest words, ${percent(kept)} are among the ten nearest on the map; two principal components keep ${percent(plain)}.`;
+  else if (problem) $("#about-map").textContent = `${about}By two principal components; a better layout can't be made: ${problem}.`;
+  else $("#about-map").textContent = `${about}By two principal components, until a layout is ready that puts neighbours together. It is kept for the next time.`;
+}
+
+/** Words move from their places to others. */
+function glide(words, x, y, regions, signal) {
+  const [fromX, fromY] = [words.x.slice(), words.y.slice()];
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  words.regions = [];
+  map.all();
+  const began = performance.now();
+  const step = (now) => {
+    if (signal.aborted) return;
+    const t = still ? 1 : Math.min(1, Math.max(0, (now - began) / GLIDE));
+    const eased = t * t * (3 - 2 * t);
+    for (let i = 0; i < x.length; i++) {
+      words.x[i] = fromX[i] + (x[i] - fromX[i]) * eased;
+      words.y[i] = fromY[i] + (y[i] - fromY[i]) * eased;
+    }
+    if (t === 1) words.regions = regions;
+    map.refresh();
+    if (t < 1) requestAnimationFrame(step);
+    else mark();
+  };
+  step(still ? 0 : began);
 }
 
 // ---------------------------------------------------------------- analogies
@@ -127,118 +212,90 @@ const askAnalogy = latest();
 
 async function analogy() {
   const { a, b, c } = state;
+  $("#not-found-analogy").replaceChildren();
   code($("#code-analogy"), py`wv.most_similar(\n    positive=[${python(a)}, ${python(c)}],\n    negative=[${python(b)}])`, loading());
   await telling("analogy", askAnalogy, async (signal) => {
     const answer = await ask(path("analogy"), { signal, body: { a, b, c, topn: 10 } });
     bars($("#answers"), answer.neighbours);
-    parallelogram(answer);
+    $("#about-analogy").textContent = analogySentences(state, answer);
+    $("#figure-analogy").hidden = false;
+    $("#figure-analogy").hidden = !drawParallelogram($("#plane"), answer);
   });
 }
 
-function parallelogram({ corners, points }) {
-  const near = points.slice(0, 5);
-  const every = [...corners, ...near];
-  const width = Math.min(560, $("#plane").clientWidth || 560); // so that letters keep their size on a phone
-  const height = (5 / 7) * width;
-  const margin = 64;
-  const bounds = (axis) => [Math.min(...every.map((p) => p[axis])), Math.max(...every.map((p) => p[axis]))];
-  const [[x0, x1], [y0, y1]] = [bounds("x"), bounds("y")];
-  const scale = Math.min((width - 2 * margin) / (x1 - x0 || 1), (height - 2 * margin) / (y1 - y0 || 1));
-  const x = (p) => width / 2 + (p.x - (x0 + x1) / 2) * scale;
-  const y = (p) => height / 2 - (p.y - (y0 + y1) / 2) * scale;
-  const [b, a, c, sum] = corners;
-  const line = (kind, p, q) => draw("line", { class: kind, x1: x(p), y1: y(p), x2: x(q), y2: y(q) });
-  const arrow = (p, q) => {
-    const angle = Math.atan2(y(q) - y(p), x(q) - x(p));
-    const tip = [x(q) - 7 * Math.cos(angle), y(q) - 7 * Math.sin(angle)];
-    const wing = (turn) => `${tip[0] - 9 * Math.cos(angle + turn)},${tip[1] - 9 * Math.sin(angle + turn)}`;
-    return [line("step", p, q), draw("polygon", { class: "head", points: `${tip.join(",")} ${wing(0.42)} ${wing(-0.42)}` })];
-  };
-  const label = (p, text, kind, dx, dy) => draw("text", { class: kind, x: x(p) + dx, y: y(p) + dy, "text-anchor": "middle" }, text);
-  const told = [b, a, c, { ...sum, key: "A − B + C" }];
-  const svg = $("#plane");
-  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  svg.replaceChildren(
-    line("side-line", b, c), line("side-line", a, sum), ...arrow(b, a), ...arrow(c, sum),
-    ...near.map((p) => draw("circle", { class: "near", cx: x(p), cy: y(p), r: 3.5 })),
-    ...[b, a, c].map((p) => draw("circle", { cx: x(p), cy: y(p), r: 5 })),
-    draw("circle", { class: "sum", cx: x(sum), cy: y(sum), r: 6 }),
-    ...spread([...told, ...near], every, x, y).map(([p, dx, dy]) => label(p, p.key, p === near[0] || corners.includes(p) ? "" : "near", dx, dy)),
-  );
-  svg.setAttribute("aria-label", `${state.b} to ${state.a} is as ${state.c} to ${near[0]?.key ?? "nothing"}`);
-}
+// ---------------------------------------------------------------- axis
 
-/** For each point a place for its label, the first of several around it that covers no label and no point. */
-function spread(points, every, x, y) {
-  const taken = every.map((p) => [x(p) - 5, x(p) + 5, y(p) - 5, y(p) + 5]);
-  return points.map((point) => {
-    const half = 4 * point.key.length + 4;
-    const choices = [[0, -9], [0, 21], [half + 8, 5], [-half - 8, 5], [0, -27], [0, 39], [half + 8, -13], [-half - 8, -13]];
-    const boxes = choices.map(([dx, dy]) => [x(point) + dx - half, x(point) + dx + half, y(point) + dy - 13, y(point) + dy + 4]);
-    const free = boxes.findIndex((box) => taken.every((other) => box[1] < other[0] || other[1] < box[0] || box[3] < other[2] || other[3] < box[2]));
-    const at = Math.max(0, free);
-    taken.push(boxes[at]);
-    return [point, ...choices[at]];
-  });
-}
+const askAxis = latest();
 
-// ---------------------------------------------------------------- map
-
-const map = new WordMap($("#map"), { chosen: fromMap, told: (word) => { $("#on-map").textContent = word; }, looked: (view) => { state.view = view; remember(); } });
-const askMap = latest();
-
-/** A word of the map: its neighbours are shown, and the map stays where it is. */
-function fromMap(word) {
-  look(word, { scroll: false });
-  $("#on-map").replaceChildren("The neighbours of ", make("b", {}, word), " are ", make("a", { href: "#word", onclick: (event) => { event.preventDefault(); $("#word").focus(); } }, "above"), ".");
-}
-
-/** Where the map has not the word that was asked for, say so. */
-function tellFound() {
-  $("#on-map").textContent = state.find && !map.has(state.find) ? `“${state.find}” is not on this map.` : "";
-}
-
-async function showMap() {
-  const isList = state.map === "list";
-  $("#list-box").hidden = !isList;
-  const words = state.list.split(/[\s,;]+/).filter(Boolean).slice(0, 1000);
-  const source = isList ? brief(`[word for word in ${python(words.join(" "))}.split() if word in wv]`, 60) : `wv.index_to_key[:${state.map}]`;
-  code($("#code-map"), py`from foreword.vectors import word_map\n\nwords = ${source}\nword_map(wv, words).places`, loading());
-  await telling("map", askMap, async (signal) => {
-    const answer = isList
-      ? await ask(path("map"), { signal, body: { keys: words } })
-      : await ask(path("map"), { signal, query: { count: state.map } });
-    map.show(answer, state.view, state.find);
-    tellFound();
+async function axis() {
+  const { low, high } = state;
+  $("#not-found-axis").replaceChildren();
+  for (const button of document.querySelectorAll("#axes button")) button.setAttribute("aria-pressed", String(button.textContent === `${low} → ${high}`));
+  const words = listed(state.along);
+  code($("#code-axis"), py`low, high = wv.get_vector(${python(low)}, norm=True), wv.get_vector(${python(high)}, norm=True)\nstep, middle = high - low, (high + low) / 2\nwords = ${brief(`[word for word in ${python([...new Set(words)].join(" "))}.split() if word in wv]`, 60)}\n[(wv.get_vector(word, norm=True) - middle) @ step * 2 / (step @ step) for word in words]`, loading());
+  await telling("axis", askAxis, async (signal) => {
+    const answer = await ask(path("axis"), { signal, body: { low, high, keys: words } });
+    drawAxis($("#axis"), answer, [low, high], (word) => look(word));
+    const order = [...answer.keys.keys()].filter((i) => ![low, high].includes(answer.keys[i])).sort((i, j) => answer.values[i] - answer.values[j]);
     const missing = answer.missing.length ? ` Without a vector: ${answer.missing.slice(0, 12).join(", ")}${answer.missing.length > 12 ? " …" : ""}.` : "";
-    $("#about-map").textContent = `${plural(answer.keys.length, "word")} in ${plural(answer.clusters, "cluster")}; the plane keeps ${(answer.kept * 100).toFixed(0)} % of the variance.${missing}`;
+    $("#about-axis").textContent = (order.length ? `Of these words, ${answer.keys[order[0]]} lies furthest towards ${low}, ${answer.keys[order.at(-1)]} towards ${high}.` : "") + missing;
   });
 }
 
 // ---------------------------------------------------------------- start
 
-function start() {
-  state.vectors = chosen(every, state.vectors).name;
-  state.topn = clamp(state.topn, 1, 40);
-  if (!["list", "1000", "10000"].includes(state.map)) state.map = "list";
-  $("#vectors").value = state.vectors;
-  for (const name of ["word", "a", "b", "c", "list", "topn", "find"]) $(`#${name}`).value = state[name];
-  $("#which").value = state.map;
-  return Promise.all([near(), analogy(), showMap()]);
+const TRIED = ["word", "a", "b", "c", "low", "high"];
+let triedOn = "";
+
+/** Words that these vectors don't have, such as those of the examples, give way to their most frequent. */
+async function fit() {
+  if (triedOn === state.vectors) return;
+  triedOn = state.vectors;
+  try {
+    const found = await Promise.all(TRIED.map((name) => ask(path("find"), { query: { word: state[name] } })));
+    if (found.every(({ key }) => key !== null)) return;
+    const frequent = await ask(path("complete"), { query: { prefix: "", limit: 40 } });
+    const other = { word: 0, a: 0, b: 1, c: 2, low: 0, high: 1 };
+    TRIED.forEach((name, i) => { if (found[i].key === null) state[name] = frequent[Math.min(other[name], frequent.length - 1)]; });
+    for (const name of ["along", "list"]) if (state[name] === EXAMPLES[name]) state[name] = frequent.join(" ");
+  } catch {
+    // whoever needs the words says what is wrong
+  }
 }
 
-complete($("#word"), (word) => { if (word !== state.word) look(word); });
-for (const name of ["a", "b", "c"]) complete($(`#${name}`), (word) => { if (word !== state[name]) { state[name] = word; remember(); analogy(); } });
+async function start() {
+  state.vectors = chosen(every, state.vectors).name;
+  await fit();
+  state.topn = clamp(state.topn, 1, 40);
+  if (!["all", "list"].includes(state.map)) state.map = "all";
+  $("#vectors").value = state.vectors;
+  for (const name of ["word", "a", "b", "c", "low", "high", "list", "along", "topn", "find"]) $(`#${name}`).value = state[name];
+  $("#which").value = state.map;
+  const again = `${state.vectors} ${state.map} ${state.map === "list" ? state.list : ""}`;
+  const same = again === shownMap; // Back and Forward don't fetch the map anew
+  shownMap = again;
+  if (same) map.view(state.view);
+  if (same) mark();
+  return Promise.all([near(), same ? null : showMap(), analogy(), axis()]);
+}
+let shownMap = "";
+
+const again = (what) => { shownMap = `${state.vectors} ${state.map} ${state.map === "list" ? state.list : ""}`; what(); };
+wordField("word", $("#not-found"), () => look(state.word, { scroll: false }));
+for (const name of ["a", "b", "c"]) wordField(name, $("#not-found-analogy"), analogy);
+for (const name of ["low", "high"]) wordField(name, $("#not-found-axis"), axis);
+$("#axes").append(...AXES.map(([low, high]) => make("button", { class: "chip", type: "button", onclick: () => { Object.assign(state, { low, high }); $("#low").value = low; $("#high").value = high; remember(); axis(); } }, `${low} → ${high}`)));
 $("#topn").addEventListener("input", (event) => { state.topn = Number(event.target.value); remember(); near(); });
 $("#vectors").addEventListener("change", (event) => { Object.assign(state, { vectors: event.target.value, view: "" }); remember(); start(); });
-$("#which").addEventListener("change", (event) => { Object.assign(state, { map: event.target.value, view: "" }); remember(); showMap(); });
-$("#list").addEventListener("input", debounce((event) => { Object.assign(state, { list: event.target.value, view: "" }); remember(); showMap(); }, 300));
-$("#find").addEventListener("input", (event) => { state.find = event.target.value.trim(); remember(); map.find(state.find); tellFound(); });
-$("#find").addEventListener("keydown", (event) => { if (event.key === "Enter" && map.has(state.find)) fromMap(state.find); });
+$("#which").addEventListener("change", (event) => { Object.assign(state, { map: event.target.value, view: "" }); remember(); again(showMap); });
+$("#list").addEventListener("input", debounce((event) => { Object.assign(state, { list: event.target.value, view: "" }); remember(); again(showMap); }, 300));
+$("#along").addEventListener("input", debounce((event) => { state.along = event.target.value; remember(); axis(); }, 300));
+complete($("#find"), path, findOnMap);
 $("#zoom-in").addEventListener("click", () => map.zoom(1.5));
 $("#zoom-out").addEventListener("click", () => map.zoom(1 / 1.5));
 $("#zoom-all").addEventListener("click", () => map.all());
-themeSwitch(() => map.paint());
+addEventListener("resize", debounce(() => { if (every.length) { analogy(); axis(); } }, 200));
+themeSwitch(() => map.repaint());
 
 try {
   every = await ask("vectors");
