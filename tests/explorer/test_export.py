@@ -499,3 +499,23 @@ def test_every_form_that_the_page_uses_is_bundled(browser):  # noqa: F811
         7,
     ]
     page.close()
+
+
+def test_the_command_says_what_it_wrote_and_how_to_look_at_it(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from foreword.cli import app
+
+    monkeypatch.setattr(page, "ranks_script", lambda _: "ranks")
+    vectors = tmp_path / "mine.vec"
+    vectors.write_text("3 2\none 1 1\ntwo 1 0\nthree 0 1\n")
+    arguments = ["explore", "--export", os.fspath(tmp_path / "out"), "--vectors", os.fspath(vectors)]
+    for more in ([], ["--replace"]):
+        done = CliRunner().invoke(app, [*arguments, *more])
+        assert done.exit_code == 0, done.output
+        assert "with 3 words of mine" in done.output
+        assert f"Open {tmp_path / 'out' / 'index.html'} in a browser" in done.output.replace("\n", "")
+    with pytest.raises(FileError, match="--replace writes over it"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    with pytest.raises(ArgumentError, match="--export"):
+        CliRunner().invoke(app, ["explore", "--replace"], catch_exceptions=False)

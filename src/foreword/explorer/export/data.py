@@ -31,7 +31,7 @@ class Table(NamedTuple):
     name: str
     source: str
     kv: KeyedVectors
-    count: int
+    words: int
     mapped: int
 
 
@@ -65,8 +65,8 @@ def vectors_script(tables: list[Table]) -> str:
     A row's numbers are integers from −127 to 127 times a scale of its own.
     """
     packed = []
-    for name, source, kv, count, mapped in tables:
-        rows = np.asarray(kv.vectors[:count], np.float32)
+    for name, source, kv, words, mapped in tables:
+        rows = np.asarray(kv.vectors[:words], np.float32)
         scales = np.abs(rows).max(axis=1, initial=0) / np.float32(127)
         codes = np.rint(rows / np.where(scales == 0, np.float32(1), scales)[:, None]).astype(np.int8)
         packed.append(
@@ -75,7 +75,7 @@ def vectors_script(tables: list[Table]) -> str:
                 "source": source,
                 "total": len(kv),
                 "dim": kv.vector_size,
-                "words": [str(word) for word in kv.index_to_key[:count]],
+                "words": [str(word) for word in kv.index_to_key[:words]],
                 "scales": _packed(scales.astype("<f4")),
                 "rows": _packed(codes),
                 "map": _map(kv, mapped),
@@ -110,8 +110,8 @@ def character_classes() -> dict[str, str]:
     lengths = 1 + (points >= 0x80) + (points >= 0x800) + (points >= 0x10000)
     starts = np.concatenate([[0], np.cumsum(lengths + 2)[:-1]])  # of each character's line, in bytes
     joined = []
-    for lead in map(chr, leads):
-        ids = engine.encode("".join(f"{lead}{chr(point)}\n" for point in points.tolist()))
+    for letter in map(chr, leads):
+        ids = engine.encode("".join(f"{letter}{chr(point)}\n" for point in points.tolist()))
         token_starts = np.concatenate([[0], np.cumsum(np.where(ids < 256, 1, 2))[:-1]])
         joined.append(ids[np.searchsorted(token_starts, starts)] >= 256)
     letters, numbers, others = joined

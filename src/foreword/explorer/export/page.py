@@ -96,7 +96,7 @@ def export(folder: str | os.PathLike[str], settings: Settings | None = None, *, 
     }
     if BUILT_IN in settings.vectors:
         files["LICENSE-glove.txt"] = _glove_licence()
-    carried = tuple((table.name, table.count, len(table.kv)) for table in tables)
+    carried = tuple((table.name, table.words, len(table.kv)) for table in tables)
     for view, file in VIEWS.items():
         files |= _view(view, file, carried)
     files["README.txt"] = _readme(carried)
