@@ -1,8 +1,9 @@
 // Train it here: a tiny model learns to predict the next token of the text, in the browser. One sees the loss fall, the
 // rows of the table move, two tokens that are used alike come together, and a prediction get better.
 
-import { $, code, draw, enable, hue, make, number, onPress, plural, py, visible } from "./lib.js";
+import { $, code, draw, enable, hue, make, number, onPress, plural, py } from "./lib.js";
 import { Model, followers, surest, usedAlike } from "./model.js";
+import { label } from "./pieces.js";
 
 const SEED = 123;
 const STEPS = 300; // that the button trains
@@ -61,7 +62,7 @@ function prepare({ tokens, T, S, B, last }) {
   for (const input of all("inputs")) often[input]++;
   const drawn = [...often.keys()].sort((a, b) => often[b] - often[a] || a - b).slice(0, DRAWN);
   const first = new Map(tokens.map((token) => [numbers.get(token.id), token]));
-  return { words, batches, counts, drawn, tokens: words.map((_, i) => first.get(i)), names: words.map((_, i) => make("span", {}, ...visible(first.get(i))).textContent) };
+  return { words, batches, counts, drawn, tokens: words.map((_, i) => first.get(i)), names: words.map((_, i) => make("span", {}, ...label(first.get(i))).textContent) };
 }
 
 // ---------------------------------------------------------------- a run
@@ -272,7 +273,7 @@ function bars(element, before, now, text) {
   element.replaceChildren(bar("before", before), bar("now", now));
 }
 
-const token = (i) => make("code", { class: "piece" }, ...visible(task.tokens[i]));
+const token = (i) => make("code", { class: "piece" }, ...label(task.tokens[i]));
 
 function showPair() {
   const { pair, model, before } = run;
