@@ -478,6 +478,8 @@ TABLES: dict[str, Claims | Systems] = {
             "its tokens": "its tokens and windows",
             "all of it, server just started": "all of it, while the server still loads torch",
             "its tokens, server just started": "its tokens and windows, then",
+            "all of it, exported, static server": "all of it, of an exported page on a plain static server",
+            "all of it, exported, folder": "all of it, of an exported page in a folder",
         },
         ["playwright"],
         head="there is",

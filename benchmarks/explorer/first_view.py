@@ -1,7 +1,7 @@
 """Claim: seconds from asking for the Flow view to its tokens, and to all of it, on loopback, in a headless Chromium.
 
-Of a server that has warmed up, as it does by itself, and of one that has just begun to listen; each round is a new
-browser context, with nothing cached.
+Of a server that has warmed up, as it does by itself, of one that has just begun to listen, and of an exported page from
+a plain static server and from a folder; each round is a new browser context, with nothing cached.
 
     python benchmarks/explorer/first_view.py [--repeats 5] [--quick] [--json FILE]      needs Chromium
 """
@@ -9,18 +9,30 @@ browser context, with nothing cached.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
+import http.server
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from foreword.explorer import Settings, server
+from foreword.explorer import Limits, Settings, server
+from foreword.explorer.export import export
 from runner import Contender, NotInstalled, Result, main, race
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A plain static server that logs nothing."""
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def measure(options: argparse.Namespace) -> list[Result]:
@@ -34,7 +46,7 @@ def measure(options: argparse.Namespace) -> list[Result]:
     while not running.started:
         time.sleep(0.02)
     url = f"http://localhost:{listener.getsockname()[1]}/"
-    with sync_playwright() as playwright:
+    with sync_playwright() as playwright, contextlib.ExitStack() as stack:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
 
         def view(until: str, url: str = url) -> float:
@@ -57,6 +69,11 @@ def measure(options: argparse.Namespace) -> list[Result]:
                 finally:
                     process.terminate()
 
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "page"
+        export(folder, Settings(limits=Limits(atlas_words=1_000)))  # the map is of the Words view
+        handler = functools.partial(Quiet, directory=folder)
+        host = stack.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=host.serve_forever, daemon=True).start()
         result = race(
             "the whole Flow view",
             [
@@ -64,10 +81,18 @@ def measure(options: argparse.Namespace) -> list[Result]:
                 Contender("its tokens", lambda: view("#tokens button")),
                 Contender("all of it, server just started", lambda: first("html[data-ready]")),
                 Contender("its tokens, server just started", lambda: first("#tokens button")),
+                Contender(
+                    "all of it, exported, static server",
+                    lambda: view("html[data-ready]", f"http://127.0.0.1:{host.server_address[1]}/"),
+                ),
+                Contender(
+                    "all of it, exported, folder", lambda: view("html[data-ready]", (folder / "index.html").as_uri())
+                ),
             ],
             repeats=options.repeats,
         )
         browser.close()
+        host.shutdown()
     running.should_exit = True
     return [result]
 

@@ -40,13 +40,33 @@ def explore(
     allow_host: AllowHosts = None,
     token: Token = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write the page to a folder as static files, instead of serving it: it works from any web server and "
+            "from the disk, and asks nobody for anything.",
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="With --export: write over a page exported before.")
+    ] = False,
 ) -> None:
     """Show tokens, windows, embeddings and word vectors on a local web page.
 
     Nothing leaves this machine, and the page can open only what is named here.
 
     Example: foreword explore --store corpus-store --tokenizer gpt2 --tokenizer cl100k_base
+
+    Example: foreword explore --export page
     """
+    if export is not None:
+        _export(export, vectors, tokenizer, store, replace=replace)
+        return
+    if replace:
+        from foreword.errors import ArgumentError
+
+        raise ArgumentError("--replace goes with --export", fix="give --export FOLDER too, or leave it out")
     _run(host, port, vectors, tokenizer, store, allow_host, token, page=True, browser=browser)
 
 
@@ -66,6 +86,25 @@ def serve(
     Example: foreword serve --port 9000
     """
     _run(host, port, vectors, tokenizer, store, allow_host, token, page=False, browser=False)
+
+
+def _export(
+    folder: Path, vectors: list[str] | None, tokenizers: list[str] | None, stores: list[Path] | None, *, replace: bool
+) -> None:
+    from foreword.explorer.export import export
+    from foreword.explorer.settings import Settings
+
+    defaults = Settings()
+    settings = Settings(
+        vectors=tuple(vectors or defaults.vectors),
+        tokenizers=tuple(tokenizers or defaults.tokenizers),
+        stores=tuple(stores or []),
+    )
+    done = export(folder, settings, replace=replace)
+    words = " and ".join(f"{count:,} words of {name}" for name, count, _ in done.vectors)
+    size, compressed = done.bytes / 1e6, done.compressed / 1e6
+    print(f"{done.folder}: {done.files} files, {size:.1f} MB, compressed {compressed:.1f} MB, with {words}")
+    print(f"Open {done.folder / 'index.html'} in a browser, or put the folder on any web server.")
 
 
 def _run(

@@ -33,6 +33,7 @@ from foreword.explorer.api.common import (
     listed,
 )
 from foreword.tokens import merges_of
+from foreword.tokens.tokenizers.tokenizer import to_utf8
 from foreword.windows import WindowDataset
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def tokenize(request: TokenizeRequest, library: InLibrary, limits: WithinLimits)
             "tokenizer": name,
             "vocab_size": tokenizer.vocab_size,
             "characters": len(request.text),
-            "utf8_bytes": len(request.text.encode("utf-8", "replace")),
+            "utf8_bytes": len(to_utf8(request.text)),
             "distinct": len(known),
             "tokens": [
                 {**known[id_], "start": start, "end": end}

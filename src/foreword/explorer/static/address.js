@@ -44,20 +44,20 @@ export function remembered(defaults, changed, { minor = [] } = {}) {
     if (!same || more) last = { names, at: now };
     written = { ...state };
     missing = missing.filter((name) => !names.includes(name));
-    keep(location.pathname, hash, long);
+    keep(viewOf(location), hash, long);
   };
 
   read();
-  keep(location.pathname, location.hash, history.state);
+  keep(viewOf(location), location.hash, history.state);
   // The other views are found as they were left.
-  for (const link of document.querySelectorAll(".masthead a")) if (link.pathname !== location.pathname) link.href = link.pathname + kept(link.pathname);
+  for (const link of document.querySelectorAll(".masthead a")) if (viewOf(link) !== viewOf(location)) link.href = link.pathname + kept(viewOf(link));
   addEventListener("pagehide", () => timer !== null && write(true));
   addEventListener("popstate", () => {
     clearTimeout(timer);
     timer = null;
     last = { names: [], at: -Infinity };
     read();
-    keep(location.pathname, location.hash, history.state);
+    keep(viewOf(location), location.hash, history.state);
     changed();
   });
   const later = () => {
@@ -90,9 +90,12 @@ function fingerprint(text) {
 
 /** A long value that the address mentions: from this entry of the history, or as this window last had it. */
 function longText(name, mark) {
-  const found = [history.state?.[name], stored(`foreword long ${location.pathname}`, {})[name]];
+  const found = [history.state?.[name], stored(`foreword long ${viewOf(location)}`, {})[name]];
   return found.find((text) => typeof text === "string" && fingerprint(text) === mark);
 }
+
+/** The path of a view: a host may leave out the name of its first file. */
+const viewOf = ({ pathname }) => pathname.replace(/\/index\.html$/, "/");
 
 function keep(path, hash, long) {
   try {

@@ -1,6 +1,7 @@
 // A text field that completes words, and finds them in any case: the combobox of the ARIA practices.
 
 import { ask, latest, make } from "./lib.js";
+import { exported } from "./source.js";
 
 /** path(what) is the API's path for the word vectors in use; taken(text) is called with what was chosen or typed. */
 export function complete(input, path, taken) {
@@ -77,7 +78,7 @@ export async function resolve(word, path, place, take) {
     return null;
   }
   if (found.key !== null) return found.key;
-  place.append(make("b", {}, word), " is not among the words of these vectors.");
+  place.append(make("b", {}, word), ` is not among the words ${exported ? "that this page carries" : "of these vectors"}.`);
   if (found.suggestions.length) {
     place.append(" Did you mean ", ...found.suggestions.flatMap((one, i) => [i ? " · " : "", make("button", { class: "plain link", type: "button", onclick: () => take(one) }, one)]), "?");
   }

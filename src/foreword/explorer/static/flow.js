@@ -9,6 +9,7 @@ import { contexts, strides } from "./sentences.js";
 import { SCHEMES, lightRows, makeSchemes, prepareSums, renewSums, showSchemeCode, showSchemes, showStrips, showSums, sumsOf } from "./sums.js";
 import { showExamples, showMerges, showSideBySide, showTokens } from "./tokens.js";
 import { DIM, HEADS, LONGEST, SEED, SHOWN, held, ids, lost, now, onMove, remember, state, tokenizer } from "./view.js";
+import { showTraining, startTraining } from "./train.js";
 import { showCascade, showWindows } from "./windows.js";
 
 // ---------------------------------------------------------------- the Python of each stage
@@ -86,6 +87,8 @@ async function cutWindows() {
     showWindows();
     showSums();
   }
+  const { batch, reading } = now;
+  showTraining(batch?.batches ? { tokens: reading.tokens, T: state.T, S: state.S, B: state.B, last: state.last, python: reads() } : null);
   light();
   showGuide();
 }
@@ -299,6 +302,7 @@ function below(chip, direction) {
   return onLine.length ? Number(onLine[0][0].dataset.place) : Number(chip.dataset.place);
 }
 
+startTraining();
 prepareSums(take, pin);
 makeSchemes((name) => { state.position = name; changed(); });
 themeSwitch(() => { renewSums(); showGuide(); });

@@ -1,24 +1,11 @@
 // What every view uses: the API, elements, the state in the address, the theme, tokens as people can see them.
 
+import { answerTo } from "./source.js";
+
 /** Ask the API; a problem becomes an Error whose message has its title and its facts. */
-export async function ask(path, { body, query, signal } = {}) {
-  const url = new URL(`/api/v1/${path}`, location.origin);
-  for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value);
-  const request = { signal, headers: { Accept: "application/json" } };
-  if (body !== undefined) {
-    request.method = "POST";
-    request.headers["Content-Type"] = "application/json";
-    request.body = JSON.stringify(body);
-  }
-  let response;
-  try {
-    response = await fetch(url, request);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Error("The server does not answer. Is foreword explore still running?");
-  }
-  const answer = await response.json();
-  if (response.ok) return answer;
+export async function ask(path, question) {
+  const { ok, answer } = await answerTo(path, question);
+  if (ok) return answer;
   const facts = ["detail", "got", "expected", "where", "fix"].filter((name) => answer[name]);
   throw new Error([answer.title, ...facts.map((name) => `${name}: ${answer[name]}`)].join("\n"));
 }

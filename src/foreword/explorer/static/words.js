@@ -7,6 +7,7 @@ import { drawAxis } from "./axis.js";
 import { complete, resolve } from "./complete.js";
 import { WordMap } from "./map.js";
 import { analogySentences, drawParallelogram } from "./parallelogram.js";
+import { exported } from "./source.js";
 
 const LIST =
   "king queen prince princess duke monarch man woman boy girl child father mother brother sister paris france london england " +
@@ -16,6 +17,7 @@ const LIST =
 const ALONG = "king queen nurse doctor engineer teacher boy girl secretary captain dancer soldier librarian farmer actress poet ship guitar lipstick beard football ballet mother uncle";
 const EXAMPLES = { along: ALONG, list: LIST };
 const AXES = [["he", "she"], ["small", "large"], ["cold", "hot"], ["past", "future"], ["poor", "rich"]];
+const WITHOUT = exported ? "Not among the words that this page carries" : "Without a vector";
 const GLIDE = 700; // milliseconds from one layout to the next
 
 const [state, remember] = remembered(
@@ -25,6 +27,11 @@ const [state, remember] = remembered(
 );
 let every = []; // the word vectors that there are
 const loading = () => py`import foreword as fw\n\nwv = fw.load(${python(chosen(every, state.vectors).source)})\n`;
+/** What makes Python look where the page does, of how many words: an exported page carries the most frequent alone. */
+const among = (argument) => {
+  const { keys, total } = chosen(every, state.vectors);
+  return exported && keys < total ? `, ${argument}=${keys}` : "";
+};
 const path = (what) => `vectors/${encodeURIComponent(state.vectors)}/${what}`;
 const listed = (text) => text.split(/[\s,;]+/).filter(Boolean).slice(0, 1000);
 
@@ -63,7 +70,7 @@ const askNear = latest();
 async function near() {
   $("#out-topn").textContent = state.topn;
   $("#not-found").replaceChildren();
-  code($("#code-near"), [...loading(), ...py`wv.most_similar(${python(state.word)}, topn=${state.topn})`]);
+  code($("#code-near"), [...loading(), ...py`wv.most_similar(${python(state.word)}, topn=${state.topn}${among("restrict_vocab")})`]);
   await telling("near", askNear, async (signal) => {
     const [found, own] = await Promise.all([
       ask(path("similar"), { signal, query: { key: state.word, topn: state.topn } }),
@@ -127,7 +134,7 @@ async function showMap() {
   $("#list-box").hidden = !isList;
   const words = listed(state.list);
   if (isList) code($("#code-map"), py`from foreword.vectors import word_map\n\nwords = ${brief(`[word for word in ${python(words.join(" "))}.split() if word in wv]`, 60)}\nword_map(wv, words).places`, loading());
-  else code($("#code-map"), py`from foreword.vectors import lay_out\n\nplaces = lay_out(wv)  # [N, 2]`, loading());
+  else code($("#code-map"), py`from foreword.vectors import lay_out\n\nplaces = lay_out(wv${among("count")})  # [N, 2]`, loading());
   $("#idea-list").hidden = !isList;
   $("#idea-all").hidden = isList;
   $("#progress-map").hidden = true;
@@ -144,7 +151,7 @@ async function showList(words, signal) {
   const answer = await ask(path("map"), { signal, body: { keys: words } });
   map.show(answer, state.view);
   mark();
-  const missing = answer.missing.length ? ` Without a vector: ${answer.missing.slice(0, 12).join(", ")}${answer.missing.length > 12 ? " …" : ""}.` : "";
+  const missing = answer.missing.length ? ` ${WITHOUT}: ${answer.missing.slice(0, 12).join(", ")}${answer.missing.length > 12 ? " …" : ""}.` : "";
   $("#about-map").textContent = `${plural(answer.keys.length, "word")} in ${plural(answer.clusters, "cluster")}; the plane keeps ${(answer.kept * 100).toFixed(0)} % of the variance.${missing}`;
 }
 
@@ -213,7 +220,7 @@ const askAnalogy = latest();
 async function analogy() {
   const { a, b, c } = state;
   $("#not-found-analogy").replaceChildren();
-  code($("#code-analogy"), py`wv.most_similar(\n    positive=[${python(a)}, ${python(c)}],\n    negative=[${python(b)}])`, loading());
+  code($("#code-analogy"), py`wv.most_similar(\n    positive=[${python(a)}, ${python(c)}],\n    negative=[${python(b)}]${among("restrict_vocab")})`, loading());
   await telling("analogy", askAnalogy, async (signal) => {
     const answer = await ask(path("analogy"), { signal, body: { a, b, c, topn: 10 } });
     bars($("#answers"), answer.neighbours);
@@ -237,7 +244,7 @@ async function axis() {
     const answer = await ask(path("axis"), { signal, body: { low, high, keys: words } });
     drawAxis($("#axis"), answer, [low, high], (word) => look(word));
     const order = [...answer.keys.keys()].filter((i) => ![low, high].includes(answer.keys[i])).sort((i, j) => answer.values[i] - answer.values[j]);
-    const missing = answer.missing.length ? ` Without a vector: ${answer.missing.slice(0, 12).join(", ")}${answer.missing.length > 12 ? " …" : ""}.` : "";
+    const missing = answer.missing.length ? ` ${WITHOUT}: ${answer.missing.slice(0, 12).join(", ")}${answer.missing.length > 12 ? " …" : ""}.` : "";
     $("#about-axis").textContent = (order.length ? `Of these words, ${answer.keys[order[0]]} lies furthest towards ${low}, ${answer.keys[order.at(-1)]} towards ${high}.` : "") + missing;
   });
 }
@@ -302,6 +309,7 @@ try {
 } catch (error) {
   $("#problem-vectors").textContent = error.message;
 }
+if (exported) $("#which option[value=all]").textContent = "all words of this page";
 $("#vectors").replaceChildren(...choices(every));
 if (every.length) await start();
 else giveUp();
