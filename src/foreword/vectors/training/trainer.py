@@ -15,7 +15,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from foreword.vectors.store.keys import encode
 from foreword.vectors.store.subwords import add_subwords, subword_rows
 from foreword.vectors.training import checkpoints
 from foreword.vectors.training.options import TrainingOptions
+from foreword.vectors.training.rate import Pace, Progress, mean
 from foreword.vectors.training.tables import alias_table, keep_thresholds
 
 __all__ = ["Progress", "Trainer"]
@@ -40,31 +40,6 @@ PAUSE = 5e-5  # seconds that a thread sleeps which has waited for another in vai
 _END_OF_SENTENCE = "</s>"  # has no n-grams, as in fastText
 
 Float32 = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a run is.
-
-    Attributes:
-        epoch: of the next word, counted from 0; the number of epochs when the run is over.
-        position: of the next word in the corpus.
-        words: read so far, of all epochs, kept or not.
-        words_per_second: since the last report.
-        loss: the mean of −log σ(right) − Σ log σ(−noise) over the predictions since the last report; NaN of none.
-        mean_loss: the same since the run began.
-        alpha: the learning rate now.
-        seconds_left: at the rate of this call of ``run`` so far; NaN before anything was read.
-    """
-
-    epoch: int
-    position: int
-    words: int
-    words_per_second: float
-    loss: float
-    mean_loss: float
-    alpha: float
-    seconds_left: float
 
 
 class Trainer:
@@ -173,7 +148,7 @@ class Trainer:
     @property
     def loss(self) -> float:
         """The mean loss of a prediction since the run began; NaN before the first."""
-        return _mean(*self.loss_sums())
+        return mean(*self.loss_sums())
 
     def vectors(self) -> Float32:
         """The words' vectors, float32 [V, D]: their rows; with subwords the means of those and their n-grams'."""
@@ -215,7 +190,7 @@ class Trainer:
         """
         epochs = self.options.epochs if epochs is None else integer("epochs", epochs, at_least=0)
         goal = epochs * self.epoch_rounds
-        rate = _Pace(self, goal)
+        rate = Pace(self, goal)
         count = min(self._workers or threads.count(), self.options.lanes)
         saved = reported = time.monotonic()
         pace = 1.0  # rounds a segment
@@ -348,13 +323,13 @@ class Trainer:
                 expected=f"indices below {len(self._counts):,}",
                 where=f"position {at:,}",
             )
-        total, count = self.loss_sums()
-        # Where nothing was learnt, each of the targets has the loss log 2.
-        if not total - before[0] <= HOPELESS * math.log(2) * (1 + self.options.shared) * (count - before[1]):
+        loss, predictions = (now - then for now, then in zip(self.loss_sums(), before, strict=True))
+        limit = HOPELESS * math.log(2) * (1 + self.options.shared)  # where nothing was learnt, a target's is log 2
+        if not loss <= limit * predictions:
             raise ArgumentError(
                 "the training has diverged",
-                got=f"a loss of {_mean(total - before[0], count - before[1]):g}; alpha={self.options.alpha}",
-                expected=f"less than {HOPELESS * math.log(2) * (1 + self.options.shared):.0f}",
+                got=f"a loss of {mean(loss, predictions):g}; alpha={self.options.alpha}",
+                expected=f"less than {limit:.0f}",
                 fix="a smaller alpha, fewer or shorter lanes, or damping=1",
             )
         if interrupted:
@@ -474,37 +449,6 @@ class Trainer:
         return _frozen(offsets), _frozen(np.concatenate(rows))
 
 
-class _Pace:
-    """How fast a call of ``run`` goes."""
-
-    def __init__(self, trainer: Trainer, goal: int) -> None:
-        self.trainer, self.goal = trainer, goal
-        self.start = self.last = time.monotonic()
-        self.first_rounds = trainer.rounds
-        self.last_words, self.last_loss = trainer.words_read, trainer.loss_sums()
-
-    def progress(self) -> Progress:
-        """The progress since the last report."""
-        trainer, now = self.trainer, time.monotonic()
-        words, loss = trainer.words_read, trainer.loss_sums()
-        done = trainer.rounds - self.first_rounds
-        epoch, rounds = divmod(trainer.rounds, max(1, trainer.epoch_rounds))
-        options = trainer.options
-        fallen = (options.alpha - options.min_alpha) * words / max(1, options.epochs * trainer.epoch_words)
-        progress = Progress(
-            epoch=epoch,
-            position=rounds * options.lanes * options.stretch,
-            words=words,
-            words_per_second=(words - self.last_words) / max(now - self.last, 1e-9),
-            loss=_mean(loss[0] - self.last_loss[0], loss[1] - self.last_loss[1]),
-            mean_loss=_mean(*loss),
-            alpha=max(options.min_alpha, options.alpha - fallen),
-            seconds_left=(self.goal - trainer.rounds) * (now - self.start) / done if done else math.nan,
-        )
-        self.last, self.last_words, self.last_loss = now, words, loss
-        return progress
-
-
 def _identity(
     encoded: NDArray[np.uint32], counts: NDArray[np.int64], words: Sequence[str] | None, options: TrainingOptions
 ) -> dict[str, Any]:
@@ -546,7 +490,3 @@ def _aligned(shape: tuple[int, ...]) -> Float32:
     room = np.zeros(size + 16, np.float32)
     start = -(room.ctypes.data // 4) % 16
     return room[start : start + size].reshape(shape)
-
-
-def _mean(total: float, count: float) -> float:
-    return float(total) / float(count) if count else math.nan
