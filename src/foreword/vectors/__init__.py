@@ -5,8 +5,8 @@
     corpus ── training/ ──▶ Word2Vec, FastText ── wv ──▶ KeyedVectors
 
 Read in this order: ``keyed_vectors`` and its parts (``table``, ``neighbours``, ``similarity``, ``evaluation``,
-``editing``, ``encoding``), ``search/``, ``store/``, ``formats/``, ``sources/``, ``layout/``, ``training/``. Importing this package
-reads no file and imports neither numba nor pyarrow; a name is looked up when it is first used.
+``editing``, ``encoding``), ``search/``, ``store/``, ``formats/``, ``sources/``, ``layout/``, ``training/``. Importing
+this package reads no file and imports neither numba nor pyarrow; a name is looked up when it is first used.
 """
 
 from __future__ import annotations
