@@ -12,16 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword.vectors.keyed_vectors import KeyedVectors
-from foreword.vectors.store.keys import encode
 from foreword.vectors.store.subwords import Subwords as Grams
-from foreword.vectors.store.subwords import add_subwords
 from foreword.vectors.training.options import Subwords
+from foreword.vectors.training.tables import with_grams
 
 __all__ = ["composed", "fill"]
 
 Float32 = NDArray[np.float32]
-
-_END_OF_SENTENCE = "</s>"  # has no n-grams, as in fastText
 
 
 def fill(wv: KeyedVectors, words: Sequence[Any], counts: NDArray[np.int64]) -> None:
@@ -43,11 +40,6 @@ def composed(wv: KeyedVectors, rows: Float32, subwords: Subwords | None) -> Floa
     words = wv.index_to_key
     if subwords is None:
         return rows
-    own, grams = rows[: len(words)].copy(), rows[len(words) :]
-    plain = [row for row, word in enumerate(words) if word == _END_OF_SENTENCE]
-    spelt = [encode(word) for word in words]
-    add_subwords(own, spelt, grams, minn=subwords.min_n, maxn=subwords.max_n, many=len(words))
-    own[plain] = rows[plain]
-    wv._subwords = Grams.of(subwords.min_n, subwords.max_n, grams)
+    wv._subwords = Grams.of(subwords.min_n, subwords.max_n, rows[len(words) :])
     wv.oov = None
-    return own
+    return with_grams(rows, words, subwords)

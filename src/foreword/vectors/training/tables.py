@@ -1,18 +1,25 @@
-"""What a vocabulary's counts say of training: which words are kept how often, and which are noise.
+"""What counts say of training, which words are kept how often and which are noise; and the vectors that rows make.
 
 Not for: the counts themselves. Costs: some 100 ns a word.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.compiling import compiled
+from foreword.vectors.store.keys import encode
+from foreword.vectors.store.subwords import add_subwords
+from foreword.vectors.training.options import Subwords
 
-__all__ = ["alias_table", "keep_thresholds"]
+__all__ = ["END_OF_SENTENCE", "alias_table", "keep_thresholds", "with_grams"]
+
+END_OF_SENTENCE = "</s>"
+"""A word that has no n-grams, as in fastText."""
 
 Counts = NDArray[np.int64]
 
@@ -67,3 +74,19 @@ def _vose(weights: Any, chance: Any, other: Any, waiting: Any) -> None:
             large += 1
             waiting[small] = more
             small += 1
+
+
+def with_grams(rows: NDArray[np.float32], words: Sequence[str], subwords: Subwords) -> NDArray[np.float32]:
+    """The words' vectors, float32 [V, D]: the means of their rows and those of their n-grams.
+
+    Args:
+        rows: the input table, float32 [V + buckets, D].
+        words: V of them.
+        subwords: which n-grams they have.
+    """
+    own, grams = rows[: len(words)].copy(), rows[len(words) :]
+    plain = [row for row, word in enumerate(words) if word == END_OF_SENTENCE]
+    spelt = [encode(word) for word in words]
+    add_subwords(own, spelt, grams, minn=subwords.min_n, maxn=subwords.max_n, many=len(words))
+    own[plain] = rows[plain]
+    return own

@@ -24,11 +24,11 @@ from foreword._base import threads
 from foreword._base.checks import integer
 from foreword.errors import ArgumentError, FormatError, MissingPackageError, StoreError
 from foreword.vectors.store.keys import encode
-from foreword.vectors.store.subwords import add_subwords, subword_rows
+from foreword.vectors.store.subwords import subword_rows
 from foreword.vectors.training import checkpoints
 from foreword.vectors.training.options import TrainingOptions
 from foreword.vectors.training.rate import Pace, Progress, mean
-from foreword.vectors.training.tables import alias_table, keep_thresholds
+from foreword.vectors.training.tables import END_OF_SENTENCE, alias_table, keep_thresholds, with_grams
 
 __all__ = ["Progress", "Trainer"]
 
@@ -37,7 +37,6 @@ FEW_WORDS = 2000
 """A vocabulary below which lanes' changes to a row are averaged."""
 HOPELESS = 4.0  # times the loss of guessing, beyond which a training has diverged
 PAUSE = 5e-5  # seconds that a thread sleeps which has waited for another in vain
-_END_OF_SENTENCE = "</s>"  # has no n-grams, as in fastText
 
 Float32 = NDArray[np.float32]
 
@@ -152,16 +151,9 @@ class Trainer:
 
     def vectors(self) -> Float32:
         """The words' vectors, float32 [V, D]: their rows; with subwords the means of those and their n-grams'."""
-        own = self.input_table[: len(self._counts)].copy()
-        if self.options.subwords and self._words is not None:
-            some = self.options.subwords
-            spelt = [encode(word) for word in self._words]
-            grams = self.input_table[len(own) :]
-            plain = [i for i, word in enumerate(self._words) if word == _END_OF_SENTENCE]
-            kept = own[plain]
-            add_subwords(own, spelt, grams, minn=some.min_n, maxn=some.max_n, many=len(spelt))
-            own[plain] = kept
-        return own
+        if self.options.subwords is None or self._words is None:
+            return self.input_table[: len(self._counts)].copy()
+        return with_grams(self.input_table, self._words, self.options.subwords)
 
     # Running.
 
@@ -442,7 +434,7 @@ class Trainer:
         offsets, rows = np.zeros(first + 1, np.int64), []
         for i, word in enumerate(self._words):
             found = []
-            if word != _END_OF_SENTENCE:
+            if word != END_OF_SENTENCE:
                 found = subword_rows(encode(word), minn=some.min_n, maxn=some.max_n, bucket=some.buckets)
             rows.append(np.array([i, *(first + gram for gram in found)], np.int32))
             offsets[i + 1] = offsets[i] + len(rows[-1])
