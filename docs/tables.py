@@ -113,6 +113,9 @@ ROWS = [f"{n:,}" for n in (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_00
 PACKERS = {"trl bfd": "trl", "grain best-fit, 64 bins": "grain, 64 bins"}
 LOG = {"a log of 999,936 samples": "a log of the first million samples"}
 FIRST = {"grain": "grain", "nanoGPT": "nanoGPT"}
+TRAIN = Row("train skip-gram vectors, two workers", "training/speed.py", "train skip-gram", GENSIM)
+MEMORY_OF_TRAINING = "training's memory beside its tables"
+
 # On a GPU: the shapes of the layer's batches, and the widths of the loader's models.
 GPU_SHAPES = ("[8, 4], D = 256,", "[32, 256], D = 256,", "[32, 1024], D = 768,")
 STEPS, WIDTHS = "training steps [16, 1024], width", (768, 256, 64)
@@ -128,7 +131,7 @@ LOADERS = {
 TABLES: dict[str, Claims | Systems] = {
     "speed": Claims(
         [
-            *(OPEN, ANALOGIES, WARM, TEXT, IDS, STORE, SHUFFLED, LARGE),
+            *(OPEN, ANALOGIES, WARM, TEXT, TRAIN, IDS, STORE, SHUFFLED, LARGE),
         ],
         ["numpy", "torch", "gensim", "tiktoken"],
     ),
@@ -455,6 +458,53 @@ TABLES: dict[str, Claims | Systems] = {
         ["torch"],
         ratios=False,
         bare=True,
+    ),
+    "training": Claims(
+        [
+            *(
+                Row(work, "training/speed.py", f"train {claim}", GENSIM)
+                for work, claim in (
+                    ("skip-gram, two workers, vocabulary given", "skip-gram"),
+                    ("CBOW", "cbow"),
+                    ("fastText's skip-gram", "fastText skip-gram"),
+                    ("skip-gram, a vocabulary of 3,000", "skip-gram, a vocabulary of 3,000"),
+                )
+            ),
+            Row("count the words of a file", "training/count.py", "count the words of a file", GENSIM),
+            Row(
+                "two threads beside one",
+                "training/threads.py",
+                "train skip-gram by two threads",
+                {"one thread": "one thread"},
+                ours="two threads",
+            ),
+            Row(
+                "memory of counting and encoding beside the imports",
+                "training/count.py",
+                "peak memory of counting and encoding, beside the imports",
+                {},
+            ),
+            Row(
+                "memory of training beside its tables", "training/memory.py", "training's memory beside its tables", {}
+            ),
+        ],
+        ["numba", "gensim"],
+    ),
+    "training-quality": Systems(
+        "training/quality.py",
+        {f"skip-gram: {of}": of for of in ("WordSim-353", "SimLex-999", "analogies")},
+        {"Foreword": "Foreword", "gensim": "gensim"},
+        ["gensim"],
+        ratios=False,
+    ),
+    "training-first-rows": Systems(
+        "training/first_rows.py",
+        {"validation loss of a small GPT, at equal time": "validation loss, nats"},
+        {"random first rows": "random first rows", "trained first rows": "first rows that are trained"},
+        ["torch"],
+        head="table",
+        bare=True,
+        ratios=False,
     ),
     "explorer": Systems(
         "explorer/similar_load.py",
