@@ -160,6 +160,7 @@ CORPUS = {
     "my-novel.txt": "It is a truth universally acknowledged that a fortune is wanted. " * 40,
     "reviews.txt": "Good food, slow service.\nNever again.\n",
     "books/one.txt": "Every effort moves you one step further, and every day holds a new lesson. " * 40,
+    "corpus.txt": "the king and the queen saw a cat and a dog\n" * 40,
     "questions-words.txt": ": capitals\nparis france berlin germany\n",
     "wordsim353.tsv": "king\tqueen\t8.5\ncat\tdog\t7.3\ncat\tking\t1.2\n",
 }

@@ -93,7 +93,7 @@ def test_the_page_has_no_inline_script_or_style_and_names_no_other_host(client):
     from importlib import resources
 
     folder = resources.files("foreword.explorer") / "static"
-    for file in folder.iterdir():
+    for file in (path for path in folder.rglob("*") if path.is_file()):
         text = file.read_text(encoding="utf-8")
         assert "eval(" not in text
         assert "innerHTML" not in text

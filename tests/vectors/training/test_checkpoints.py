@@ -20,8 +20,9 @@ SMALL = {"dim": 16, "epochs": 3, "lanes": 4, "stretch": 64, "pool": 48}
 HOW = [{}, {"method": "cbow"}, {"subwords": Subwords(buckets=500)}]
 
 _CHILD = """
-import os, sys
+import os, signal, sys
 import numpy as np
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
 from foreword.vectors.training import trainer as module
 from foreword.vectors.training.options import TrainingOptions
 path, seconds = sys.argv[1], float(sys.argv[2])
@@ -98,7 +99,11 @@ def test_ctrl_c_leaves_a_checkpoint(tmp_path):
     assert child.stdout.readline() == "ready\n"
     time.sleep(0.5)
     child.send_signal(signal.SIGINT)
-    _, error = child.communicate(timeout=60)
+    try:
+        _, error = child.communicate(timeout=60)
+    finally:
+        child.kill()
+        child.communicate()
     assert child.returncode != 0
     assert "KeyboardInterrupt" in error
     trainer = Trainer.resume(path, encoded, counts)
