@@ -520,6 +520,16 @@ TABLES: dict[str, Claims | Systems] = {
         ["gensim", "fastapi", "uvicorn"],
         head="server",
     ),
+    "map": Systems(
+        "explorer/map_frames.py",
+        {
+            "frames of the map while it is dragged": "frames a second",
+        },
+        {"all of it": "all of it", "a fifth": "a fifth of its width", "a region": "a region"},
+        head="on the screen",
+        bare=True,
+        ratios=False,
+    ),
     "first-view": Systems(
         "explorer/first_view.py",
         {"the whole Flow view": "after the address is opened"},
