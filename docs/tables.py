@@ -113,6 +113,8 @@ ROWS = [f"{n:,}" for n in (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_00
 PACKERS = {"trl bfd": "trl", "grain best-fit, 64 bins": "grain, 64 bins"}
 LOG = {"a log of 999,936 samples": "a log of the first million samples"}
 FIRST = {"grain": "grain", "nanoGPT": "nanoGPT"}
+LARGER, FOLDER = "ngrams/larger_than_memory.py", "a training step with a table of n-grams of 50 GB"
+MEMORY = {"in memory": "the same rows in memory"}
 TRAIN = Row("train skip-gram vectors, two workers", "training/speed.py", "train skip-gram", GENSIM)
 MEMORY_OF_TRAINING = "training's memory beside its tables"
 
@@ -273,6 +275,35 @@ TABLES: dict[str, Claims | Systems] = {
             ),
         ],
         ["litdata", "torch", "numpy"],
+    ),
+    "ngram-folder": Claims(
+        [
+            Row(
+                "a training step, after a first pass over the same batches", LARGER, FOLDER, MEMORY, ours="in a folder"
+            ),
+            Row(
+                "the same, none of the rows in memory",
+                LARGER,
+                f"{FOLDER}, none of it in memory",
+                {"not": "not reading ahead"},
+                ours="reading ahead",
+            ),
+            Row(
+                "of which waiting for the disk",
+                LARGER,
+                f"{FOLDER}, none of it in memory: share of the time spent waiting",
+                {"not": "not reading ahead"},
+                ours="reading ahead",
+            ),
+            Row(
+                "private memory added",
+                LARGER,
+                "private memory added by a table of n-grams of 50 GB",
+                {},
+                ours="in a folder",
+            ),
+        ],
+        ["torch", "numpy", "numba"],
     ),
     "ngram-rows": Claims(
         [
