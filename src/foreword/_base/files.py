@@ -17,6 +17,7 @@ import re
 import secrets
 import shutil
 import stat
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -25,6 +26,7 @@ from foreword._base import compression, system
 from foreword.errors import ArgumentError, FileError, MissingFileError, TextDecodeError
 
 __all__ = [
+    "DAMAGED_ARRAY",
     "atomic_folder",
     "atomic_write",
     "cache_folder",
@@ -38,6 +40,9 @@ __all__ = [
     "replaced_folder",
     "sha256",
 ]
+
+DAMAGED_ARRAY = (ValueError, SyntaxError, TypeError, EOFError, tokenize.TokenError)
+"""What NumPy raises of a ``.npy`` file whose bytes are damaged: it evaluates the header as Python writes a dict."""
 
 # A drive of Windows is one letter; fsspec joins protocols by "::".
 _URL = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]+::)*[A-Za-z][A-Za-z0-9+.-]+):/+")

@@ -18,7 +18,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-import tokenize
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._base.files import atomic_write, explained, output_path
+from foreword._base.files import DAMAGED_ARRAY, atomic_write, explained, output_path
 from foreword._base.system import open_without_waiting
 from foreword.errors import ArgumentError, MissingFileError, StoreError
 from foreword.tokens.store.mapping import map_file
@@ -239,7 +238,7 @@ def _open_npy(path: Path, dtype: str | None) -> ForeignTokens:
         reads = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         try:
             shape, _, kind = reads[version](file) if version is not None else ((), False, np.dtype("u1"))
-        except (KeyError, ValueError, SyntaxError, tokenize.TokenError) as cause:
+        except (KeyError, *DAMAGED_ARRAY) as cause:
             raise StoreError("a NumPy file whose header can't be read", got=str(cause)[:200], where=path) from None
         start = file.tell()
     if version is None:

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._base.files import explained
+from foreword._base.files import DAMAGED_ARRAY, explained
 from foreword.errors import FormatError, MissingFileError
 from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, file_state
 from foreword.vectors.formats.pickles import Inert, array_of, is_pickle, load_inert, plain
@@ -359,7 +359,7 @@ class _Arrays:
                 elif self._source.plain or not self._inside(place):
                     return None
             return _unpacked(place / "val.npy" if place.suffix == ".npz" and place.is_file() else place)
-        except (ValueError, EOFError) as cause:
+        except DAMAGED_ARRAY as cause:
             if isinstance(cause, FormatError):
                 raise
             raise FormatError("an array of the vectors is damaged", got=str(cause)[:80], where=place) from None

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.checks import integer
-from foreword._base.files import atomic_write, cache_folder, explained, lock
+from foreword._base.files import DAMAGED_ARRAY, atomic_write, cache_folder, explained, lock
 from foreword._base.progress import progress
 from foreword.errors import ArgumentError, ForewordError, MissingPackageError
 from foreword.vectors.layout.coarse import components
@@ -108,7 +108,7 @@ def _read(file: Path, count: int) -> Floats | None:
     """What was kept; None where nothing was, or it is damaged."""
     try:
         places = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except (OSError, *DAMAGED_ARRAY):
         return None
     if places.dtype != np.float32 or places.shape != (count, 2) or not np.isfinite(places).all():
         return None

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.files import DAMAGED_ARRAY
 from foreword.errors import ArgumentError, StoreError
 
 __all__ = ["ATTRIBUTES", "Attributes", "pack_attributes", "read_attributes"]
@@ -65,7 +66,7 @@ def read_attributes(path: Path) -> dict[str, NDArray[Any]]:
                     values[:] = items
                 values.setflags(write=False)  # so that who changes them makes a copy, which is then known as changed
                 found[name.removeprefix(_JSON)] = values
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as cause:
+    except (OSError, zipfile.BadZipFile, *DAMAGED_ARRAY) as cause:
         raise StoreError(
             "the store's attributes can't be read", got=str(cause), where=path, fix="save it again"
         ) from None

@@ -30,6 +30,8 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword.errors import StoreError
+
 __all__ = ["INTEGER", "IndexToKey", "Key", "KeyToIndex", "MappedKeys", "decode", "encode", "hash_keys", "is_key"]
 
 Key: TypeAlias = str | int
@@ -56,10 +58,16 @@ def encode(key: Key) -> bytes:
 def decode(data: bytes) -> Any:
     """The key that ``encode`` made ``data`` of.
 
+    Raises:
+        StoreError: it made no such bytes: they are damaged.
+
     >>> decode(encode("2")), decode(encode(2))
     ('2', 2)
     """
-    return int(data[1:]) if data[:1] == INTEGER else data.decode("utf-8", "surrogatepass")
+    try:
+        return int(data[1:]) if data[:1] == INTEGER else data.decode("utf-8", "surrogatepass")
+    except ValueError:
+        raise StoreError("a key is damaged", got=repr(data[:40]), fix="make the store again") from None
 
 
 def hash_key(data: bytes) -> int:

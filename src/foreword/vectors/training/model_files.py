@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._base.files import explained, replaced_folder
+from foreword._base.files import DAMAGED_ARRAY, explained, replaced_folder
 from foreword.errors import ArgumentError, FileError, FormatError, StoreError
 from foreword.vectors.formats.gensim_native import NativeModel, is_native, read_model
 from foreword.vectors.formats.source import open_source
@@ -131,6 +131,7 @@ def _load_own(cls: type[M], folder: Path) -> M:
         setattr(model, label, value)
     try:
         store = VectorStore.open(folder / "vectors")
+        words = list(store.keys)
     except StoreError as cause:
         raise FormatError("the model's vectors are damaged", got=cause.problem, where=folder / "vectors") from cause
     dim = model.vector_size
@@ -141,7 +142,7 @@ def _load_own(cls: type[M], folder: Path) -> M:
     rows = np.array(store.vectors, dtype=np.float32)
     if hasattr(model, "vectors_vocab"):
         rows = _with_grams(model, _read(folder / "own.npy", (count, dim)), store.subwords, folder)
-    model._hold(rows, output, list(store.keys), counts)
+    model._hold(rows, output, words, counts)
     return model
 
 
@@ -160,7 +161,7 @@ def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
             if (found, fortran, dtype) != (shape, False, np.dtype("<f4")):
                 raise ValueError(f"{dtype} {list(found)}")
             rows = np.fromfile(file, dtype="<f4", count=shape[0] * shape[1]).reshape(shape)
-    except ValueError as cause:
+    except DAMAGED_ARRAY as cause:
         raise _damaged(path, str(cause)) from None
     if not np.isfinite(rows).all():
         raise _damaged(path, "NaN or infinity")
