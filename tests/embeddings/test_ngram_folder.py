@@ -214,3 +214,15 @@ def test_a_killed_run_has_the_bits_of_one_that_was_not(tmp_path, kills, when):
     result = json.loads(done.stdout)
     assert result["kills"] >= kills
     assert all(result["same"])
+
+
+def test_one_of_several_processes_does_not_learn_in_a_folder(tmp_path, monkeypatch):
+    layer = layer_with(table(tmp_path / "t"))
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(errors.ArgumentError, match="learned by one process"):
+        layer(torch.tensor([[1, 2, 3]]))
+    with pytest.raises(errors.ArgumentError, match="learned by one process"):
+        table(tmp_path / "u")
+    layer.ngrams.close()
+    table(tmp_path / "t", writable=False).close()

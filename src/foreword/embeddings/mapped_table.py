@@ -50,6 +50,7 @@ class Rows(nn.Parameter):
 
     def looked_up(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The distinct rows of ``rows`` [..., R], [U, dim], and for each of those where it is here; −1 stays −1."""
+        _alone(self.mapped)
         ids, where = np.unique(rows.detach().cpu().numpy(), return_inverse=True)
         none = int(len(ids) > 0 and ids[0] < 0)
         found = torch.from_numpy(self.mapped.gather(ids[none:].astype(np.int64, copy=False)))
@@ -70,6 +71,7 @@ class MappedTable(nn.Module):
 
     def __init__(self, mapped: MappedRows) -> None:
         super().__init__()
+        _alone(mapped)
         self.weight = Rows(mapped)
 
     @property
@@ -96,3 +98,19 @@ class MappedTable(nn.Module):
 
     def extra_repr(self) -> str:  # noqa: D102
         return repr(self.weight.mapped)
+
+
+def _alone(mapped: MappedRows) -> None:
+    """Refuse to learn in one of several processes: nothing adds up what the others learn.
+
+    Raises:
+        ArgumentError: the table is to be learned, and torch.distributed has more than one process.
+    """
+    if not (mapped.writable and torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    if (count := torch.distributed.get_world_size()) > 1:
+        raise ArgumentError(
+            "a table in a folder is learned by one process",
+            got=f"{count} processes of torch.distributed",
+            fix="keep the table in memory (path=None), or open it with writable=False",
+        )
