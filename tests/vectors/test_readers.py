@@ -178,6 +178,17 @@ def test_an_archive_of_several_files(tmp_path):
         read(file / "c.txt")
 
 
+def test_an_archive_whose_file_lost_its_name_is_damaged(tmp_path):
+    """The name's length of the directory's entry is 0: zipfile's own is_dir() fails on that with an IndexError."""
+    data = zipped(a=text(WORDS, ROWS))
+    entry, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    nameless = data[entry : entry + 28] + b"\0\0" + data[entry + 30 : entry + 46] + data[entry + 47 : end]
+    size = len(nameless).to_bytes(4, "little")
+    (tmp_path / "v.zip").write_bytes(data[:entry] + nameless + data[end : end + 12] + size + data[end + 16 :])
+    with pytest.raises(FormatError, match="damaged"):
+        fw.load(tmp_path / "v.zip")
+
+
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_a_tar_archive_of_several_files(tmp_path, mode):
     members = ("._a.bin", b"what macOS adds"), ("a.bin", word2vec_binary(WORDS, ROWS)), ("b.txt", text(WORDS, 2 * ROWS))

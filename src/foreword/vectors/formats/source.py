@@ -144,7 +144,7 @@ def _unpacked(
             kinds.append(kind)
         elif data is raw and head.startswith(_ZIP):
             archive = stack.enter_context(zipfile.ZipFile(raw))
-            infos = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+            infos = {info.filename: info for info in archive.infolist() if not info.filename.endswith("/")}
             info = infos[_member(list(infos), path, member)]
             data, size = stack.enter_context(archive.open(info)), info.file_size
             name = f"{path}/{_plain(info.filename)}"
