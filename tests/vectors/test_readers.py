@@ -472,6 +472,10 @@ OFFSETS = np.cumsum([0, *map(len, WORDS)]).astype("<i8").tobytes()
 OWN = {"key_offsets": ("I64", (51,), OFFSETS), "keys": ("U8", (len(b"".join(WORDS)),), b"".join(WORDS))}
 
 
+# Each step from one to the next is positive in 64 bits, where it wraps.
+WRAPPING = np.array([0, 2**63 - 1, -(2**63), -1, len(b"".join(WORDS))], "<i8").tobytes()
+
+
 def test_safetensors(tmp_path):
     (tmp_path / "v.vocab").write_bytes(b"".join(word + b"\n" for word in WORDS))
     upper = (ROWS.view(np.uint32) >> 16).astype("<u2")
@@ -499,6 +503,7 @@ def test_safetensors(tmp_path):
         safetensors({"vectors": ("F32", (50, 6), ROWS.tobytes())} | OWN),
         safetensors(OWN | {"keys": ("U8", (3,), b"abc"), "vectors": ("F32", (50, 6), ROWS.tobytes())}),
         safetensors({"vectors": ("F32", (10**9, 300), b"")}),
+        safetensors(OWN | {"key_offsets": ("I64", (5,), WRAPPING), "vectors": ("F32", (4, 6), ROWS[:4].tobytes())}),
         (20).to_bytes(8, "little") + b"{not json at all....",
         (1 << 20).to_bytes(8, "little") + b'{"vectors": ',
     ],

@@ -215,6 +215,7 @@ def test_a_mask_from_segments_is_block_diagonal(documents, context_length, strid
         ({"within": "document"}, "an array has no documents"),
         ({"segments": True}, "an array has no documents"),
         ({"within": "document", "offsets": [0, 5, 3, 10]}, "offsets must be rising"),
+        ({"within": "document", "offsets": [0, 2**63 - 1, -(2**63), -1, 10]}, "offsets must be rising"),  # by wrapping
         ({"within": "document", "offsets": [0, 5]}, "offsets must be rising"),
         ({"within": "document", "offsets": [[0, 10]]}, "offsets must be rising"),
     ],

@@ -344,7 +344,7 @@ class WindowDataset:
             )
         offsets = np.asarray(given)
         fits = offsets.ndim == 1 and offsets.dtype.kind in "ui" and len(offsets) > 1
-        if not fits or offsets[0] != 0 or offsets[-1] != len(self._source) or (np.diff(offsets.astype("i8")) < 0).any():
+        if not fits or offsets[0] != 0 or offsets[-1] != len(self._source) or (offsets[1:] < offsets[:-1]).any():
             raise ArgumentError(
                 "offsets must be rising integers from 0 to the number of tokens",
                 got=np.array2string(offsets, threshold=8),

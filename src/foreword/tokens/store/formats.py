@@ -205,7 +205,7 @@ def _open_megatron(index: Path) -> ForeignTokens:
         raise wrong("has lengths that do not add up to its tokens", expected=f"{len(tokens):,}, as {path.name} holds")
     if not np.array_equal(pointers, starts * kind.itemsize):
         raise wrong("has sequences that do not follow each other in their file")
-    if marks and (documents[0] != 0 or documents[-1] != sequences or (np.diff(documents) < 0).any()):
+    if marks and (documents[0] != 0 or documents[-1] != sequences or (documents[1:] < documents[:-1]).any()):
         raise wrong("has document marks out of order", expected=f"0 … {sequences:,}")
     ends = np.concatenate([starts, [len(tokens)]]).astype("<u8")
     # Without marks, or with one only, a sequence is a document.
@@ -287,11 +287,7 @@ def _open_datatrove(path: Path, dtype: str | None) -> ForeignTokens:
     tokens = map_file(path, kind, count)
     index = path.with_name(path.name + ".index")
     ends = map_file(index, np.dtype("<u8"), _whole(index, np.dtype("<u8")))
-    if (
-        (np.diff(ends.astype(np.int64)) < 0).any()
-        or (len(ends) and int(ends[-1]) != count)
-        or (count and not len(ends))
-    ):
+    if (ends[1:] < ends[:-1]).any() or (len(ends) and int(ends[-1]) != count) or (count and not len(ends)):
         raise StoreError(
             "a datatrove index that does not fit its tokens",
             got=f"the last document ends at {int(ends[-1]) if len(ends) else 0:,}",

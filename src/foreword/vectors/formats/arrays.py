@@ -207,7 +207,7 @@ def _own_words(held: dict[str, bytes], source: Source) -> list[bytes]:
     blob = held[KEYS]
     ends = np.frombuffer(held[KEY_OFFSETS][: len(held[KEY_OFFSETS]) // 8 * 8], dtype="<i8")
     # What follows the last word is padding to a multiple of 8 bytes.
-    if not len(ends) or ends[0] != 0 or not 0 <= len(blob) - ends[-1] < 8 or (np.diff(ends) < 0).any():
+    if not len(ends) or ends[0] != 0 or not 0 <= len(blob) - int(ends[-1]) < 8 or (ends[1:] < ends[:-1]).any():
         raise FormatError("the words of the safetensors file are damaged", where=source.name)
     cuts = ends.tolist()
     words = [blob[a:b] for a, b in pairwise(cuts)]
