@@ -13,26 +13,24 @@ Not for: results (the kernels only bound scores). They release the interpreter's
 from __future__ import annotations
 
 import atexit
-import ctypes
 import os
 import platform
 import threading
 from collections.abc import Callable
-from ctypes import c_float, c_int32, c_int64, c_void_p
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base import system
+from foreword._base.machine_code import MachineCode
 from foreword.vectors.search.assembly import text
 from foreword.vectors.search.instructions import GENERIC, SDOT, VNNI_256, VNNI_512, Instructions
 
 __all__ = ["Kernels", "address", "available", "compiled", "hasten", "load", "missed", "ready"]
 
 _PATIENCE = 0.01
-_TYPES = {"p": c_void_p, "i": c_int32, "n": c_int64, "f": c_float}
 _ARGUMENTS = {"scan": "pnpppifffnnpnpnppp", "pairs": "pnpppppppnnnnpnppp", "analogies": "pnpppnpp"}
 
 
@@ -51,7 +49,6 @@ class Kernels:
     scan: Callable[..., int]
     pairs: Callable[..., int]
     analogies: Callable[..., int]
-    _code: Any = field(repr=False)  # holds the functions' memory
 
     def query(self, code: NDArray[np.int16]) -> tuple[NDArray[np.integer[Any]], int]:
         """A query's integers, int16 [P], as ``scan`` takes them, and what its sums are too large by."""
@@ -142,23 +139,12 @@ def compiled(how: Instructions) -> Kernels:
     Raises:
         ImportError: llvmlite is not there, or can't run here.
     """
-    from llvmlite import binding
-
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    module = binding.parse_assembly(text(how))
-    module.verify()
-    features = ",".join(f"+{feature}" for feature in how.features)
-    machine = binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(), features=features, opt=3, jit=True
-    )
-    code = binding.create_mcjit_compiler(module, machine)
-    code.finalize_object()
+    code = MachineCode(text(how), features=",".join(f"+{feature}" for feature in how.features))
     functions: dict[str, Any] = dict.fromkeys(_ARGUMENTS)
     for name, arguments in _ARGUMENTS.items():
-        if place := code.get_function_address(name):
-            functions[name] = ctypes.CFUNCTYPE(c_int64, *(_TYPES[letter] for letter in arguments))(place)
-    return Kernels(how, **functions, _code=code)
+        if code.address(name):
+            functions[name] = code.function(name, arguments)
+    return Kernels(how, **functions)
 
 
 def address(array: NDArray[Any], dtype: type[np.generic]) -> int:

@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from foreword._base.machine_code import MachineCode
+
 __all__ = ["LANES", "Step", "step"]
 
 LANES = 16
@@ -75,18 +77,9 @@ def step(dim: int, count: int, *, cpu: str = "") -> Step:
 def _compiled(dim: int, count: int, cpu: str) -> Step:
     from llvmlite import binding
 
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    features = "" if cpu else binding.get_host_cpu_features().flatten()
-    machine = binding.Target.from_default_triple().create_target_machine(
-        cpu=cpu or binding.get_host_cpu_name(), features=features, opt=3, jit=True
-    )
-    wide = "+avx512f" in features or cpu in ("znver4", "skylake-avx512")
-    module = binding.parse_assembly(str(_Module(dim, count, wide).module))
-    module.verify()
-    code = binding.create_mcjit_compiler(module, machine)
-    code.finalize_object()
-    return Step(code.get_function_address("step"), dim, count, code)
+    wide = cpu in ("znver4", "skylake-avx512") if cpu else bool(binding.get_host_cpu_features().get("avx512f"))
+    code = MachineCode(str(_Module(dim, count, wide).module), cpu=cpu)
+    return Step(code.address("step"), dim, count, code)
 
 
 class _Module:
