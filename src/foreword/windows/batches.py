@@ -11,6 +11,7 @@ its batches where they are moved, padded or have segments or n-grams (8 bytes mo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Batches"]
 
 BLOCK_TOKENS = 1 << 17  # read together, where they are widened later
-COMPACT_TOKENS = 1 << 18  # where they never are: a block larger than this is mapped anew, at the price of its pages
+COMPACT_TOKENS = 1 << 20  # where they never are (of two bytes): with fewer, what a block costs besides shows
 WHOLE_TOKENS = 1 << 15  # where they are widened, too, and what comes of them should stay in the processor's cache
 WIDENED_TOKENS = 1 << 13  # at a time: as int64, inputs and targets, 128 KB
 
@@ -75,6 +76,7 @@ class Batches:
             self.block_rows = self._rows(BLOCK_TOKENS if self._lazy or compact else WHOLE_TOKENS)
         if compact:
             _check_compact(sources)
+            _keep_freed_memory()
 
     def _rows(self, tokens: int) -> int:
         """The windows of as many batches as have so many tokens, one batch at least."""
@@ -92,13 +94,16 @@ class Batches:
 
     def _compact(self, ids: NDArray[Any]) -> Iterator[Any]:
         """Batches of ids [n, T + 1], each two views of its part."""
-        n, length = ids.shape
-        block = _tensor(ids.reshape(-1, min(self.batch_size, n), length))
+        n = len(ids)
         if self._moves:
-            block = self._moved(block)
-        if self.device is not None:
-            block = block.long()
-        return zip(block.narrow(2, 0, length - 1).unbind(), block.narrow(2, 1, length - 1).unbind(), strict=True)
+            block = self._moved(_tensor(ids))
+            block = block if self.device is None else block.long()
+            inputs, targets = block[:, :-1], block[:, 1:]
+        else:
+            inputs, targets = _tensor(shifted(ids)).unbind()
+        sizes = [min(self.batch_size, n)] * max(1, n // self.batch_size)  # n are whole batches, or a short one
+        # Of torch's ways to take a tensor apart, the one that costs the least for each part.
+        return zip(inputs.split_with_sizes(sizes), targets.split_with_sizes(sizes), strict=True)
 
     def _one_by_one(self, ids: NDArray[Any], owners: Owners) -> Iterator[Any]:
         """Batches of ids [n, T + 1], widened as they are wanted."""
@@ -166,6 +171,15 @@ def _tensor(array: NDArray[Any]) -> torch.Tensor:
     import torch
 
     return torch.from_numpy(array)
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """Have glibc keep what was freed for the next block, as it does once something larger was freed.
+
+    Else it gives a block back to the system, now and then each one, and mapping its pages anew takes twice the reading.
+    """
+    np.empty(1 << 24, np.uint8)
 
 
 def _check_compact(sources: Sequence[WindowDataset]) -> None:

@@ -8,7 +8,7 @@ numpy's cost a call is shared by many batches. The first block is one step, so t
 Small batches are views of a larger piece of memory: cheap, and no two overlap, but to keep one for long, or to save it,
 ``clone`` it.
 
-Not for: random access (``WindowDataset``). Costs: 256 KB for a block, compact 512; 16 bytes a token of a batch; with
+Not for: random access (``WindowDataset``). Costs: 256 KB for a block, compact 2 MB; 16 bytes a token of a batch; with
 prefetch, padding or segments 20 bytes a token of each block that is ready.
 """
 

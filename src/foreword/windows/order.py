@@ -8,7 +8,7 @@ i = L·b + R with L < a, R < b and a·b just above n; each round adds to one hal
 b, which can be undone and so is one-to-one; a result of n or more goes round again (cycle walking), about once in √n.
 ``inverse`` undoes the rounds in reverse, and walks the same way back.
 
-Not for: cryptography. Costs: some 50 ns an index in numpy.
+Not for: cryptography. Costs: some 20 to 50 ns an index in numpy, 3 once ``kernels`` has compiled it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from foreword.windows import kernels
 
 __all__ = ["Permutation"]
 
@@ -44,21 +46,26 @@ class Permutation:
     def __init__(self, n: int, *, seed: int, epoch: int, name: str = "") -> None:
         self.n = n
         digest = hashlib.blake2b(f"{n} {seed} {epoch} {name}".encode(), digest_size=8 * (ROUNDS + 2)).digest()
-        self._keys = np.frombuffer(digest, "<u8")
+        self._keys = np.frombuffer(digest, "<u8").astype(_U)
         self._sorted: NDArray[np.int64] | None = None
         self._places: NDArray[np.int64] | None = None  # of each window in it, once that was asked
         if n < SORTED_BELOW:
-            hashes = _hash(np.arange(n, dtype=_U), self._keys[0], self._keys[1])
-            self._sorted = np.argsort(hashes, kind="stable")
+            self._sorted = _argsort(_hash(np.arange(n, dtype=_U), self._keys[0], self._keys[1]))
         else:
             a = math.isqrt(n - 1) + 1
             self._a, self._b = _U(a), _U(-(-n // a))
 
     def __call__(self, places: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """The windows at ``places`` of the order; int64, of the same shape."""
+        kernels.seen(places.size)
         if self._sorted is not None:
             order: NDArray[np.int64] = self._sorted[places]
             return order
+        windows = kernels.ordered(places, self._keys, self.n, self._a, self._b, _MULTIPLY_1, _MULTIPLY_2)
+        return self.by_numpy(places) if windows is None else windows
+
+    def by_numpy(self, places: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """The same, slowly: what ``kernels`` has to give, where n is ``SORTED_BELOW`` or more."""
         x = self._network(places.astype(_U))
         while (outside := x >= self.n).any():
             x[outside] = self._network(x[outside])
@@ -121,6 +128,18 @@ def _below(other: NDArray[np.uint64], modulus: np.uint64, key: np.uint64) -> NDA
     h *= modulus  # 32 random bits × modulus / 2³²: a number below the modulus, without a division
     h >>= _32
     return h
+
+
+def _argsort(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Where the smallest of different numbers stand, the smallest first, in a third of the time of ``np.argsort``.
+
+    By their upper 32 bits, 16 at a time, which numpy sorts by counting; by all of them where those leave two alike.
+    """
+    upper = (hashes >> _32).astype(np.uint32)
+    order = np.argsort(upper.astype(np.uint16), kind="stable")
+    order = order[np.argsort((upper >> np.uint32(16)).astype(np.uint16)[order], kind="stable")]
+    rising = upper[order]
+    return np.argsort(hashes) if (rising[1:] == rising[:-1]).any() else order
 
 
 def _hash(x: NDArray[np.uint64], key_1: np.uint64, key_2: np.uint64) -> NDArray[np.uint64]:

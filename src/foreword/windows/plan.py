@@ -118,8 +118,11 @@ class Track:
         """The windows of the given draws, in rising order, [n]."""
         if not len(draws):
             return draws
-        windows, n = np.empty_like(draws), self.samples
+        n = self.samples
         first, last = int(draws[0]) // n, int(draws[-1]) // n
+        if first == last:
+            return self.order(first)(draws - first * n)
+        windows = np.empty_like(draws)
         for epoch in range(first, last + 1):
             low, high = np.searchsorted(draws, (epoch * n, (epoch + 1) * n))
             windows[low:high] = self.order(epoch)(draws[low:high] - epoch * n)
@@ -238,6 +241,8 @@ def my_places(samples: int, batch_size: int, rank: int, world_size: int) -> NDAr
     >>> my_places(8, 2, 1, 2), my_places(3, 2, 1, 2), my_places(1, 2, 1, 2)
     (array([2, 3, 6, 7]), array([1, 2]), array([1]))
     """
+    if world_size == 1:
+        return np.arange(samples)
     steps, rest = divmod(samples, batch_size * world_size)
     if rest:
         shared = max(rest, world_size)

@@ -62,7 +62,8 @@ class Rest:
 
     def __init__(self, order: Order, left_out: NDArray[np.int64]) -> None:
         self._order = order
-        self._gaps = np.sort(order.inverse(left_out))  # places of the whole order
+        # Places of the whole order. Where nothing is left out, the order needn't say how it is undone.
+        self._gaps = np.sort(order.inverse(left_out)) if len(left_out) else left_out
         self._before = self._gaps - np.arange(len(left_out))  # how many of the rest come before each
 
     def __call__(self, nth: NDArray[np.int64]) -> NDArray[np.int64]:

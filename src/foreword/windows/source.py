@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from foreword.errors import ArgumentError, StoreError
 from foreword.tokens.store.manifest import BLOCK
 from foreword.tokens.store.store import TokenStore
+from foreword.windows import kernels
 from foreword.windows.block_order import run_starts
 
 __all__ = ["Source"]
@@ -92,7 +93,10 @@ class Source:
         ``whole`` says that none goes past the end.
         """
         if len(self._pieces) == 1 and (whole or int(starts.max(initial=0)) <= len(self) - length):
-            ids = self._items_of(0, length)[starts].view(self._pieces[0].dtype).reshape(-1, length)
+            items = self._items_of(0, length)
+            ids = np.empty((len(starts), length), self._pieces[0].dtype)
+            if not kernels.gathered(self._address, len(items) - 1, starts, ids):
+                ids = items[starts].view(ids.dtype).reshape(-1, length)
             return self._of_vocabulary(ids, starts)
         ids = np.empty((len(starts), length), self._pieces[0].dtype)
         first = np.searchsorted(self._ends, starts, side="right")
@@ -168,6 +172,12 @@ class Source:
             return self._store.is_intact(piece, loss=self._of_loss)
         known: str | None = vars(self).get("fingerprint")
         return known is not None and known == _array_fingerprint(self._pieces[0])
+
+    @functools.cached_property
+    def _address(self) -> int:
+        """Where the first piece lies in this process's memory."""
+        address: int = self._pieces[0].ctypes.data
+        return address
 
     @functools.cached_property
     def fingerprint(self) -> str:
