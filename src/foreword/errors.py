@@ -30,6 +30,8 @@ import errno as _errno
 from collections.abc import Callable
 from typing import Any
 
+from foreword._base.words import printable
+
 __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
@@ -83,11 +85,11 @@ class ForewordError(Exception):
         self._facts["fix"] = fix
 
     def __str__(self) -> str:
-        lines = [self.problem]
+        lines = [printable(self.problem)]
         for name in self._facts:
             value = self.fact(name)
             if value is not None:
-                lines.append(f"  {name + ':':<10}{value}")
+                lines.append(f"  {name + ':':<10}{printable(str(value))}")
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[Any, ...]:

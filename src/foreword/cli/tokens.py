@@ -142,11 +142,11 @@ def prepare(
         print(f"{part['path']}: {counted(part['tokens'], 'token')}, {counted(part['documents'], 'document')}")
     dropped = {key: stores[0][key] for key in ("skipped", "empty", "duplicates") if stores[0][key]}
     if dropped:
-        print("dropped: " + ", ".join(f"{count:,} {_WORDS[key]}" for key, count in dropped.items()))
+        print("dropped: " + ", ".join(counted(count, *_WORDS[key]) for key, count in dropped.items()))
     if done.already:
         print(f"in the store already: {counted(done.already, 'source')}, by their contents")
     if done.renewed:
-        print(f"added: {done.renewed:,} sources of a name that the store has, with other contents")
+        print(f"added: {counted(done.renewed, 'source')} of a name that the store has, with other contents")
     for note in done.notes:
         print(note)
 
@@ -157,7 +157,7 @@ def _tokenizer(name: str, pattern: str | None) -> Tokenizer:
     return get_tokenizer(name, pattern=pattern)
 
 
-_WORDS = {"skipped": "bad records", "empty": "empty documents", "duplicates": "duplicates"}
+_WORDS = {"skipped": ("bad record",), "empty": ("empty document",), "duplicates": ("duplicate",)}
 
 
 def _shares(split: list[str] | None) -> dict[str, float] | None:

@@ -447,9 +447,9 @@ def _refuse_other_corpus(
 
     def difference(source: Source) -> StoreError:
         if missing:
-            return differs(f"{len(missing):,} sources are gone, the first {missing[0]}")
+            return differs(f"sources that are gone: {len(missing):,}, the first {missing[0]}")
         if added:
-            return differs(f"{len(added):,} sources are new, the first {added[0]}")
+            return differs(f"sources that are new: {len(added):,}, the first {added[0]}")
         size = known[source.name]["bytes"]
         if source.size != size:
             return differs(f"{source.name} has {source.size or 0:,} bytes, had {size or 0:,}")
@@ -471,7 +471,7 @@ def _refuse_other_corpus(
                 raise difference(source)
             left[digests[-1]] -= 1
     if missing := [account["name"] for account in accounts if left[account["sha256"]] > 0]:
-        raise differs(f"{len(missing):,} sources are gone, the first {missing[0]}")
+        raise differs(f"sources that are gone: {len(missing):,}, the first {missing[0]}")
     if not appended and digests != [account["sha256"] for account in accounts]:
         raise differs("the same contents in another order")
 
