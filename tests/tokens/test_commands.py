@@ -207,8 +207,8 @@ def test_names_that_would_steer_the_terminal(tmp_path: Path) -> None:
     (tmp_path / "corpus" / "\x1b[31mb.zzz").write_text("x")
     assert r"1 passed over: \x1b[31mb.zzz" in run("prepare", tmp_path / "corpus", tmp_path / "s")
     for said in (
-        run("inspect", tmp_path / "s", "--trace", 0, "--context-length", 2),
-        run("inspect", tmp_path / "s", "--when", 0, "--context-length", 2),
+        run("inspect", tmp_path / "s", "--trace", 0, "--context-length", 2, "--batch-size", 1),
+        run("inspect", tmp_path / "s", "--when", 0, "--context-length", 2, "--batch-size", 1),
         run("inspect", tmp_path / "s"),
     ):
         assert "\x1b" not in said

@@ -302,7 +302,9 @@ class Neighbours(VectorTable):
         cosine = self._search().exact(unit_query(first, self.vector_size), second)[0]
         total = sum(score for _, score in neighbours)
         if total == 0:
-            raise ArgumentError("the cosines of the neighbours sum to 0", got=f"topn={topn}", fix="take more neighbours")
+            raise ArgumentError(
+                "the cosines of the neighbours sum to 0", got=f"topn={topn}", fix="take more neighbours"
+            )
         return float(cosine / total)
 
     # The parts of a query.

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foreword._base.checks import integer
-from foreword._base.files import read_regular, remote_url
+from foreword._base.files import explained, read_regular, remote_url
 from foreword._base.notebook import notebook_html
 from foreword._base.remote import RemoteFolder
 from foreword.errors import ArgumentError, OutOfRangeError, StoreError
@@ -148,7 +148,8 @@ class TokenStore:
                 fix="leave them out",
             )
         folder = Path(path)
-        files = [folder] if folder.is_file() else formats.token_files(folder)
+        with explained("open the store", folder):
+            files = [folder] if folder.is_file() else formats.token_files(folder)
         if files is not None:
             return cls._of_foreign(folder if len(files) > 1 else None, files, given, dtype)
         return cls(of_folder(folder, given, dtype, cls._array))
