@@ -67,7 +67,7 @@ class HuggingFaceTokenizer(LibraryTokenizer):
                 "the tokenizer leaves out merges at random, so that a text has other ids each time",
                 got=f'"dropout": {spec["model"]["dropout"]}',
                 where=name,
-                fix='write null for "dropout" in the "model" of tokenizer.json; of an object, tokenizer.model.dropout = None',
+                fix='set "dropout" to null in tokenizer.json; of an object, tokenizer.model.dropout = None',
             )
         self._ordinary.no_truncation()
         self._ordinary.no_padding()
