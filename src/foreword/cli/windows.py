@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foreword._base.words import printable
+from foreword.errors import printable
 
 if TYPE_CHECKING:
     from foreword.tokens import TokenStore

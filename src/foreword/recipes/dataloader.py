@@ -19,7 +19,7 @@ from foreword._base.files import read_text
 from foreword.errors import ArgumentError, ArgumentTypeError
 from foreword.tokens import Tokenizer, TokenStore, get_tokenizer
 from foreword.tokens.preparing.kinds import format_of, looks_like_a_path
-from foreword.tokens.tokenizers.tokenizer import Special
+from foreword.tokens.tokenizers.special import Special
 from foreword.windows import WindowDataset, WindowLoader
 
 __all__ = ["create_dataloader"]

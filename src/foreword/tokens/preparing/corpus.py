@@ -22,7 +22,6 @@ from typing import Any
 
 from foreword._base import compression
 from foreword._base.files import explained
-from foreword._base.words import printable
 from foreword.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -30,6 +29,7 @@ from foreword.errors import (
     FormatError,
     MissingFileError,
     MissingPackageError,
+    printable,
 )
 from foreword.tokens.preparing.kinds import (
     FORMAT_NAMES,

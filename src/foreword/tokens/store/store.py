@@ -226,7 +226,10 @@ class TokenStore:
         return int(self.read(place, place + 1)[0])
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Token ids ``start`` to ``stop`` of the stream, [stop − start]; a view where one shard holds them all."""
+        """Token ids ``start`` to ``stop`` of the stream, [stop − start]; a view where one shard holds them all.
+
+        Both count from 0; what is beyond the end is left out.
+        """
         ids = self._read(self.shards, start, stop, self.dtype)
         if len(ids) <= _LOOKED_AT:
             self.check_ids(ids, start)
@@ -261,6 +264,7 @@ class TokenStore:
         return self._read(self.losses, start, stop, np.dtype(np.uint8))
 
     def _read(self, shards: Sequence[NDArray[Any]], start: int, stop: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        start, stop = integer("start", start, at_least=0), integer("stop", stop, at_least=0)
         first = int(np.searchsorted(self.shard_starts, start, side="right")) - 1
         pieces: list[NDArray[Any]] = []
         for shard, shard_start in zip(shards[first:], self.shard_starts[first:], strict=False):

@@ -26,7 +26,8 @@ from foreword.errors import FormatError, MissingPackageError
 from foreword.tokens.tokenizers.cutting import PIECE, Cuts, find_cuts
 from foreword.tokens.tokenizers.library import GrowingIds, LibraryTokenizer, refuse_longer
 from foreword.tokens.tokenizers.merging import MergeRules
-from foreword.tokens.tokenizers.tokenizer import any_of, valid_text
+from foreword.tokens.tokenizers.special import any_of
+from foreword.tokens.tokenizers.tokenizer import valid_text
 
 __all__ = ["HuggingFaceTokenizer"]
 
