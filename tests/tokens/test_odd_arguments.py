@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from foreword.cli import app, main
 from foreword.errors import ArgumentError, ArgumentTypeError
+from foreword.recipes import embed
 from foreword.tokens import get_tokenizer, prepare
 
 
@@ -55,3 +56,29 @@ def test_warnings_of_commands_say_no_line_of_code(tmp_path: Path, monkeypatch, c
     assert said == "warning: the loader gives \\x1b no batch\n"
     assert "expected: none" in capfd.readouterr().err
     assert CliRunner().invoke(app, ["inspect", str(tmp_path / "s")]).exit_code == 0
+
+
+def test_options_of_prepare(tmp_path: Path) -> None:
+    for options in ({"workers": 0}, {"workers": 1.5}, {"shard_tokens": "9"}, {"shard_tokens": -1}, {"workers": True}):
+        with pytest.raises(ArgumentError, match="must be a"):
+            prepare(["x"], tmp_path / "s", **options)
+    with pytest.raises(ArgumentError, match="Ray cluster's"):
+        prepare(["x"], tmp_path / "s", address="ray://there")
+    assert prepare(["x"], tmp_path / "s", workers=np.int8(1), shard_tokens=np.uint16(9)).documents == 1
+
+
+def test_options_that_contradict_each_other(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one two")
+    corpus, out = str(tmp_path / "a.txt"), str(tmp_path / "s")
+    for arguments, message in (
+        (["--no-end-of-text", "--end-of-text-token", "<|endoftext|>"], "leave one of them out"),
+        (["--split", "val=0.1,test=0.2"], "--split val=0.01 --split test=0.01"),
+    ):
+        error = CliRunner().invoke(app, ["prepare", corpus, out, *arguments]).exception
+        assert isinstance(error, ArgumentError)
+        assert message in str(error)
+
+
+def test_a_tokenizer_of_words(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="a tokenizer goes with a layer"):
+        embed(prepare(["one two"], tmp_path / "s"), tmp_path / "out", tokenizer="bytes")

@@ -137,7 +137,7 @@ def _words(text: str | os.PathLike[str]) -> str:
             "neither a text, nor the path of one, nor a store",
             got=type(text).__name__,
             expected="str, Path or TokenStore",
-            fix="of several texts, make a store: prepare(texts, out)",
+            fix="of several texts, make a store: prepare(texts, out); of ids, WindowLoader(WindowDataset(ids, …), …)",
         )
     path = Path(text)
     if path.is_dir():
