@@ -99,3 +99,14 @@ def test_a_file_error_keeps_what_the_system_said():
     cause = PermissionError(13, "Permission denied", "some/file")
     error = pickle.loads(pickle.dumps(errors.FileError("can't", cause=cause)))
     assert (error.errno, error.strerror, error.filename) == (13, "Permission denied", "some/file")
+
+
+def test_names_of_files_do_not_steer_the_terminal():
+    error = errors.FileError(
+        "can't read \x1b]0;title\x07", got="a\x9bb\x7f", where="\x1b[31mred\u202etxt.gpj", fix="two\nlines"
+    )
+    said = str(error)
+    assert not set(said) & set("\x1b\x07\x9b\x7f\u202e")
+    assert r"\x1b[31mred\u202etxt.gpj" in said
+    assert "two\nlines" in said
+    assert error.fact("where") == "\x1b[31mred\u202etxt.gpj"  # for programs, as it is

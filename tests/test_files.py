@@ -208,3 +208,13 @@ def test_a_url_is_no_place_to_write(tmp_path, monkeypatch, url):
         assert _files.output_path(name) == Path(name)
     with pytest.raises(ArgumentError, match="needs a path"):
         _files.output_path("")
+
+
+def test_a_text_where_a_path_belongs():
+    import foreword as fw
+
+    text = "Every effort moves you. " * 300
+    for use in (fw.load, fw.TokenStore.open, fw.get_tokenizer, fw.KeyedVectors(2).save):
+        with pytest.raises(FileError) as caught:
+            use(text)
+        assert "give a path, not a text" in str(caught.value)

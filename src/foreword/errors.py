@@ -27,6 +27,7 @@ Not for: errors of a wrong type of Python object, which stay ``TypeError``.
 from __future__ import annotations
 
 import errno as _errno
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,16 @@ __all__ = [
 ]
 
 Fact = object | Callable[[], object] | None
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    r"""A text from elsewhere, as a file's name, without what would steer a terminal: such characters as escapes.
+
+    >>> printable("\x1b[31mred\u202e.txt"), printable("two\nlines")
+    ('\\x1b[31mred\\u202e.txt', 'two\nlines')
+    """
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class ForewordError(Exception):
@@ -83,11 +94,11 @@ class ForewordError(Exception):
         self._facts["fix"] = fix
 
     def __str__(self) -> str:
-        lines = [self.problem]
+        lines = [printable(self.problem)]
         for name in self._facts:
             value = self.fact(name)
             if value is not None:
-                lines.append(f"  {name + ':':<10}{value}")
+                lines.append(f"  {name + ':':<10}{printable(str(value))}")
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[Any, ...]:

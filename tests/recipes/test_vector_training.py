@@ -271,3 +271,12 @@ def test_a_training_killed_twenty_times(corpus, tmp_path):
     vectors = killed(corpus, tmp_path, 20, [signal.SIGKILL, signal.SIGINT], "300")
     train_vectors(corpus, tmp_path / "whole", **{**SMALL, "epochs": 300})
     assert np.array_equal(vectors, fw.load(tmp_path / "whole").vectors)
+
+
+def test_an_option_mended_before_anything_was_counted(corpus, tmp_path):
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(ArgumentError, match="the corpus holds no word"):
+        train_vectors(tmp_path / "empty.txt", tmp_path / "none", **SMALL)
+    with pytest.raises(ArgumentError, match=r"no word occurs 10,000 times"):
+        train_vectors(corpus, tmp_path / "out", **{**SMALL, "min_count": 10_000})
+    assert train_vectors(corpus, tmp_path / "out", **SMALL).words  # no "unfinished training of another kind"

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from foreword.errors import SpecialTokenError
-from foreword.tokens import prepare
+from foreword.errors import FormatError, SpecialTokenError
+from foreword.tokens import get_tokenizer, prepare
 from foreword.tokens.tokenizers.hugging_face import HuggingFaceTokenizer
 
 from .conftest import odd_strings, real_text
@@ -215,3 +215,27 @@ def test_a_token_that_is_not_written_in_byte_letters() -> None:
     spec["model"]["vocab"]["漢"] = 400
     tokenizer = HuggingFaceTokenizer("made", json.dumps(spec).encode())
     assert tokenizer.decode([400]) == "漢"
+
+
+def test_a_vocabulary_that_draws_is_refused(tmp_path: Path) -> None:
+    library = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")], dropout=0.5))
+    library.save(str(tmp_path / "tokenizer.json"))
+    for given_ in (tmp_path / "tokenizer.json", tmp_path, library):
+        with pytest.raises(FormatError, match="at random"):
+            get_tokenizer(given_)
+    library.model.dropout = None
+    assert get_tokenizer(library).encode("ab").tolist() == [2]
+
+
+def test_an_added_token_reads_as_the_library_has_it() -> None:
+    """One that is looked for in the normalized text has that text's form."""
+    alphabet = {letter: id_ for id_, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    library = Tokenizer(models.BPE(alphabet, []))
+    library.pre_tokenizer, library.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    library.normalizer = normalizers.Lowercase()
+    library.add_tokens([AddedToken("KING", normalized=True), AddedToken("Queen", normalized=False)])
+    tokenizer = get_tokenizer(library)
+    for text in ("king", "KING", "Queen", "queen", "a King's Queen"):
+        ids = library.encode(text, add_special_tokens=False).ids
+        assert tokenizer.encode(text).tolist() == ids
+        assert tokenizer.decode(ids) == library.decode(ids, skip_special_tokens=False)

@@ -40,7 +40,7 @@ def test_prepare_inspect_export(corpus: Path, tmp_path: Path) -> None:
         run("prepare", corpus, out)
     said = run("prepare", corpus, out, "--bad-records", "skip", "--workers", 1)
     assert "4 documents" in said
-    assert "1 bad records" in said
+    assert "1 bad record" in said
     assert "complete already" not in said
     again = run("prepare", corpus, out, "--bad-records", "skip")
     assert "complete already" in again
@@ -103,7 +103,7 @@ def test_prepare_names_what_it_passes_over(tmp_path: Path) -> None:
     assert "2 documents" in said
     assert "in the store already: 2 sources" in said
     (folder / "b.txt").write_text("three")
-    assert "added: 1 sources of a name that the store has" in run("prepare", folder, tmp_path / "s", "--append")
+    assert "added: 1 source of a name that the store has" in run("prepare", folder, tmp_path / "s", "--append")
     told = json.loads(run("prepare", folder, tmp_path / "s", "--append", "--json"))
     assert (told["already"], told["passed_over"]) == (3, ["photo.png (.png is no known format)"])
 
@@ -199,3 +199,25 @@ def test_train_names_what_is_missing(tmp_path: Path, monkeypatch) -> None:
 @pytest.mark.parametrize("command", [["prepare"], ["inspect"], ["export"], ["tokens", "show"], ["tokens", "train"]])
 def test_help_has_an_example(command: list[str]) -> None:
     assert f"Example: foreword {' '.join(command)}" in run(*command, "--help")
+
+
+def test_names_that_would_steer_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "\x1b[31ma.txt").write_text("one two three four five six")
+    (tmp_path / "corpus" / "\x1b[31mb.zzz").write_text("x")
+    assert r"1 passed over: \x1b[31mb.zzz" in run("prepare", tmp_path / "corpus", tmp_path / "s")
+    for said in (
+        run("inspect", tmp_path / "s", "--trace", 0, "--context-length", 2, "--batch-size", 1),
+        run("inspect", tmp_path / "s", "--when", 0, "--context-length", 2, "--batch-size", 1),
+        run("inspect", tmp_path / "s"),
+    ):
+        assert "\x1b" not in said
+        assert r"\x1b[31m" in said
+
+
+def test_standard_input_is_no_corpus(tmp_path: Path) -> None:
+    with pytest.raises(ForewordError, match="standard input"):
+        run("prepare", "-", tmp_path / "s")
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(ForewordError, match="1 source, no text"):
+        run("prepare", tmp_path / "empty.txt", tmp_path / "s")

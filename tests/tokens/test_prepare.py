@@ -206,14 +206,14 @@ def test_again_says_so_and_changes_nothing(tmp_path: Path) -> None:
         ("corpus", {"documents": "line"}, "documents='line'"),
         ("corpus", {"split": {"val": 0.5}}, "another split"),
         ("corpus", {"encoding": "latin-1"}, "encoding='latin-1'"),
-        (["x"], {}, "sources are gone, the first 000.txt"),
+        (["x"], {}, r"sources that are gone: \d+, the first 000\.txt"),
     ):
         with pytest.raises(StoreError, match=words):
             prepare(tmp_path / corpus if isinstance(corpus, str) else corpus, tmp_path / "s", **options)
     with pytest.raises(StoreError, match="texts has changed"):
         prepare(["y"], tmp_path / "t")
     (tmp_path / "corpus" / "new.txt").write_text("new")
-    with pytest.raises(StoreError, match=r"new, the first new\.txt"):
+    with pytest.raises(StoreError, match=r"new: 1, the first new\.txt"):
         prepare(tmp_path / "corpus", tmp_path / "s")
     (tmp_path / "corpus" / "new.txt").unlink()
     file = tmp_path / "corpus" / "003.txt"

@@ -579,3 +579,94 @@ def test_the_command(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "p.csv").write_text("prompt,completion\na,b\n")
     run("prepare", tmp_path / "p.csv", tmp_path / "c", "--records", "completion", "--tokenizer", "gpt2")
     assert documents(TokenStore.open(tmp_path / "c"))[0][1][-1] == 1
+
+
+# As Qwen's: tools in a system turn, calls in the assistant's.
+WITH_TOOLS = """{% if tools is not none %}<|im_start|>system
+{% for tool in tools %}{{ tool | tojson }}
+{% endfor %}<|im_end|>
+{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}
+{% generation %}{{ m.content or '' }}{% for call in m.tool_calls or [] %}{{ call.function | tojson }}{% endfor %}\
+<|im_end|>{% endgeneration %}
+
+{% endfor %}"""
+TOOLS = [{"type": "function", "function": {"name": "weather", "description": "où ?", "parameters": {}}}]
+CALLS = [{"type": "function", "function": {"name": "weather", "arguments": {"city": "Paris"}}}]
+ASKED = [
+    {"role": "user", "content": "Rain?"},
+    {"role": "assistant", "content": None, "tool_calls": CALLS},
+    {"role": "tool", "content": "no"},
+    {"role": "assistant", "content": "No."},
+]
+
+
+def test_tools_are_written_as_transformers_does(tmp_path: Path, folder: Path, theirs) -> None:
+    records = [
+        {"messages": ASKED, "tools": TOOLS},
+        {"messages": ASKED},  # a record may lack them
+        {"messages": ASKED, "tools": None},
+        {"messages": ASKED, "tools": []},
+        {"messages": ASKED, "tools": json.dumps(TOOLS)},  # as data sets of several tools keep them
+    ]
+    wanted = []
+    for record in records:
+        tools = TOOLS if record.get("tools") else None
+        text = theirs.apply_chat_template(ASKED, tools=tools, chat_template=WITH_TOOLS, tokenize=False)
+        wanted.append(theirs(text, add_special_tokens=False)["input_ids"])
+    assert wanted[0] != wanted[1]
+    (tmp_path / "chats.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    pa.parquet.write_table(
+        pa.table({"messages": [ASKED] * 2, "tools": [json.dumps(TOOLS), None]}), tmp_path / "chats.parquet"
+    )
+    options = {"records": "messages", "field": "messages, tools", "tokenizer": folder, "chat_template": WITH_TOOLS}
+    for name, corpus, ids in (
+        ("a", records, wanted),
+        ("b", tmp_path / "chats.jsonl", wanted),
+        ("c", tmp_path / "chats.parquet", wanted[:2]),
+    ):
+        store = fw.prepare(corpus, tmp_path / name, **options)
+        assert [document for document, _ in documents(store)] == ids
+    store = fw.prepare(records, tmp_path / "d", **{**options, "field": None})
+    assert [document for document, _ in documents(store)] == [wanted[1]] * 5, "tools that nobody has named"
+    for bad in ("x", 5, {"a": 1}, ["x"]):
+        with pytest.raises(FormatError, match="tools are a list"):
+            fw.prepare([{"messages": ASKED, "tools": bad}], tmp_path / "e", **options)
+    with pytest.raises(FormatError, match="special token"):
+        fw.prepare([{"messages": ASKED, "tools": [{"name": "<|im_end|>"}]}], tmp_path / "e", **options)
+    for field in ("messages,", "messages,tools,more", ","):
+        with pytest.raises(ArgumentError, match="messages stand in one field"):
+            fw.prepare(records, tmp_path / "e", **{**options, "field": field})
+
+
+READS_TEXT = "{% for m in messages %}{% generation %}{{ m.content | trim }}|{% endgeneration %}{% endfor %}"
+READS_STRINGS = READS_TEXT.replace("m.content | trim", "m.content if m.content is string else ''")
+READS_PARTS = (
+    "{% for m in messages %}{% generation %}{% for part in m.content %}{{ part.text if part.type == 'text' else '@' }}"
+    "{% endfor %}|{% endgeneration %}{% endfor %}"
+)
+
+
+def test_what_a_template_would_lose_is_refused(tmp_path: Path, folder: Path) -> None:
+    def prepared(template: str, messages: list[dict]) -> str:
+        shutil.rmtree(tmp_path / "s", ignore_errors=True)
+        store = fw.prepare(
+            [{"messages": messages}], tmp_path / "s", records="messages", tokenizer=folder, chat_template=template
+        )
+        return store.tokenizer.decode(store[:])
+
+    with pytest.raises(FormatError, match="leaves out what the assistant calls"):
+        prepared(READS_STRINGS, ASKED)
+    assert prepared(READS_STRINGS, [{**ASKED[3], "tool_calls": None}, {**ASKED[3], "tool_calls": []}]) == "No.|No.|"
+    parts = [{"role": "assistant", "content": [{"type": "text", "text": " Look. "}, {"type": "image"}]}]
+    assert prepared(READS_PARTS, parts) == " Look. @|"
+    for template in (READS_TEXT, READS_STRINGS):
+        with pytest.raises(FormatError, match="it is a list of parts"):
+            prepared(template, parts)
+    assert prepared(READS_STRINGS, [{"role": "user", "content": []}, ASKED[3]]) == "|No.|"
+
+
+def test_the_fix_of_a_template_that_rewrites_turns(tmp_path: Path, folder: Path) -> None:
+    last = "{% for m in messages %}{{ m.content if loop.last else '-' }}|{% endfor %}"
+    messages = [ASKED[0], ASKED[3], ASKED[0], ASKED[3]]
+    with pytest.raises(FormatError, match=r"with \{% generation %\} blocks"):
+        fw.prepare([{"messages": messages}], tmp_path / "s", records="messages", tokenizer=folder, chat_template=last)

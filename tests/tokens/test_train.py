@@ -117,6 +117,15 @@ def test_refusals(tmp_path: Path) -> None:
             train_tokenizer(["x"], out, **{"vocab_size": 300, **options})
     with pytest.raises(MissingFileError):
         train_tokenizer([tmp_path / "none.txt"], out, vocab_size=300)
+    with pytest.raises(ArgumentError, match="holds no text"):
+        train_tokenizer(["", ""], out, vocab_size=300)
+
+    def never():
+        raise AssertionError("the corpus was read before the folder was looked for")
+        yield
+
+    with pytest.raises(MissingFileError, match="can't write the tokenizer"):
+        train_tokenizer(never(), tmp_path / "none" / "t.json", vocab_size=300)
     assert not list(tmp_path.iterdir()), "nothing is left behind"
     assert train_tokenizer(["x"], out, vocab_size=300, special_tokens="<a>").special_tokens == {"<a>": 0}
 

@@ -4,8 +4,8 @@
 
 A template is somebody else's program, so it runs in Jinja's sandbox, without a way to files, to the network or to
 Python's own objects; and in a process with a bound on its memory, which is ended when it takes too long over one
-conversation. It sees messages, ``add_generation_prompt`` and the texts of special tokens; no clock, as a text may not
-depend on the day.
+conversation. It sees messages, ``tools``, ``add_generation_prompt`` and the texts of special tokens; no clock, as a
+text may not depend on the day.
 
 What the assistant says is what stands in ``{% generation %}`` blocks. In a template without them it is what each of the
 assistant's turns adds: the rendering up to and with the turn, less that of the turns before it with the generation
@@ -84,14 +84,18 @@ class Renderer:
             self.close()
             raise
 
-    def render(self, messages: list[Any]) -> Rendered:
+    def render(self, messages: list[Any], tools: list[Any] | None = None) -> Rendered:
         """The text of a conversation.
+
+        Args:
+            messages: of which each has a role.
+            tools: what the assistant may call, as JSON schemas.
 
         Raises:
             FormatError: the template refuses it, or does not show what the assistant says.
             ArgumentError: it takes too long, too much memory, or gives too long a text.
         """
-        answer = self._ask(messages)
+        answer = self._ask({"messages": messages, "tools": tools})
         return Rendered(answer["text"], [(start, end) for start, end in answer["spans"]])
 
     def _ask(self, question: Any) -> Any:
@@ -113,7 +117,7 @@ class Renderer:
         if "too_much" in answer:
             raise _too_much(answer["too_much"])
         if "error" in answer:
-            raise FormatError(answer["error"])
+            raise FormatError(answer["error"], fix=answer.get("fix"))
         return answer
 
     def _watch(self) -> None:
@@ -169,7 +173,11 @@ class _TooMuchError(Exception):
     """A text longer than one may be."""
 
 
-Render = Callable[[list[Any], bool], tuple[str, list[tuple[int, int]]]]
+class _UnmarkedError(Exception):
+    """What the assistant says can't be told without generation blocks."""
+
+
+Render = Callable[[list[Any], Any, bool], tuple[str, list[tuple[int, int]]]]
 
 
 def main() -> None:
@@ -184,28 +192,37 @@ def main() -> None:
                 render, marks = _compiled(question["template"], question["variables"])
                 answer: dict[str, Any] = {}
             else:
-                text, spans = render(question, False) if marks else _by_turns(render, question)
+                messages, tools = question["messages"], question["tools"]
+                text, spans = render(messages, tools, False) if marks else _by_turns(render, messages, tools)
                 answer = {"text": text, "spans": spans}
         except (_TooMuchError, MemoryError) as cause:
             answer = {"too_much": str(cause) or "more memory than it may"}
         except RecursionError:
             answer = {"too_much": "recursion without an end"}
+        except _UnmarkedError as cause:
+            answer = {"error": str(cause), "fix": _MARK}
         except Exception as cause:  # a template may do anything wrong
             answer = {"error": (str(cause).splitlines() or [type(cause).__name__])[0][:500]}
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
         sys.stdout.buffer.flush()
 
 
-def _by_turns(render: Render, messages: list[Any]) -> tuple[str, list[tuple[int, int]]]:
+_MARK = (
+    "give the template with {% generation %} blocks around what the assistant says, chat_template=Path(file) "
+    "(--chat-template FILE); or skip and count such records: --bad-records skip"
+)
+
+
+def _by_turns(render: Render, messages: list[Any], tools: Any) -> tuple[str, list[tuple[int, int]]]:
     """The text of a conversation, and what each of the assistant's turns adds to it."""
-    whole = render(messages, False)[0]
+    whole = render(messages, tools, False)[0]
     spans = []
     for i, message in enumerate(messages):
         if not isinstance(message, dict) or message.get("role") != "assistant":
             continue
-        before, after = render(messages[:i], True)[0], render(messages[: i + 1], False)[0]
+        before, after = render(messages[:i], tools, True)[0], render(messages[: i + 1], tools, False)[0]
         if not (after.startswith(before) and whole.startswith(after)):
-            raise FormatError(
+            raise _UnmarkedError(
                 f"the text up to turn {i} is no beginning of the whole: the template, which has no generation blocks, "
                 "changes a turn by what comes after it, or begins it otherwise than by its generation prompt"
             )
@@ -270,9 +287,10 @@ def _compiled(template: str, variables: dict[str, str]) -> tuple[Render, bool]:
     }
     compiled = environment.from_string(template)
 
-    def render(messages: list[Any], prompt: bool) -> tuple[str, list[tuple[int, int]]]:
+    def render(messages: list[Any], tools: Any, prompt: bool) -> tuple[str, list[tuple[int, int]]]:
         parts, size = [], 0
-        for part in compiled.generate(messages=messages, add_generation_prompt=prompt, **variables):
+        given = {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": prompt}
+        for part in compiled.generate(given, **variables):
             size += len(part)
             if size > CHARACTERS:
                 raise _TooMuchError(f"a text of more than {CHARACTERS:,} characters")

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 
 from foreword.cli import embed, explore, tokens, tour, vectors
-from foreword.errors import ForewordError
+from foreword.errors import ForewordError, printable
 
 __all__ = ["app", "main"]
 
@@ -62,6 +63,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a word that the terminal can't show is no reason to fail
             stream.reconfigure(errors="backslashreplace")
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {printable(str(message))}\n"  # where it is, is ours
     try:
         app()
     except ForewordError as error:

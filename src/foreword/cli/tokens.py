@@ -103,14 +103,21 @@ def prepare(
 
     Example: foreword prepare books/ store/ --split val=0.01
     """
+    from foreword.errors import ArgumentError
     from foreword.tokens.preparing.prepare import SHARD_TOKENS, prepared
 
+    if end_of_text is False and end_of_text_token is not None:
+        raise ArgumentError(
+            "no token ends a document, and one is named",
+            got=f"--no-end-of-text --end-of-text-token {end_of_text_token}",
+            fix="leave one of them out",
+        )
     try:
         done = prepared(
             corpus,
             out,
             tokenizer=None if tokenizer is None and pattern is None else _tokenizer(tokenizer or "gpt2", pattern),
-            append_end_of_text=end_of_text_token if end_of_text_token and end_of_text is not False else end_of_text,
+            append_end_of_text=end_of_text_token or end_of_text,
             beginning=beginning,
             reading=reading,
             chat_template=chat_template,
@@ -142,11 +149,11 @@ def prepare(
         print(f"{part['path']}: {counted(part['tokens'], 'token')}, {counted(part['documents'], 'document')}")
     dropped = {key: stores[0][key] for key in ("skipped", "empty", "duplicates") if stores[0][key]}
     if dropped:
-        print("dropped: " + ", ".join(f"{count:,} {_WORDS[key]}" for key, count in dropped.items()))
+        print("dropped: " + ", ".join(counted(count, *_WORDS[key]) for key, count in dropped.items()))
     if done.already:
         print(f"in the store already: {counted(done.already, 'source')}, by their contents")
     if done.renewed:
-        print(f"added: {done.renewed:,} sources of a name that the store has, with other contents")
+        print(f"added: {counted(done.renewed, 'source')} of a name that the store has, with other contents")
     for note in done.notes:
         print(note)
 
@@ -157,7 +164,7 @@ def _tokenizer(name: str, pattern: str | None) -> Tokenizer:
     return get_tokenizer(name, pattern=pattern)
 
 
-_WORDS = {"skipped": "bad records", "empty": "empty documents", "duplicates": "duplicates"}
+_WORDS = {"skipped": ("bad record",), "empty": ("empty document",), "duplicates": ("duplicate",)}
 
 
 def _shares(split: list[str] | None) -> dict[str, float] | None:
@@ -169,7 +176,12 @@ def _shares(split: list[str] | None) -> dict[str, float] | None:
         try:
             shares[name] = float(share)
         except ValueError:
-            raise ArgumentError("a split is a name and a share", got=part, expected="val=0.01") from None
+            raise ArgumentError(
+                "a split is a name and a share",
+                got=part,
+                expected="val=0.01",
+                fix="of several parts, give each its own: --split val=0.01 --split test=0.01",
+            ) from None
     return shares or None
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from foreword.errors import printable
+
 if TYPE_CHECKING:
     from foreword.tokens import TokenStore
     from foreword.windows import EpochReport, WindowDataset
@@ -131,7 +133,7 @@ def _span(start: Any, stop: Any) -> str:
 
 
 def _document(index: int, file: str | None) -> str:
-    return f"{index:,}" + (f", {file}" if file is not None else "")
+    return f"{index:,}" + (f", {printable(file)}" if file is not None else "")
 
 
 def _cropped(text: str) -> str:

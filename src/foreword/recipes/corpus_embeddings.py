@@ -114,6 +114,12 @@ def embed(
     """
     if sum(each is not None for each in (vectors, layer, static)) > 1:
         raise ArgumentError("give one of vectors, layer and static")
+    if tokenizer is not None and layer is None:
+        raise ArgumentError(
+            "a tokenizer goes with a layer: vectors are of words, and a static model has its own",
+            got=f"tokenizer={getattr(tokenizer, 'name', tokenizer)!r}",
+            fix="leave it out, or name the layer: layer=… (--layer)",
+        )
     if Path(out).suffix.lower() in _OTHER_FILES:  # a folder of that name would be no such file
         raise ArgumentError(
             "embeddings are not written in this format",

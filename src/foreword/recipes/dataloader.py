@@ -19,7 +19,7 @@ from foreword._base.files import read_text
 from foreword.errors import ArgumentError, ArgumentTypeError
 from foreword.tokens import Tokenizer, TokenStore, get_tokenizer
 from foreword.tokens.preparing.kinds import format_of, looks_like_a_path
-from foreword.tokens.tokenizers.tokenizer import Special
+from foreword.tokens.tokenizers.special import Special
 from foreword.windows import WindowDataset, WindowLoader
 
 __all__ = ["create_dataloader"]
@@ -137,7 +137,7 @@ def _words(text: str | os.PathLike[str]) -> str:
             "neither a text, nor the path of one, nor a store",
             got=type(text).__name__,
             expected="str, Path or TokenStore",
-            fix="of several texts, make a store: prepare(texts, out)",
+            fix="of several texts, make a store: prepare(texts, out); of ids, WindowLoader(WindowDataset(ids, …), …)",
         )
     path = Path(text)
     if path.is_dir():

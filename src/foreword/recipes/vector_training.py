@@ -224,7 +224,7 @@ def _folder(target: Path, about: dict[str, Any], *, restart: bool) -> Iterator[t
         file = folder / "run.json"
         # What JSON makes of it, so that it compares.
         about = json.loads(json.dumps(about))
-        if restart or not file.exists():
+        if restart or not file.exists() or not (folder / "vocabulary.json").exists():  # nothing is there to be lost
             _clear(folder)
         elif (found := _read_json(file)) != about:
             found = found if isinstance(found, dict) else {}
@@ -275,6 +275,8 @@ def _vocabulary(
         with progress("counting words", corpus.size, unit=corpus.unit) as bar:
             counted = corpus.count(workers=workers, advance=bar.advance)
         chosen = choose(counted, min_count=min_count, max_final_vocab=max_vocab)
+        if not counted.total:
+            raise ArgumentError("the corpus holds no word", where=corpus.name, fix="give text")
         if not len(chosen):
             raise ArgumentError(
                 f"no word occurs {chosen.min_count:,} times",

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from foreword._base.checks import integer
-from foreword.errors import ArgumentError, UnknownKeyError
-from foreword.vectors.table import VectorTable, is_key, listed
+from foreword.errors import ArgumentError, ArgumentTypeError, UnknownKeyError
+from foreword.vectors.table import VectorTable, as_array, is_key, listed
 
 __all__ = ["Editing"]
 
@@ -51,7 +51,7 @@ class Editing(VectorTable):
         Raises:
             ArgumentError: the vector doesn't fit.
         """
-        (key,), vector = _checked([key]), self._fitting(np.asarray(vector)[None])
+        (key,), vector = _checked([key]), self._fitting(as_array(vector)[None])
         self._to_memory()
         keys, rows = cast(list[Any], self.index_to_key), cast(dict[Any, int], self.key_to_index)
         row = rows.get(key)
@@ -89,12 +89,15 @@ class Editing(VectorTable):
             ArgumentError: vectors, keys and extras don't fit together, or a key is neither a word nor an integer.
         """
         if is_key(keys):
-            weights = np.asarray(weights).reshape(1, -1)
+            weights = as_array(weights).reshape(1, -1)
         keys, weights = _checked(listed(keys)), self._fitting(weights)
         extras = {name: np.asarray(values) for name, values in (extras or {}).items()}
         counts = {"keys": len(keys), "vectors": len(weights)} | {name: len(values) for name, values in extras.items()}
         if len(set(counts.values())) > 1:
             raise ArgumentError("keys, vectors and extras must be as many", got=counts)
+        self._check_rows()
+        for name, values in extras.items():
+            self._check_attribute(name, values.dtype)
         self._to_memory()
         names, rows = cast(list[Any], self.index_to_key), cast(dict[Any, int], self.key_to_index)
         targets = np.empty(len(keys), dtype=np.int64)
@@ -121,7 +124,7 @@ class Editing(VectorTable):
         self._changed()
 
     def _fitting(self, weights: Any) -> NDArray[np.floating[Any]]:
-        rows = np.asarray(weights)
+        rows = as_array(weights)
         if rows.size == 0 and rows.ndim == 1:
             rows = rows.reshape(0, self.vector_size)
         if rows.ndim != 2 or rows.shape[1] != self.vector_size or rows.dtype.kind not in "fiu":
@@ -138,7 +141,7 @@ class Editing(VectorTable):
     def __setitem__(self, keys: Any, weights: Any) -> None:
         """``table[key] = vector`` or ``table[[k1, k2]] = matrix``: add keys, or overwrite their vectors."""
         if not isinstance(keys, (list, tuple)):
-            keys, weights = [keys], np.asarray(weights).reshape(1, -1)
+            keys, weights = [keys], as_array(weights).reshape(1, -1)
         self.add_vectors(keys, weights, replace=True)
 
     def resize_vectors(self, seed: int = 0) -> None:
@@ -199,7 +202,7 @@ class Editing(VectorTable):
             types: the type or dtype of each.
 
         Raises:
-            TypeError: an attribute exists with another type.
+            ArgumentTypeError: an attribute exists with another type.
         """
         if attrs is None:
             attrs, types = list(self.expandos), [values.dtype for values in self.expandos.values()]
@@ -210,20 +213,29 @@ class Editing(VectorTable):
             if old is None:
                 self.expandos[name] = np.zeros(count, dtype=dtype)
                 continue
-            if not np.issubdtype(dtype, old.dtype):
-                raise TypeError(f"attribute {name!r} holds {old.dtype}, not {dtype}")
+            self._check_attribute(name, dtype)
             if len(old) != count:
                 fresh = np.zeros(count, dtype=old.dtype)
                 kept = min(count, len(old))
                 fresh[:kept] = old[:kept]
                 self.expandos[name] = fresh
 
+    def _check_attribute(self, name: str, dtype: np.dtype[Any]) -> None:
+        old = self.expandos.get(name)
+        if old is not None and not np.issubdtype(dtype, old.dtype):
+            raise ArgumentTypeError(
+                "an attribute has values of one type",
+                got=f"{dtype} for {name!r}",
+                expected=f"{old.dtype}",
+                fix="give values of that type, or another name",
+            )
+
     def set_vecattr(self, key: Any, attr: str, val: Any) -> None:
         """Give ``key`` the attribute ``attr``; its first value settles the type for all keys.
 
         Raises:
             UnknownKeyError: the key isn't there.
-            TypeError: another type was used before.
+            ArgumentTypeError: another type was used before.
         """
         row = self.get_index(key)
         self.allocate_vecattrs([attr], [type(val)])

@@ -191,7 +191,9 @@ class KeyedVectors(Editing, Evaluation, Encoding):
             order = np.argsort(-self.expandos[sort_attr], kind="stable")
         elif fvocab is not None:
             raise ArgumentError(
-                f"can't write counts: keys have no attribute {sort_attr!r}", expected=", ".join(self.expandos)
+                f"can't write counts: keys have no attribute {sort_attr!r}",
+                expected=", ".join(self.expandos) or None,
+                fix='set it: set_vecattr(key, "count", n)',
             )
         ordered = [keys[row] for row in order]
         if fvocab is not None:
@@ -236,6 +238,7 @@ class KeyedVectors(Editing, Evaluation, Encoding):
 
     def _named_keys(self) -> list[Any]:
         """All keys, of which each row must have one."""
+        self._check_rows()
         keys = list(self.index_to_key)
         if None in keys:
             raise ArgumentError(

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.checks import integer
-from foreword.errors import ArgumentError
+from foreword.errors import ArgumentError, ArgumentTypeError
 from foreword.vectors.search.index import Hits, float_slack, rising, unit_query
-from foreword.vectors.table import BYTES, VectorTable, _checked_vector, is_key, listed
+from foreword.vectors.table import BYTES, VectorTable, _checked_vector, as_array, is_key, listed
 
 __all__ = ["Neighbours"]
 
@@ -88,6 +88,12 @@ class Neighbours(VectorTable):
             return []
         mean = self._mean(keys, weights, pre_normalize=True, ignore_missing=False, rows=own)
         if indexer is not None and topn is not None:
+            if not callable(getattr(indexer, "most_similar", None)):
+                raise ArgumentTypeError(
+                    "not an index to ask",
+                    got=f"indexer={indexer!r}"[:80],
+                    expected="an object with a method most_similar(vector, topn)",
+                )
             if among is not None or min_similarity is not None or listed(exclude):
                 raise ArgumentError(
                     "an indexer searches all keys", got="among, exclude or min_similarity", fix="leave indexer out"
@@ -182,7 +188,7 @@ class Neighbours(VectorTable):
         self, vector: Any, topn: int | None = 10, restrict_vocab: int | None = None, **options: Any
     ) -> Any:
         """The keys nearest to a vector [D]; options as in ``most_similar``."""
-        return self.most_similar(positive=[np.asarray(vector)], topn=topn, restrict_vocab=restrict_vocab, **options)
+        return self.most_similar(positive=[as_array(vector)], topn=topn, restrict_vocab=restrict_vocab, **options)
 
     def most_similar_cosmul(
         self,
@@ -294,7 +300,12 @@ class Neighbours(VectorTable):
             raise ArgumentError("no neighbours to compare with", got=f"topn={topn}", expected="topn ≥ 1 and other keys")
         first, second = self._vector(wa), np.array([self._row_of(wb)])
         cosine = self._search().exact(unit_query(first, self.vector_size), second)[0]
-        return float(cosine / sum(score for _, score in neighbours))
+        total = sum(score for _, score in neighbours)
+        if total == 0:
+            raise ArgumentError(
+                "the cosines of the neighbours sum to 0", got=f"topn={topn}", fix="take more neighbours"
+            )
+        return float(cosine / total)
 
     # The parts of a query.
 
@@ -394,7 +405,7 @@ def _listed(items: Any) -> list[Any]:
     """Keys and vectors as a list: a single one in it, the rows of a matrix."""
     if items is None:
         return []
-    if is_key(items) or (isinstance(items, np.ndarray) and items.ndim == 1 and items.dtype.kind == "f"):
+    if is_key(items) or (isinstance(items, np.ndarray) and items.ndim == 1 and items.dtype.kind in "fiu"):
         return [items]
     try:
         return listed(items)
@@ -423,7 +434,7 @@ def _weighted(positive: Any, negative: Any) -> tuple[list[Any], list[float]]:
                 if isinstance(item, BYTES) or not named or not isinstance(weight, Real):
                     raise _unusable(item)
             keys.append(key)
-            weights.append(float(weight))
+            weights.append(weight)
     if not keys:
         raise ArgumentError("nothing to search for", expected="at least one positive or negative key or vector")
     return keys, weights

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from foreword.errors import ArgumentError, MissingPackageError
 from foreword.vectors.search.cosines import cosines, unit_query, unit_rows
-from foreword.vectors.table import VectorTable, _checked_vector, is_key, listed
+from foreword.vectors.table import VectorTable, _checked_vector, as_array, is_key, listed
 
 __all__ = ["Similarities"]
 
@@ -63,7 +63,7 @@ class Similarities(VectorTable):
         if is_key(word_or_vector):
             vector = self._vector(word_or_vector).astype(np.float64)
         else:
-            vector = _checked_vector(np.asarray(word_or_vector), self.vector_size)
+            vector = _checked_vector(as_array(word_or_vector), self.vector_size)
         others = [] if other_words is None else listed(other_words)
         if not others:
             return 1 - self._search().scores(vector)

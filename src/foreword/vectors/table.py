@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, UnknownKeyError
 from foreword.vectors.oov import check_policy, infer, spellings
 from foreword.vectors.search.codes import quantise, row_norms
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from foreword.vectors.store.store import VectorStore
     from foreword.vectors.store.subwords import Subwords
 
-__all__ = ["BYTES", "Key", "Vector", "VectorTable", "is_key", "listed"]
+__all__ = ["BYTES", "Key", "Vector", "VectorTable", "as_array", "is_key", "listed"]
 
 Vector: TypeAlias = NDArray[np.floating[Any]]
 
@@ -97,7 +98,7 @@ class VectorTable:
         self.next_index = 0
         self.expandos: MutableMapping[str, NDArray[Any]] = {}
         self._store: VectorStore | None = None
-        self._hold(np.zeros((count, vector_size), dtype=dtype))
+        self._hold(np.zeros((count, vector_size), dtype=_float_dtype(dtype)))
 
     @classmethod
     def _from_store(cls, store: VectorStore) -> Self:
@@ -143,7 +144,7 @@ class VectorTable:
 
     @vectors.setter
     def vectors(self, rows: Vector) -> None:
-        rows = np.asarray(rows)
+        rows = as_array(rows)
         if rows.ndim != 2 or rows.dtype.kind != "f":
             raise ArgumentError(
                 "vectors are a matrix of floats", got=f"{rows.dtype} {rows.shape}", expected="float [N, D]"
@@ -196,6 +197,7 @@ class VectorTable:
 
     def _search(self) -> Index:
         """What finds the nearest rows; over a store ready at once, in memory with codes once they pay."""
+        self._check_rows()
         index = self._index
         if index is not None and (index.codes is not None or self._store is not None):
             return index
@@ -207,6 +209,15 @@ class VectorTable:
             elif self._searches == 2 and self._rows.size >= _WORTH_CODES:
                 self._index = Index(self._rows, self.norms, quantise(self._rows))
             return self._index
+
+    def _check_rows(self) -> None:
+        """ArgumentError where ``vectors`` or ``index_to_key`` were assigned, and there is not a row a key."""
+        if len(self._rows) != len(self.index_to_key):
+            raise ArgumentError(
+                "keys and vectors are not as many",
+                got=f"{counted(len(self.index_to_key), 'key')}, {counted(len(self._rows), 'vector')}",
+                fix="assign vectors, index_to_key and key_to_index together, or use add_vectors",
+            )
 
     # Keys.
 
@@ -312,6 +323,8 @@ class VectorTable:
     def _vector_at(self, row: int, key: Any) -> Vector:
         """The same, where the row of ``key`` is known, or is known not to be (−1)."""
         if row >= 0:
+            if row >= len(self._rows):
+                self._check_rows()
             known: Vector = self._rows[row]
             return known
         if self._subwords is None or not self._infers(key):
@@ -338,7 +351,9 @@ class VectorTable:
             for row, key in zip(inferred, keys, strict=True):
                 row[:] = self._vector(key)
             return inferred
-        rows: Vector = self._rows[self._indices(keys)]
+        indices = self._indices(keys)
+        self._check_rows()
+        rows: Vector = self._rows[indices]
         return rows
 
     # Vectors by key.
@@ -404,9 +419,11 @@ class VectorTable:
         """The mean in float64, of rows normalised in float64; ``rows`` are those of the keys, where they are known."""
         if not keys:
             raise ArgumentError("can't take the mean of no vectors", expected="at least one key or vector")
-        weights = np.ones(len(keys)) if weights is None else np.asarray(weights, dtype=np.float64)
+        weights = np.ones(len(keys)) if weights is None else as_array(weights, np.float64)
         if weights.shape != (len(keys),):
             raise ArgumentError("keys and weights must be as many", got=f"{len(keys)} keys, weights {weights.shape}")
+        if not np.isfinite(weights).all():
+            raise ArgumentError("a weight must be a finite number", got=weights.tolist())
         mean, total = np.zeros(self.vector_size), 0.0
         for i, (key, weight) in enumerate(zip(keys, weights.tolist(), strict=True)):
             if isinstance(key, np.ndarray):
@@ -429,6 +446,29 @@ class VectorTable:
         return f"{type(self).__name__}<vector_size={self.vector_size}, {len(self)} keys>"
 
     __str__ = __repr__
+
+
+def as_array(values: Any, dtype: DTypeLike = None) -> NDArray[Any]:
+    """``values`` as an array.
+
+    Raises:
+        ArgumentError: they are rows of several lengths, or no numbers where ``dtype`` is one of numbers.
+    """
+    try:
+        return np.asarray(values, dtype)
+    except (ValueError, TypeError, OverflowError) as cause:
+        got = f"{type(values).__name__} {values!r}"[:80]
+        raise ArgumentError("not an array of numbers", got=got, expected="numbers, in rows of one length") from cause
+
+
+def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    try:
+        known = np.dtype(dtype)
+    except TypeError:
+        known = np.dtype(object)
+    if known.kind != "f":
+        raise ArgumentError("vectors are of floats", got=f"dtype={dtype!r}", expected="float16, float32 or float64")
+    return known
 
 
 def _checked_vector(vector: Vector, dim: int) -> NDArray[np.float64]:

@@ -160,10 +160,29 @@ class Batches:
             return tensor
         import torch
 
-        to_accelerator = self.device is not None and torch.device(self.device).type not in ("cpu", "meta")
+        target = self._target
+        to_accelerator = target is not None and target.type not in ("cpu", "meta")
         if (self.pin_memory or to_accelerator) and torch.accelerator.is_available():
             tensor = tensor.pin_memory()
-        return tensor if self.device is None else tensor.to(self.device, non_blocking=True)
+        return tensor if target is None else tensor.to(target, non_blocking=True)
+
+    @functools.cached_property
+    def _target(self) -> torch.device | None:
+        """The device where batches go, once something could be put there."""
+        import torch
+
+        if self.device is None:
+            return None
+        try:
+            target = torch.device(self.device)
+            torch.empty(0, device=target)
+        except (RuntimeError, AssertionError, TypeError, NotImplementedError) as cause:
+            raise ArgumentError(
+                "batches can't go to this device",
+                got=f"device={self.device!r}: {str(cause).splitlines()[0][:120]}",
+                expected='a device that torch has here: "cpu", "cuda", "cuda:0", "mps", …',
+            ) from cause
+        return target
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:

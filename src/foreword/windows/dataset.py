@@ -101,7 +101,7 @@ class WindowDataset:
         self.packing = _one_of("packing", packing, None, "best-fit")
         self.tail: Tail = _one_of("tail", tail or ("pad" if packing else "drop"), "drop", "pad", "keep")
         self.segments = bool(segments)
-        self.pad_id = integer("pad_id", pad_id)
+        self.pad_id = integer("pad_id", pad_id, at_least=0)
         if packing and (within != "document" or tail == "drop" or stride not in (None, context_length)):
             raise ArgumentError(
                 "packing puts whole documents side by side",
@@ -118,6 +118,8 @@ class WindowDataset:
         self._expect = expectation(ngrams)
         known = self.ngrams is not None and (self._source.store is not None or offsets is not None)
         self._documents = self._offsets(offsets) if segments or within == "document" or known else None
+        if offsets is not None and self._documents is None:
+            self._offsets(offsets)  # for skip, trace and when, later
         if packing:
             assert self._documents is not None
             self._layout: Layout = Packing(self._documents, self.context_length)
@@ -444,7 +446,7 @@ def in_range(indices: Sequence[int], windows: int) -> NDArray[np.int64]:
         OutOfRangeError: there is no such window.
     """
     wanted = np.asarray(indices)
-    if wanted.size and wanted.dtype.kind not in "ui":
+    if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "ui"):
         raise ArgumentTypeError("the index of a window must be an integer", got=repr(indices))
     wanted = wanted.astype(np.int64)
     outside = (wanted < -windows) | (wanted >= windows)

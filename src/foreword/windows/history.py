@@ -110,7 +110,9 @@ class History:
             end = run.first + run.steps
             if step < end:
                 return run
-        raise OutOfRangeError(f"epoch {epoch} has no such step", got=f"{step:,}", expected=f"0 to {end - 1:,}")
+        raise OutOfRangeError(
+            f"epoch {epoch} has no such step", got=f"{step:,}", expected=f"0 to {end - 1:,}" if end else "none"
+        )
 
     def start_of(self, epoch: int, epochs: Epochs) -> Place:
         """Where an epoch starts, for a loader that has the settings of ``epochs`` now.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from foreword.errors import ArgumentError
+from foreword.errors import ArgumentError, ArgumentTypeError
 from foreword.windows.dataset import WindowDataset
 
 __all__ = ["by_name"]
@@ -21,7 +21,14 @@ def by_name(data: WindowDataset | Mapping[str, WindowDataset]) -> dict[str, Wind
     """
     if isinstance(data, WindowDataset):
         return {"data": data}
-    sources = {str(name): data[name] for name in sorted(data)}
+    sources = {str(name): data[name] for name in sorted(data)} if isinstance(data, Mapping) else {"data": data}
+    for name, source in sources.items():
+        if not isinstance(source, WindowDataset):
+            raise ArgumentTypeError(
+                "a loader takes a WindowDataset, or several by name",
+                got=f"{type(source).__name__} as {name!r}",
+                fix="make windows of it first: WindowDataset(store_or_ids, context_length=…)",
+            )
     if not sources:
         raise ArgumentError("a mixture needs a source", fix="give WindowDatasets by name")
     shapes = {name: (d.context_length, d.tail == "keep", d.segments) for name, d in sources.items()}

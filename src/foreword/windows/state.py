@@ -83,6 +83,10 @@ class States:
         Raises:
             StoreError: the state belongs to other data, another order, or another version; or there is no such place.
         """
+        if not isinstance(state, Mapping):
+            raise StoreError(
+                "this is no state of a loader", got=f"{type(state).__name__} {state!r}"[:80], expected="a state_dict()"
+            )
         self._check_options(state)
         sources, dropped = state.get("sources"), state.get("dropped", {})
         for entries in (sources, dropped):

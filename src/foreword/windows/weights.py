@@ -13,12 +13,14 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from fractions import Fraction
+from numbers import Real
 from typing import Any
 
 from foreword._base.checks import integer
-from foreword.errors import ArgumentError
+from foreword.errors import ArgumentError, ArgumentTypeError
 
 __all__ = ["GivenWeights", "Weights", "exact_weights"]
 
@@ -143,7 +145,7 @@ def exact_weights(names: Sequence[str], weights: GivenWeights | None) -> Weights
         if set(weights) != set(names):
             raise ArgumentError("each source needs one weight", got=sorted(weights), expected=sorted(names))
         return Weights((0,), (_shares(names, weights),))
-    pieces = list(weights)
+    pieces = list(weights) if isinstance(weights, Iterable) else [weights]
     if not all(isinstance(p, tuple | list) and len(p) == 2 and isinstance(p[1], Mapping) and p[1] for p in pieces):
         raise ArgumentError(
             "weights that change are pairs of a number of samples and the weights from there on",
@@ -164,6 +166,8 @@ def exact_weights(names: Sequence[str], weights: GivenWeights | None) -> Weights
 def _shares(names: Sequence[str], weights: Mapping[str, float]) -> tuple[Fraction, ...]:
     """The share of each of ``names``; 0 where it has no weight."""
     for name, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, Real | Decimal):
+            raise ArgumentTypeError(f"the weight of {name!r} must be a number", got=repr(weight))
         if not (math.isfinite(weight) and weight > 0):
             raise ArgumentError(f"the weight of {name!r} must be above 0", got=weight, fix="leave the source out")
     exact = [Fraction(str(weights[name])) if name in weights else Fraction(0) for name in names]

@@ -41,6 +41,7 @@ class Contents(Protocol):
 
     Attributes:
         fields: the fields, or columns, that are read.
+        optional: those of them that a record may lack.
         kind: what their values are, in words, for errors.
         supervised: whether some tokens are trained on and others are not.
     """
@@ -49,6 +50,10 @@ class Contents(Protocol):
 
     @property
     def fields(self) -> tuple[str, ...]:
+        """See above."""
+
+    @property
+    def optional(self) -> tuple[str, ...]:
         """See above."""
 
     @property
@@ -71,6 +76,7 @@ class Text:
 
     field: str = "text"
     kind: str = "text"
+    optional: ClassVar[tuple[str, ...]] = ()
     supervised: ClassVar[bool] = False
 
     @property
@@ -107,6 +113,7 @@ class Ids:
     vocab_size: int
     ending: int | None = None
     kind: str = "token ids"
+    optional: ClassVar[tuple[str, ...]] = ()
     supervised: ClassVar[bool] = False
 
     @property

@@ -29,6 +29,7 @@ from foreword.errors import (
     FormatError,
     MissingFileError,
     MissingPackageError,
+    printable,
 )
 from foreword.tokens.preparing.kinds import (
     FORMAT_NAMES,
@@ -195,6 +196,12 @@ def _local(corpus: str, format: str | None, out: Path | None) -> Corpus:  # noqa
 
 
 def _no_corpus(corpus: str) -> MissingFileError:
+    if corpus == "-":
+        return MissingFileError(
+            "a corpus is no stream: it is read twice, to prove that it is the same",
+            got="-, standard input",
+            fix="write it to a file first, or name the folder it came from",
+        )
     return MissingFileError(
         "there is no such corpus",
         where=corpus if 0 < len(corpus) < 200 else f"{corpus[:80]!r}{'…' if len(corpus) > 80 else ''}",
@@ -286,7 +293,7 @@ def passed_over_text(names: Sequence[str], *, count: int | None = None, shown: i
     if not names:
         return ""
     count = count or len(names)
-    return f"{count:,} passed over: {', '.join(names[:shown])}{', …' if count > shown else ''}"
+    return f"{count:,} passed over: {printable(', '.join(names[:shown]))}{', …' if count > shown else ''}"
 
 
 def _is_store(folder: str | os.PathLike[str]) -> bool:

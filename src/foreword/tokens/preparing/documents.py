@@ -60,7 +60,8 @@ class Reading:
         bad_records: "error", or "skip" and count: lines that are not JSON, records without the field, null texts, rows
             of csv with too few or too many cells.
         records: what a record holds: "text"; "ids", a text that was tokenized already; "messages", a conversation; or
-            "completion", a prompt and its completion in two fields, whose names a comma parts.
+            "completion", a prompt and its completion in two fields, whose names a comma parts; with "messages" too, a
+            second field may name the tools that a template writes: "messages,tools".
     """
 
     documents: str = "file"

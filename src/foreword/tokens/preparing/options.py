@@ -32,7 +32,12 @@ def contents_of(
     if reading.records == "messages":
         chat = _template(tokenizer, chat_template)
         named = hashlib.sha256(repr((chat.text, sorted(chat.tokens.items()))).encode()).hexdigest()
-        return Messages(field, chat.text, chat.tokens, tokenizer), {"chat_template": named}
+        messages, *tools = (part.strip() for part in field.split(","))
+        if len(tools) > 1 or not all((messages, *tools)):
+            raise ArgumentError(
+                "messages stand in one field, and tools in another", got=repr(field), expected="messages,tools"
+            )
+        return Messages(messages, chat.text, chat.tokens, tokenizer, *tools), {"chat_template": named}
     if chat_template is not None:
         raise ArgumentError(
             "a chat template is for messages",

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from foreword._base import threads
+from foreword._base.checks import integer
 from foreword._base.files import output_path, read_regular, remote_url
 from foreword._base.progress import progress
 from foreword.errors import ArgumentError, StoreError
@@ -237,14 +238,14 @@ def prepared(
             fix='say it: prepare(…, tokenizer="gpt2") (--tokenizer gpt2)',
         )
     tokenizer = get_tokenizer("gpt2" if tokenizer is None else tokenizer)
-    for name, value in (("workers", workers), ("shard_tokens", shard_tokens)):
-        if value is not None and value < 1:
-            raise ArgumentError(f"{name} must be at least 1", got=value)
+    workers = None if workers is None else integer("workers", workers, at_least=1)
+    shard_tokens = integer("shard_tokens", shard_tokens, at_least=1)
     if engine not in ("local", "ray"):
         raise ArgumentError("no such engine", got=repr(engine), expected="local, ray")
+    if engine == "local" and address is not None:
+        raise ArgumentError("an address is a Ray cluster's", got=address, fix='say engine="ray" (--engine ray)')
     shares = _checked_split(split)
-    if append_end_of_text is None:
-        append_end_of_text = reading.records != "messages"
+    append_end_of_text = reading.records != "messages" if append_end_of_text is None else append_end_of_text
     framing = Framing(
         before=(tokenizer.special_id(beginning),) if beginning else (),
         after=(_end_of_text_id(tokenizer, append_end_of_text),) if append_end_of_text else (),
@@ -366,12 +367,11 @@ def _open(folder: Path, plan: Plan, upload: Upload | None) -> dict[str, TokenSto
 
 
 def _workers(engine: str, count: int | None, address: str | None, task: Task) -> Workers:
-    count = count or threads.count()
     if engine == "local":
-        return Threads(task, count)
+        return Threads(task, count or threads.count())
     from foreword.tokens.preparing.ray_engine import RayWorkers
 
-    return RayWorkers(task, count, address)
+    return RayWorkers(task, count or threads.count(), address)
 
 
 def _checked_split(split: Mapping[str, float] | None) -> dict[str, float]:
@@ -447,9 +447,9 @@ def _refuse_other_corpus(
 
     def difference(source: Source) -> StoreError:
         if missing:
-            return differs(f"{len(missing):,} sources are gone, the first {missing[0]}")
+            return differs(f"sources that are gone: {len(missing):,}, the first {missing[0]}")
         if added:
-            return differs(f"{len(added):,} sources are new, the first {added[0]}")
+            return differs(f"sources that are new: {len(added):,}, the first {added[0]}")
         size = known[source.name]["bytes"]
         if source.size != size:
             return differs(f"{source.name} has {source.size or 0:,} bytes, had {size or 0:,}")
@@ -471,7 +471,7 @@ def _refuse_other_corpus(
                 raise difference(source)
             left[digests[-1]] -= 1
     if missing := [account["name"] for account in accounts if left[account["sha256"]] > 0]:
-        raise differs(f"{len(missing):,} sources are gone, the first {missing[0]}")
+        raise differs(f"sources that are gone: {len(missing):,}, the first {missing[0]}")
     if not appended and digests != [account["sha256"] for account in accounts]:
         raise differs("the same contents in another order")
 

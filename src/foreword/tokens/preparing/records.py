@@ -162,7 +162,7 @@ class Records:
             self.bad("a record that has no fields", got=type(record).__name__, where=where)
             return ()
         try:
-            values = [look_up(record, field) for field in self.contents.fields]
+            values = [self._value(record, field) for field in self.contents.fields]
         except KeyError as missing:
             what = {"text": "the text"}.get(self.contents.kind, self.contents.kind)
             self.bad(
@@ -174,11 +174,19 @@ class Records:
             return ()
         return self.payload(values, where)
 
+    def _value(self, record: Mapping[str, Any], field: str) -> Any:
+        try:
+            return look_up(record, field)
+        except KeyError:
+            if field in self.contents.optional:
+                return None
+            raise
+
     def _is_none(self, record: Mapping[str, Any]) -> bool:
         """Whether a record lacks a field."""
         try:
             for field in self.contents.fields:
-                look_up(record, field)
+                self._value(record, field)
         except KeyError:
             return True
         return False

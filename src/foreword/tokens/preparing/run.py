@@ -18,6 +18,7 @@ import numpy as np
 
 from foreword._base.files import atomic_write, explained
 from foreword._base.progress import progress
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, StoreError
 from foreword.tokens.preparing import journal as journals
 from foreword.tokens.preparing.blocks import BlockEncoder, Encoded, Framing, Task, Workers
@@ -397,7 +398,7 @@ class Run:
             skipped = sum(account["skipped"] for account in read)
             raise ArgumentError(
                 "the corpus holds no document",
-                got=f"{len(read):,} sources, {f'{skipped:,} bad records' if skipped else 'all empty'}"
+                got=f"{counted(len(read), 'source')}, {counted(skipped, 'bad record') if skipped else 'no text'}"
                 if read
                 else "no sources",
                 fix="give text",

@@ -70,11 +70,14 @@ def reached(url: str) -> Iterator[None]:
             "the URL needs a package that is not installed", got=str(cause), fix="install it with pip"
         ) from cause
     except Exception as cause:
+        unknown = "credential" in f"{type(cause).__name__} {cause}".lower()
         raise FileError(
             "can't read the corpus: its server broke off, or refused",
             got=f"{type(cause).__name__}: {str(cause).splitlines()[0][:200] if str(cause) else 'no reason given'}",
             where=url,
-            fix="run the same command again; if it was interrupted, it resumes",
+            fix="set the credentials of its protocol in the environment"
+            if unknown
+            else "run the same command again; if it was interrupted, it resumes",
         ) from cause
 
 

@@ -12,6 +12,7 @@ Not for: rendering (``_base.chat_templates``). Costs: that; and offsets, some 10
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ class Messages:
 
     Attributes:
         field: which.
+        tools: the field of what the assistant may call, a list of JSON schemas; a record may lack it.
         template: in Jinja's language.
         variables: what the template finds besides messages, by name: the texts of special tokens.
         tokenizer: whose special tokens nobody may say.
@@ -47,21 +49,32 @@ class Messages:
     template: str
     variables: Mapping[str, str]
     tokenizer: Tokenizer
+    tools: str | None = None
     kind: str = "messages"
     supervised: ClassVar[bool] = True
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The field."""
-        return (self.field,)
+        """The field, and that of tools, if it is named."""
+        return (self.field, *self.optional)
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """The field of tools, if it is named."""
+        return () if self.tools is None else (self.tools,)
 
     def payload(self, values: Sequence[Any]) -> bytes:
         """The text of the conversation, and what the assistant says."""
-        (value,) = values
+        value, tools = values if self.tools is not None else (*values, None)
         if not isinstance(value, Sequence) or isinstance(value, str) or not value:
             raise FormatError(f"the field {self.field!r} holds no messages", got=repr(value)[:80])
-        messages = [_message(one) for one in value]
-        for text in _texts(messages):
+        messages, tools = [_message(one) for one in value], _tools(tools)
+        if "tool_calls" not in self.template and any(message.get("tool_calls") for message in messages):
+            raise FormatError(
+                "the chat template leaves out what the assistant calls",
+                got="tool_calls in a message, and none in the template",
+            )
+        for text in _texts([messages, tools]):
             found = self.tokenizer.find_special(text)
             if found is not None:
                 raise FormatError(
@@ -69,9 +82,18 @@ class Messages:
                     got=repr(text[:80]),
                 )
         try:
-            text, spans = self._renderer.render(messages)
+            text, spans = self._renderer.render(messages, tools)
         except FormatError as refusal:
-            raise FormatError("the chat template does not take the messages", got=refusal.problem) from None
+            raise FormatError(
+                "the chat template does not take the messages", got=refusal.problem, fix=refusal.fact("fix")
+            ) from None
+        for content in (message.get("content") for message in messages):
+            if isinstance(content, list | dict) and content and (str(content) in text or _left_out(content, text)):
+                raise FormatError(
+                    "the chat template takes the content for a text, and it is a list of parts",
+                    got=repr(content)[:80],
+                    expected="a text, or a template that writes each part",
+                )
         if not spans:
             raise FormatError(
                 "a conversation in which the assistant says nothing",
@@ -107,6 +129,7 @@ class Completion:
 
     fields: tuple[str, str]
     kind: str = "prompt and completion"
+    optional: ClassVar[tuple[str, ...]] = ()
     supervised: ClassVar[bool] = True
 
     def payload(self, values: Sequence[Any]) -> bytes:
@@ -145,6 +168,21 @@ def _message(value: Any) -> dict[str, Any]:
     return message if thought is None else {"thinking": thought, **message, "reasoning_content": thought}
 
 
+def _tools(value: Any) -> list[Any] | None:
+    """What the assistant may call, as templates take it: a list, which may come as JSON; None where there is none.
+
+    Raises:
+        FormatError: it is no such list.
+    """
+    plain = _plain(value)
+    if isinstance(plain, str):
+        with contextlib.suppress(ValueError):
+            plain = json.loads(plain) if plain.strip() else None
+    if plain is not None and not (isinstance(plain, list) and all(isinstance(tool, dict) for tool in plain)):
+        raise FormatError("tools are a list of JSON schemas", got=repr(value)[:80])
+    return plain or None
+
+
 def _plain(value: Any) -> Any:
     """A value of JSON as Python's own, texts of valid Unicode."""
     if isinstance(value, str):
@@ -166,6 +204,13 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
             yield from _texts(part)
+
+
+def _left_out(content: Any, text: str) -> bool:
+    """Whether a text in the parts of a content does not stand in the conversation's."""
+    parts = content if isinstance(content, list) else [content]
+    texts = (part.get("text") if isinstance(part, dict) else part for part in parts)
+    return any(isinstance(said, str) and said.strip() not in text for said in texts)
 
 
 def _packed(text: str, spans: Spans) -> bytes:

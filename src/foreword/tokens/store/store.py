@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foreword._base.checks import integer
-from foreword._base.files import read_regular, remote_url
+from foreword._base.files import explained, read_regular, remote_url
 from foreword._base.notebook import notebook_html
 from foreword._base.remote import RemoteFolder
 from foreword.errors import ArgumentError, OutOfRangeError, StoreError
@@ -148,7 +148,8 @@ class TokenStore:
                 fix="leave them out",
             )
         folder = Path(path)
-        files = [folder] if folder.is_file() else formats.token_files(folder)
+        with explained("open the store", folder):
+            files = [folder] if folder.is_file() else formats.token_files(folder)
         if files is not None:
             return cls._of_foreign(folder if len(files) > 1 else None, files, given, dtype)
         return cls(of_folder(folder, given, dtype, cls._array))
@@ -225,7 +226,10 @@ class TokenStore:
         return int(self.read(place, place + 1)[0])
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Token ids ``start`` to ``stop`` of the stream, [stop − start]; a view where one shard holds them all."""
+        """Token ids ``start`` to ``stop`` of the stream, [stop − start]; a view where one shard holds them all.
+
+        Both count from 0; what is beyond the end is left out.
+        """
         ids = self._read(self.shards, start, stop, self.dtype)
         if len(ids) <= _LOOKED_AT:
             self.check_ids(ids, start)
@@ -260,6 +264,7 @@ class TokenStore:
         return self._read(self.losses, start, stop, np.dtype(np.uint8))
 
     def _read(self, shards: Sequence[NDArray[Any]], start: int, stop: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        start, stop = integer("start", start, at_least=0), integer("stop", stop, at_least=0)
         first = int(np.searchsorted(self.shard_starts, start, side="right")) - 1
         pieces: list[NDArray[Any]] = []
         for shard, shard_start in zip(shards[first:], self.shard_starts[first:], strict=False):

@@ -26,7 +26,8 @@ from foreword.errors import FormatError, MissingPackageError
 from foreword.tokens.tokenizers.cutting import PIECE, Cuts, find_cuts
 from foreword.tokens.tokenizers.library import GrowingIds, LibraryTokenizer, refuse_longer
 from foreword.tokens.tokenizers.merging import MergeRules
-from foreword.tokens.tokenizers.tokenizer import any_of, valid_text
+from foreword.tokens.tokenizers.special import any_of
+from foreword.tokens.tokenizers.tokenizer import valid_text
 
 __all__ = ["HuggingFaceTokenizer"]
 
@@ -62,6 +63,13 @@ class HuggingFaceTokenizer(LibraryTokenizer):
             raise FormatError(
                 "the tokenizer's file can't be read", got=str(cause)[:200], expected="a tokenizer.json", where=name
             ) from cause
+        if spec["model"].get("dropout"):
+            raise FormatError(
+                "the tokenizer leaves out merges at random, so that a text has other ids each time",
+                got=f'"dropout": {spec["model"]["dropout"]}',
+                where=name,
+                fix='set "dropout" to null in tokenizer.json; of an object, tokenizer.model.dropout = None',
+            )
         self._ordinary.no_truncation()
         self._ordinary.no_padding()
         self._ordinary.encode_special_tokens = True  # special tokens in a text are ordinary text to it
@@ -72,6 +80,8 @@ class HuggingFaceTokenizer(LibraryTokenizer):
         # the ids are the library's, which gives a token that its model doesn't know the next free one
         find: Callable[[str], Any] = self._ordinary.token_to_id
         self._added_ids: dict[str, int] = {token["content"]: find(token["content"]) for token in added}
+        # what it decodes to is the library's, too: one that is looked for in the normalized text has that text's form
+        self._token_of |= {id_: self._ordinary.id_to_token(id_) for id_ in self._added_ids.values()}
         self.special_tokens = {text: self._added_ids[text] for text in (t["content"] for t in added if t["special"])}
         # looked for in the normalized text; one that its own text does not give any more is never found
         normalized = [t["content"] for t in added if t["special"] and t["normalized"]]

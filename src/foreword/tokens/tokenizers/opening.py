@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from foreword._base.files import explained
 from foreword.errors import DownloadError, FileError, UnknownNameError
 from foreword.tokens.tokenizers.byte_tokenizer import ByteTokenizer
 from foreword.tokens.tokenizers.engines import PATTERNS, format_ranks
@@ -74,6 +75,9 @@ def get_tokenizer(
         options.refuse(tokenizer.name)
         return tokenizer
     text = os.fspath(name)
+    path = Path(text)
+    with explained("open the tokenizer", path):
+        folder = path.is_dir()
     if isinstance(name, str) and text in _opened:
         options.refuse(text)
         return _opened[text]
@@ -81,7 +85,7 @@ def get_tokenizer(
         tokenizer = _built_in(text)
     elif isinstance(name, str) and text == "bytes":
         tokenizer = ByteTokenizer()
-    elif (path := Path(text)).is_dir():
+    elif folder:
         return _with_chat(open_folder(path.absolute(), options), path.absolute())
     elif path.is_file() and path.name in _PARTS:
         return _with_chat(open_folder(path.absolute().parent, options), path.absolute().parent)

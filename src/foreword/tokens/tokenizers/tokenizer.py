@@ -16,9 +16,8 @@ import dataclasses
 import functools
 import hashlib
 import json
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +26,7 @@ from foreword._base.checks import integer
 from foreword.errors import ArgumentError, ArgumentTypeError, SpecialTokenError, TokenIdError
 from foreword.tokens.tokenizers.engines import PATTERNS, Engine, make_engine, parse_ranks
 from foreword.tokens.tokenizers.merging import MergeRules
+from foreword.tokens.tokenizers.special import Special, any_of, chosen
 
 __all__ = [
     "END_OF_TEXT",
@@ -34,13 +34,10 @@ __all__ = [
     "RankTokenizer",
     "Special",
     "Tokenizer",
-    "any_of",
     "byte_to_character_offsets",
     "to_utf8",
     "valid_text",
 ]
-
-Special = Literal["all"] | Collection[str]
 
 # The texts of special tokens that end a document, in the order they are looked for.
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "[EOS]", "[SEP]")
@@ -206,6 +203,8 @@ class Tokenizer(abc.ABC):
         >>> get_tokenizer("gpt2").encode_batch(["one", "two words"])
         [array([505], dtype=uint32), array([11545,  2456], dtype=uint32)]
         """
+        if isinstance(texts, str):
+            raise ArgumentTypeError("a batch is a list of texts", got="one text", fix="give [text], or use encode")
         every = list(texts)
         workers = integer("workers", workers, at_least=1)
         if workers == 1 or len(every) < 2:
@@ -244,8 +243,12 @@ class Tokenizer(abc.ABC):
 
         Raises:
             TokenIdError: an id that no token has.
+            ArgumentError: they are no integers, or several sequences.
         """
-        array = np.asarray(ids).reshape(-1)
+        array = np.asarray(ids)
+        if array.ndim > 1:
+            raise ArgumentError("ids are one sequence", got=f"shape {array.shape}", fix="use decode_batch for several")
+        array = array.reshape(-1)
         if array.size and array.dtype.kind not in "ui":
             raise ArgumentTypeError("token ids must be integers", got=f"dtype {array.dtype}")
         try:
@@ -300,8 +303,8 @@ class Tokenizer(abc.ABC):
         """The special tokens that may be found in ``text``; SpecialTokenError where a disallowed one stands."""
         if not isinstance(text, str):
             raise TypeError(f"text must be a str, got {type(text).__name__}")
-        allowed = set(self.special_tokens if allowed_special == "all" else allowed_special)
-        disallowed = set(self.special_tokens) - allowed if disallowed_special == "all" else set(disallowed_special)
+        allowed = chosen("allowed_special", allowed_special, self.special_tokens)
+        disallowed = chosen("disallowed_special", disallowed_special, self.special_tokens.keys() - allowed)
         if disallowed and (found := self._find_any(text, frozenset(disallowed))):
             special, where = found
             raise SpecialTokenError(
@@ -491,10 +494,3 @@ def _with_valid(encode: Callable[[str], NDArray[np.uint32]], text: str) -> NDArr
         if not isinstance(text, str):
             raise TypeError(f"text must be a str, got {type(text).__name__}") from None
         return encode(valid_text(text))
-
-
-@functools.lru_cache(maxsize=64)
-def any_of(texts: frozenset[str]) -> re.Pattern[str]:
-    """A pattern that finds any of the texts, the longest first, in one group."""
-    ordered: Sequence[str] = sorted(texts, key=lambda text: (-len(text), text))
-    return re.compile("(" + "|".join(map(re.escape, ordered)) + ")")

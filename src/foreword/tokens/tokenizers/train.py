@@ -20,8 +20,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from foreword._base.checks import integer
-from foreword._base.files import atomic_write, output_path
+from foreword._base.files import atomic_write, explained, output_path
 from foreword._base.progress import progress
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, ForewordError, MissingPackageError
 from foreword.tokens.preparing.corpus import open_corpus, warn_passed_over
 from foreword.tokens.preparing.documents import Reader, Reading
@@ -89,16 +90,22 @@ def train_tokenizer(
     }
     if path.suffix != ".json":
         raise ArgumentError("a tokenizer's file ends in .json", got=path.name, fix="tokenizer.json")
+    with explained("write the tokenizer", path.parent):
+        os.stat(path.parent)  # noqa: PTH116 - before hours of training
     sources = open_corpus(corpus, format=format)
     warn_passed_over(sources, "train_tokenizer")
     sizes = [source.size for source in sources]
     total = None if None in sizes else sum(size or 0 for size in sizes)
+    some = False
     with _process(options) as send:
         with progress("reading", total) as bar:
             reader = Reader(reading or Reading(), cuttable=True, advance=bar.advance)
             for source in sources:
                 for text, _ in reader.texts(source):
+                    some = some or bool(text)
                     send(to_utf8(text))
+        if not some:
+            raise ArgumentError("the corpus holds no text", got=counted(len(sizes), "source"), fix="give text")
         data = send(None)
     ranks = _plain_ranks(json.loads(data), set(special))
     with atomic_write(path) as file:
@@ -146,7 +153,7 @@ def _library_pattern(pattern: str) -> str | None:
     try:
         Regex(pattern)
     except Exception as cause:
-        raise ArgumentError("a split pattern that can't be used", got=repr(pattern), expected=str(cause)) from cause
+        raise ArgumentError("a split pattern that can't be used", got=f"{pattern!r}: {cause}") from cause
     return pattern
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 from numpy.typing import DTypeLike
 
 from foreword._base.checks import integer
+from foreword._base.files import explained
 from foreword.errors import ArgumentError, MissingFileError
 from foreword.vectors.formats import Options
 from foreword.vectors.formats.source import member_of
@@ -72,7 +73,9 @@ def _find(name_or_path: str | os.PathLike[str], options: Options, dtype: DTypeLi
         if replace(options, unicode_errors=options.unicode_errors or "strict") != _AS_IT_IS or dtype is not None:
             raise ArgumentError("a store is opened as it is", where=path, fix="give the options when it is made")
         return VectorStore.open(path)
-    path = (model_in(path) if path.is_dir() else None) or path
+    with explained("open the vectors", path):
+        folder = path.is_dir()
+    path = (model_in(path) if folder else None) or path
     if member_of(path)[0].is_file():
         return cached_store(path, options, vector_dtype(dtype))
     name = os.fspath(name_or_path)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base import threads
-from foreword._base.files import replaced_folder
+from foreword._base.files import explained, replaced_folder
 from foreword.errors import FileError
 from foreword.vectors.store.attributes import ATTRIBUTES, Attributes, pack_attributes
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
@@ -59,7 +59,9 @@ def save_store(
         ArgumentError: an attribute can't be written.
     """
     folder = Path(path)
-    if folder.exists() and not is_store(folder):
+    with explained("save the vectors", folder):
+        taken = folder.exists()
+    if taken and not is_store(folder):
         raise FileError(
             "can't save here", got="something else than a store of vectors", where=folder, fix="name another folder"
         )
