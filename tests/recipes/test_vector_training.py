@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 import foreword as fw
 from foreword.cli import app
-from foreword.errors import ArgumentError, FileError, FormatError, StoreError
+from foreword.errors import ArgumentError, FileError, FormatError, StoreError, TextDecodeError
 from foreword.recipes import train_vectors, vector_training
 
 SMALL = {"dim": 8, "epochs": 2, "min_count": 1, "workers": 1}
@@ -96,12 +97,101 @@ def test_a_store_of_tokens(tmp_path):
         ({"negative": 0}, ArgumentError, "negative"),
         ({"evaluate": ["/no/such/file"]}, FileError, "evaluate"),
         ({"workers": 0}, ArgumentError, "workers"),
+        ({"max_vocab": 0}, ArgumentError, "max_vocab must be at least 1"),
+        ({"every": "often"}, ArgumentError, "every must be a number"),
+        ({"evaluate": "questions.txt"}, ArgumentError, "a list of files"),
+        ({"reading": "line"}, ArgumentError, "told apart"),
+        ({"alpha": "x"}, ArgumentError, "alpha must be a number"),
     ],
 )
 def test_what_cannot_be_done_is_refused(corpus, tmp_path, options, error, says):
     with pytest.raises(error, match=says):
         train_vectors(corpus, tmp_path / "out", **{**SMALL, **options})
     assert not (tmp_path / "out").exists()
+    train_vectors(corpus, tmp_path / "out", **SMALL)  # a run that came to nothing is in nobody's way
+
+
+def test_a_corpus_without_words_is_refused(tmp_path):
+    for text in ("", " \n\t\n"):
+        (tmp_path / "corpus.txt").write_text(text)
+        with pytest.raises(ArgumentError, match="holds no word"):
+            train_vectors(tmp_path / "corpus.txt", tmp_path / "out")
+
+
+def test_text_in_another_encoding_is_named(corpus, tmp_path):
+    text = corpus.read_text()
+    for encoding in ("utf-16", "utf-16-le"):  # the one without a mark is ASCII with zeros
+        corpus.write_text(text, encoding=encoding)
+        with pytest.raises(TextDecodeError, match="UTF-16"):
+            train_vectors(corpus, tmp_path / "out", **SMALL)
+
+
+def test_no_more_threads_than_processors(corpus, tmp_path, monkeypatch):
+    original, asked = vector_training._vocabulary, []
+
+    def counted(folder, corpus, workers, *rest):
+        asked.append(workers)
+        return original(folder, corpus, min(workers, 8), *rest)
+
+    monkeypatch.setattr(vector_training, "_vocabulary", counted)
+    train_vectors(corpus, tmp_path / "out", **{**SMALL, "workers": 10**6})
+    assert asked == [vector_training.threads.count()]
+
+
+def test_what_is_read_once_is_refused(corpus, tmp_path):
+    lines = corpus.read_text().splitlines()
+    with pytest.raises(ArgumentError, match="gone through 2 times, which a generator can't be"):
+        train_vectors((line for line in lines), tmp_path / "out", **SMALL)
+    train_vectors(lines, tmp_path / "out", **SMALL)
+
+
+def test_other_texts_are_not_taken_for_those_of_the_run(corpus, tmp_path, monkeypatch):
+    lines = corpus.read_text().splitlines()
+    interrupted(lines, tmp_path / "out", monkeypatch, "_write")
+    with pytest.raises(StoreError, match="corpus differ"):
+        train_vectors(lines[::-1], tmp_path / "out", **SMALL)  # the same words, as often
+    assert train_vectors(lines, tmp_path / "out", **SMALL).resumed
+    train_vectors(corpus, tmp_path / "whole", **SMALL)
+    assert np.array_equal(fw.load(tmp_path / "out").vectors, fw.load(tmp_path / "whole").vectors)
+
+
+def test_a_corpus_that_changes_while_it_is_read_is_refused(corpus, tmp_path, monkeypatch):
+    original = vector_training._encoded
+
+    def grown(*arguments):
+        with corpus.open("a") as file:
+            file.write(" w1")
+        return original(*arguments)
+
+    monkeypatch.setattr(vector_training, "_encoded", grown)
+    with pytest.raises(FormatError, match="has changed"):
+        train_vectors(corpus, tmp_path / "out", **SMALL)
+
+
+@pytest.mark.parametrize("name", ["vectors", "vectors.txt"])
+def test_the_output_is_no_part_of_the_corpus(corpus, tmp_path, monkeypatch, name):
+    (tmp_path / "texts").mkdir()
+    corpus = corpus.rename(tmp_path / "texts" / "a.txt")
+    expected = train_vectors(tmp_path / "texts", tmp_path / "elsewhere", **SMALL).words
+    for source in (tmp_path / "texts", tmp_path / "texts" / "**" / "*"):
+        out = tmp_path / "texts" / name
+        interrupted(source, out, monkeypatch, "_write")
+        assert train_vectors(source, out, **SMALL).resumed
+        assert train_vectors(source, out, restart=True, **SMALL).words == expected
+        shutil.rmtree(out) if out.is_dir() else out.unlink()
+
+
+def test_the_corpus_is_not_overwritten_nor_a_folder_of_other_things(corpus, tmp_path, monkeypatch):
+    before = corpus.read_bytes()
+    with pytest.raises(ArgumentError, match="the corpus is the output"):
+        train_vectors(corpus, corpus, restart=True, **SMALL)
+    assert corpus.read_bytes() == before
+    (tmp_path / "mine.bin").mkdir()
+    monkeypatch.setattr(vector_training, "_vocabulary", None)  # nothing is counted before that is refused
+    monkeypatch.chdir(tmp_path)
+    for out in (tmp_path, tmp_path / "mine.bin", "."):
+        with pytest.raises(FileError, match="no store of vectors"):
+            train_vectors(corpus, out, restart=True, **SMALL)
 
 
 def test_nothing_is_overwritten_unless_it_is_said(corpus, tmp_path):

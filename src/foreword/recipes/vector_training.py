@@ -26,16 +26,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base import threads
-from foreword._base.checks import integer
+from foreword._base.checks import integer, number
 from foreword._base.compression import stem
 from foreword._base.files import atomic_write, explained, lock, output_path
 from foreword._base.progress import Progress as Bar
 from foreword._base.progress import progress
-from foreword.errors import ArgumentError, FileError, FormatError, StoreError
-from foreword.recipes.word_corpora import StoreCorpus, identity_of, word_corpus
+from foreword.errors import ArgumentError, ArgumentTypeError, FileError, FormatError, StoreError
+from foreword.recipes.word_corpora import StoreCorpus, open_words
 from foreword.tokens import Reading
 from foreword.vectors import KeyedVectors
 from foreword.vectors.judging import Judgement, judge
+from foreword.vectors.store.store import is_store
 from foreword.vectors.training.corpus import Corpus, Encoded, open_encoded
 from foreword.vectors.training.options import Subwords, TrainingOptions
 from foreword.vectors.training.result import composed, fill
@@ -109,10 +110,10 @@ def train_vectors(
     """Train vectors of the words of a corpus, and write them to ``out``.
 
     Interrupted or killed, the same call goes on where it was, to the same bits; a store that is complete is left as it
-    is.
+    is. What ``out`` is and what the run leaves beside it are no part of the corpus, wherever they are.
 
     Args:
-        source: as ``word_corpus`` takes it.
+        source: as ``word_corpus`` takes it; it is read twice, so no generator.
         out: a folder to make, which ``foreword.load`` opens; or a file: .bin, .txt, .vec, .safetensors or .npy.
         method: "skip-gram", "cbow"; "fasttext" is skip-gram with n-grams, "fasttext-cbow" CBOW with them.
         dim: D.
@@ -128,7 +129,7 @@ def train_vectors(
         max_n: the longest.
         buckets: rows of the table of n-grams.
         seed: of all random numbers.
-        workers: threads; None for as many as there are processors. The vectors don't depend on it.
+        workers: threads; None for as many as there are processors, and never more. The vectors don't depend on it.
         reading: how documents, which are sentences, are told apart; None for a line each, in text files.
         format: of the corpus's files, whatever they are called.
         out_format: "store", or the format of the file, whatever it is called.
@@ -138,7 +139,8 @@ def train_vectors(
         restart: throw away what an interrupted run has left, and replace what ``out`` is.
 
     Raises:
-        ArgumentError: an option that can't be used; or there is no word that occurs ``min_count`` times.
+        ArgumentError, ArgumentTypeError: an option that can't be used; or there is no word that occurs ``min_count``
+            times.
         FileError, FormatError, TextDecodeError: the corpus can't be read, or ``out`` can't be written.
         StoreError: an unfinished run of other options, or of another corpus, is there.
         MissingPackageError: numba can't compile here.
@@ -157,17 +159,23 @@ def train_vectors(
         seed=seed,
         subwords=Subwords(min_n=min_n, max_n=max_n, buckets=buckets) if method.startswith("fasttext") else None,
     )
-    count = threads.count() if workers is None else integer("workers", workers, at_least=1)
-    target = output_path(out)
+    count = threads.count() if workers is None else min(integer("workers", workers, at_least=1), threads.count())
+    every = number("every", every, at_least=0.0, at_most=1e9)
+    min_count = integer("min_count", min_count, at_least=0)
+    max_vocab = None if max_vocab is None else integer("max_vocab", max_vocab, at_least=1)
+    target = output_path(os.path.abspath(output_path(out)))  # noqa: PTH100 - "." has a name then, and ".." is one
     kind = _format(target, out_format)
-    corpus = word_corpus(source, reading=reading, format=format)
+    _check_replaceable(target, kind)
+    corpus, identity = open_words(source, reading, format, (target, _beside(target)))
+    corpus.check_passes(2)
     if options.subwords is not None and isinstance(corpus, StoreCorpus):
         raise ArgumentError("token ids have no n-grams", got=f"method={method!r}", fix="skip-gram or cbow")
+    if isinstance(evaluate, str | os.PathLike):
+        raise ArgumentTypeError("evaluate is a list of files", got=repr(evaluate), fix=f"evaluate=[{evaluate!r}]")
     for file in evaluate:
         if not Path(file).is_file():
             raise FileError("there is no such file to evaluate by", where=os.fspath(file))
-    choice = {"min_count": integer("min_count", min_count, at_least=0), "max_vocab": max_vocab}
-    about = {"corpus": identity_of(source, reading), "options": options.as_dict(), **choice}
+    about = {"corpus": identity, "options": options.as_dict(), "min_count": min_count, "max_vocab": max_vocab}
     about = json.loads(json.dumps(about))  # what JSON makes of it, so that it compares
     if not restart and about["corpus"] is not None and _is(target / MADE, about):
         wv = KeyedVectors.load(target)
@@ -175,7 +183,7 @@ def train_vectors(
         return Trained(target, "store", len(wv), options.dim, count, float("nan"), False, [], complete=True)
     with _folder(target, about, restart=restart) as (folder, resumed):
         words, counts = _vocabulary(folder, corpus, count, min_count, max_vocab)
-        encoded = _encoded(folder, corpus, words, count)
+        encoded = _encoded(folder, corpus, words, count, int(counts.sum()))
         options = encoded.fit(options)
         spelt = words if options.subwords is not None else None
         trainer = _trainer(folder / "checkpoint", encoded, counts, options, spelt, count)
@@ -208,10 +216,21 @@ def _format(target: Path, wanted: str | None) -> str:
     return suffix_format(target) if Path(inner).suffix.lower() in _SUFFIXES else "store"
 
 
+def _beside(target: Path) -> Path:
+    """The folder of what the run leaves."""
+    return target.with_name(f"{target.name}.training")
+
+
+def _check_replaceable(target: Path, kind: str) -> None:
+    """Refuse at once what would be refused when the vectors are written: to replace a folder of other things."""
+    if target.is_dir() and not (kind == "store" and is_store(target)):
+        raise FileError("there is a folder that is no store of vectors", where=target, fix="name another place")
+
+
 @contextlib.contextmanager
 def _folder(target: Path, about: dict[str, Any], *, restart: bool) -> Iterator[tuple[Path, bool]]:
     """The folder of what the run leaves, and whether there was such a run; it goes when the block ends well."""
-    folder = target.with_name(f"{target.name}.training")
+    folder = _beside(target)
     if target.exists() and not (restart or _is(folder / "run.json", about)):  # else killed while it was written
         raise FileError(
             "there is something there already",
@@ -222,9 +241,8 @@ def _folder(target: Path, about: dict[str, Any], *, restart: bool) -> Iterator[t
         folder.mkdir(parents=True, exist_ok=True)
     with lock(folder / "lock"):
         file = folder / "run.json"
-        # What JSON makes of it, so that it compares.
-        about = json.loads(json.dumps(about))
-        if restart or not file.exists() or not (folder / "vocabulary.json").exists():  # nothing is there to be lost
+        resumed = not restart and (folder / "vocabulary.json").exists()
+        if not resumed or not file.exists():  # nothing was done that could be lost
             _clear(folder)
         elif (found := _read_json(file)) != about:
             found = found if isinstance(found, dict) else {}
@@ -234,15 +252,17 @@ def _folder(target: Path, about: dict[str, Any], *, restart: bool) -> Iterator[t
                 where=folder,
                 fix="run it with what it was begun with, or throw it away: restart (--restart)",
             )
-        resumed = (folder / "vocabulary.json").exists()
+        elif about["corpus"] is None:  # objects may be others: they are counted again, and the checkpoint compares
+            _clear(folder, but=("run.json", "checkpoint"))
         _write_json(file, about)
         yield folder, resumed
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _clear(folder: Path) -> None:
+def _clear(folder: Path, *, but: Sequence[str] = ()) -> None:
     for name in ("run.json", "vocabulary.json", "corpus.u32", "checkpoint"):
-        (folder / name).unlink(missing_ok=True)
+        if name not in but:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _is(path: Path, about: dict[str, Any]) -> bool:
@@ -280,7 +300,8 @@ def _vocabulary(
         if not len(chosen):
             raise ArgumentError(
                 f"no word occurs {chosen.min_count:,} times",
-                got=f"{counted.total:,} words, {len(counted):,} different ones",
+                got=f"{counted.total:,} words, {len(counted):,} different ones, the most frequent "
+                f"{int(counted.counts.max()):,} times",
                 where=corpus.name,
                 fix="a smaller min_count (--min-count)",
             )
@@ -295,14 +316,23 @@ def _vocabulary(
     return words, counts
 
 
-def _encoded(folder: Path, corpus: Corpus, words: list[Any], workers: int) -> Encoded:
-    """The corpus, encoded now or before."""
+def _encoded(folder: Path, corpus: Corpus, words: list[Any], workers: int, total: int) -> Encoded:
+    """The corpus, encoded now or before: ``total`` words."""
     file = folder / "corpus.u32"
     if file.exists():
-        encoded = open_encoded(file)
-        return Encoded(encoded, len(encoded))
-    with progress("encoding the corpus", corpus.size, unit=corpus.unit) as bar:
-        return corpus.encode(words, file, workers=workers, advance=bar.advance)
+        encoded = Encoded(open_encoded(file), total)
+    else:
+        with progress("encoding the corpus", corpus.size, unit=corpus.unit) as bar:
+            encoded = corpus.encode(words, file, workers=workers, advance=bar.advance)
+    if len(encoded.words) != total:
+        raise FormatError(
+            "the corpus has changed since its words were counted, or what the run has left is damaged",
+            got=f"{len(encoded.words):,} words",
+            expected=f"{total:,} words",
+            where=corpus.name,
+            fix="begin anew: restart (--restart)",
+        )
+    return encoded
 
 
 def _trainer(

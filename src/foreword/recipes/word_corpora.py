@@ -16,15 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._base.files import atomic_write
-from foreword.errors import ArgumentError
+from foreword._base.files import atomic_write, explained
+from foreword.errors import ArgumentError, ArgumentTypeError
 from foreword.tokens import Reading, TokenStore
-from foreword.tokens.preparing.corpus import FileSource, Source, open_corpus, warn_passed_over
+from foreword.tokens.preparing.corpus import FileSource, Source, TextsSource, open_corpus, warn_passed_over
 from foreword.tokens.preparing.documents import Reader
+from foreword.tokens.preparing.kinds import HEAD
+from foreword.tokens.preparing.streams import refuse_other_kind
 from foreword.vectors.training.corpus import FIRST, Advance, Corpus, Encoded, TextCorpus, open_encoded
+from foreword.vectors.training.token_lists import refuse_iterator
 from foreword.vectors.training.vocabulary import TrimRule, WordCounts
 
-__all__ = ["StoreCorpus", "identity_of", "word_corpus"]
+__all__ = ["StoreCorpus", "open_words", "word_corpus"]
 
 _BLOCK = 1 << 20  # bytes of text, tokens of a store
 _LINES = Reading(documents="line")
@@ -46,52 +49,68 @@ def word_corpus(
         format: of the files, whatever they are called.
 
     Raises:
-        MissingFileError, FileError, FormatError: it can't be read.
-        ArgumentError: a reading of other things than texts.
+        MissingFileError, FileError, FormatError, TextDecodeError: it can't be read.
+        ArgumentError, ArgumentTypeError: a reading of other things than texts; or no corpus.
 
     >>> corpus = word_corpus(["the king", "the queen"])
     >>> corpus.count().as_dict()
     {'the': 2, 'king': 1, 'queen': 1}
     """
-    if isinstance(source, TokenStore) or (isinstance(source, str | os.PathLike) and _is_store(source)):
-        if (reading or _LINES) != _LINES or format is not None:
-            raise ArgumentError("a token store says itself what a document is", fix="leave the options of reading out")
-        return StoreCorpus(source if isinstance(source, TokenStore) else TokenStore.open(source))
+    return open_words(source, reading, format)[0]
+
+
+def open_words(
+    source: object,
+    reading: Reading | None,
+    format: str | None,  # noqa: A002
+    out: Sequence[Path] = (),
+) -> tuple[Corpus, list[Any] | None]:
+    """The corpus, and what tells whether it is the same in another run: names, sizes and times of change, or a store's
+    fingerprint; None of objects.
+
+    Args:
+        source: as in ``word_corpus``, which also says what is raised.
+        reading: as there.
+        format: as there.
+        out: folders and files that are no part of the corpus, wherever they are.
+    """
     reading = reading or _LINES
+    if not isinstance(reading, Reading):
+        raise ArgumentTypeError(
+            "reading says how documents are told apart", got=repr(reading), expected="a foreword.tokens.Reading"
+        )
+    if isinstance(source, TokenStore) or (isinstance(source, str | os.PathLike) and _is_store(source)):
+        if reading != _LINES or format is not None:
+            raise ArgumentError("a token store says itself what a document is", fix="leave the options of reading out")
+        store = source if isinstance(source, TokenStore) else TokenStore.open(source)
+        return StoreCorpus(store), ["store", store.fingerprint]
     if reading.records != "text":
         raise ArgumentError(
             "vectors are trained on texts", got=f"records={reading.records!r}", fix="prepare a token store of it first"
         )
-    sources = open_corpus(source, format=format)
-    warn_passed_over(sources, "train on")
-    if len(sources) == 1 and (path := _plain_lines(sources.sources[0], reading)) is not None:
-        return TextCorpus.of_file(path)
-    sizes = [getattr(each, "size", None) for each in sources]
-    size = None if None in sizes else sum(n or 0 for n in sizes)
-    return TextCorpus(_chunks(sources.sources, reading), _name(source), size)
+    sources = open_corpus(source, format=format, out=out)
+    warn_passed_over(sources, "train on", stacklevel=3)
+    first = sources.sources[0]
+    if isinstance(first, TextsSource):
+        return _Texts(first, reading), None
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the corpus"
+    identity = [reading.described() | ({} if format is None else {"format": format}), *map(_stamp, sources)]
+    if len(sources) == 1 and (path := _plain_lines(first, reading)) is not None:
+        return TextCorpus.of_file(path), identity
+    sizes = [each.size for each in sources]
+    return TextCorpus(_chunks(sources.sources, reading), name, None if None in sizes else sum(sizes)), identity
 
 
-def identity_of(source: object, reading: Reading | None = None) -> list[Any] | None:
-    """What tells whether a corpus is the same in another run: names, sizes and times of change; None of objects."""
-    if isinstance(source, TokenStore) or (isinstance(source, str | os.PathLike) and _is_store(source)):
-        return ["store", (source if isinstance(source, TokenStore) else TokenStore.open(source)).fingerprint]
-    if not isinstance(source, str | os.PathLike):
-        return None
-    found: list[Any] = [(reading or _LINES).described()]
-    for each in open_corpus(source):
-        if isinstance(each, FileSource):
-            changed = each.stamp if each.remote is not None else os.stat(each.path).st_mtime_ns  # noqa: PTH116
-            found.append([each.name, each.size, changed])
-    return found
+def _stamp(source: Source) -> list[Any]:
+    """What tells whether a file is the same."""
+    assert isinstance(source, FileSource)
+    changed = source.stamp if source.remote is not None else os.stat(source.path).st_mtime_ns  # noqa: PTH116
+    return [source.name, source.size, changed]
 
 
 def _is_store(path: str | os.PathLike[str]) -> bool:
     # a URL is no Path
     return os.path.exists(f"{os.fspath(path)}/manifest.json")  # noqa: PTH110
-
-
-def _name(source: object) -> str:
-    return os.fspath(source) if isinstance(source, str | os.PathLike) else "the texts"
 
 
 def _plain_lines(source: Source, reading: Reading) -> str | None:
@@ -100,7 +119,11 @@ def _plain_lines(source: Source, reading: Reading) -> str | None:
         return None
     utf8 = reading.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
     as_lines = reading.documents == "line" and reading.separator is None
-    return source.path if source.format == "text" and utf8 and as_lines else None
+    if source.format != "text" or not utf8 or not as_lines:
+        return None
+    with explained("read the corpus", source.path), open(source.path, "rb") as file:
+        refuse_other_kind(file.read(HEAD), source, "utf-8")
+    return source.path
 
 
 def _chunks(sources: Sequence[Source], reading: Reading) -> Callable[[], Iterator[bytes]]:
@@ -123,6 +146,17 @@ def _chunks(sources: Sequence[Source], reading: Reading) -> Callable[[], Iterato
         yield "".join(held).encode("utf-8", "replace")
 
     return chunks
+
+
+class _Texts(TextCorpus):
+    """An iterable of texts, each a sentence."""
+
+    def __init__(self, source: TextsSource, reading: Reading) -> None:
+        super().__init__(_chunks([source], reading), "the texts")
+        self._texts = source.texts
+
+    def check_passes(self, passes: int) -> None:
+        refuse_iterator(self._texts, "texts", passes)
 
 
 class StoreCorpus(Corpus):

@@ -1,17 +1,20 @@
 """Checkpoints: runs that are killed or interrupted go on to the same bits; damaged and foreign ones are refused."""
 
+import _thread
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from foreword.errors import FileError, ForewordError, FormatError, MissingFileError, StoreError
+from foreword.vectors.training.corpus import FIRST
 from foreword.vectors.training.options import Subwords, TrainingOptions
 from foreword.vectors.training.trainer import Trainer
 from vectors.training.corpora import bits, drawn, spellings
@@ -111,6 +114,51 @@ def test_ctrl_c_leaves_a_checkpoint(tmp_path):
     whole._segment(trainer.rounds, 2)
     assert trainer.rounds > 0
     assert bits(trainer) == bits(whole)
+
+
+def test_ctrl_c_while_threads_are_started_leaves_none_behind(tmp_path, monkeypatch):
+    encoded, counts = drawn()
+    trainer = Trainer(encoded, counts, TrainingOptions(**SMALL), workers=2)
+    trainer._segment(2, 2)
+    before, path = bits(trainer), tmp_path / "run"
+    begin, seen = threading.Thread._bootstrap_inner, []
+
+    def late(thread):
+        time.sleep(0.1)
+        begin(thread)
+        seen.append(thread)
+
+    def interrupted(thread):
+        threading._limbo[thread] = thread
+        _thread.start_new_thread(thread._bootstrap, ())
+        raise KeyboardInterrupt  # before start() has heard of the thread
+
+    monkeypatch.setattr(threading.Thread, "_bootstrap_inner", late)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(checkpoint=path)
+    while not seen:
+        time.sleep(0.01)
+    assert (trainer.rounds, bits(trainer)) == (2, before)
+    assert bits(Trainer.resume(path, encoded, counts)) == before
+    monkeypatch.undo()
+    trainer.run()
+    whole = Trainer(encoded, counts, TrainingOptions(**SMALL))
+    whole.run()
+    assert bits(trainer) == bits(whole)
+
+
+def test_a_corpus_that_differs_in_the_order_of_two_words_is_another(tmp_path):
+    encoded, counts = drawn(2000, 3_000_000)
+    path = tmp_path / "run"
+    Trainer(encoded, counts, TrainingOptions(**SMALL)).save_checkpoint(path)
+    other = encoded.copy()
+    places = np.flatnonzero(encoded[:-1] & ~np.uint32(FIRST) != encoded[1:] & ~np.uint32(FIRST))
+    at = places[(places > 1500) & (places < 2900)][0]  # once between the pieces that were compared
+    other[[at, at + 1]] = encoded[[at + 1, at]]
+    with pytest.raises(StoreError, match="corpus differ"):
+        Trainer.resume(path, other, counts)
+    assert Trainer.resume(path, encoded, counts).rounds == 0
 
 
 def test_an_interrupted_write_leaves_the_checkpoint_before(tmp_path, monkeypatch):

@@ -3,8 +3,10 @@
 import inspect
 import json
 import logging
+import os
 import random
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,12 +78,54 @@ def test_every_method_of_gensims_is_there_or_named_in_the_docs(ours):
         ({"epochs": 0}, "epochs"),
         ({"epochs": 2.5}, "epochs"),
         ({"alpha": float("nan")}, "alpha"),
+        ({"alpha": "x"}, "alpha must be a number"),
+        ({"min_alpha": None}, "min_alpha must be a number"),
         ({"seed": "x"}, "seed"),
+        ({"sg": 2}, "sg is 0 or 1"),
+        ({"cbow_mean": "x"}, "cbow_mean is 0 or 1"),
+        ({"vector_size": 5000}, "vector_size must be at most 4,096"),
+        ({"max_vocab_size": "x"}, "max_vocab_size"),
+        ({"max_vocab_size": -1}, "max_vocab_size"),
+        ({"min_count": None}, "min_count"),
+        ({"comment": b"x"}, "comment is a text"),
+        ({"callbacks": None}, "callbacks is a list"),
+        ({"callbacks": [object()]}, "no method that is called"),
     ],
 )
 def test_what_is_not_followed_or_makes_no_sense_is_refused_by_name(options, says):
     with pytest.raises(ArgumentError, match=says):
         Word2Vec(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"min_n": "3"}, "min_n"), ({"max_n": None}, "max_n"), ({"bucket": None}, "bucket"), ({"bucket": -1}, "bucket")],
+)
+def test_what_makes_no_sense_of_n_grams_is_refused(options, says):
+    with pytest.raises(ArgumentError, match=f"{says} must be"):
+        FastText(**options)
+
+
+def test_what_later_calls_refuse(model):
+    fresh = Word2Vec(min_count=1)
+    for word_freq in (["a"], {"a": 1.5}, {"a": "x"}, {"a": -1}, {("a",): 1}):
+        with pytest.raises(ArgumentTypeError):
+            fresh.build_vocab_from_freq(word_freq)
+    for call in (fresh.build_vocab, fresh.build_vocab_from_freq):
+        with pytest.raises(ArgumentTypeError, match="trim_rule"):
+            call({"a": 1}, trim_rule=5)
+    for options in ({"total_examples": "x"}, {"total_words": 1.5}, {"start_alpha": "x"}, {"end_alpha": "x"}):
+        with pytest.raises(ArgumentTypeError):
+            model.train(SENTENCES, **{"total_examples": 1, "epochs": 1} | options)
+    with pytest.raises(ArgumentTypeError, match="context words are a list"):
+        model.predict_output_word("a1")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes with names")
+def test_a_pipe_which_would_be_empty_when_it_is_read_again_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileError, match="no regular file"):
+        Word2Vec(corpus_file=tmp_path / "pipe")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +288,22 @@ def test_totals_that_are_wrong_are_told_in_the_log(caplog):
     model = Word2Vec(SENTENCES, **SMALL, epochs=1)
     with caplog.at_level(logging.WARNING):
         model.train(SENTENCES, total_words=5, epochs=1)
+        model.train([["unknown"]], total_examples=1, epochs=1, start_alpha=1e-5)
     assert "not 5 as total_words says" in caplog.text
+    assert "nothing is trained" in caplog.text
+    assert "stays at 1e-05" in caplog.text
+
+
+def test_a_callback_has_the_methods_that_it_needs():
+    class Some:
+        seen = 0
+
+        def on_epoch_end(self, _):
+            self.seen += 1
+
+    some = Some()
+    Word2Vec(SENTENCES, **SMALL, epochs=2, callbacks=[some])
+    assert some.seen == 2
 
 
 def test_order_of_appearance_where_it_is_wanted():

@@ -85,7 +85,7 @@ def open_corpus(
     corpus: object,
     *,
     format: str | None = None,  # noqa: A002 - the option's name
-    out: str | os.PathLike[str] | None = None,
+    out: Sequence[str | os.PathLike[str]] = (),
 ) -> Corpus:
     """The sources of a corpus, by name.
 
@@ -97,21 +97,23 @@ def open_corpus(
         corpus: a path, a folder (one of datasets' ``save_to_disk`` too), a glob, a URL that fsspec knows (a file, a
             folder or a glob), a list of ``Path`` objects, or an iterable of texts or records.
         format: "text", "jsonl", "json", "parquet", "arrow", "csv" or "tsv", whatever the files are called.
-        out: a folder that is passed over: what is made of the corpus goes there.
+        out: folders and files that are passed over: what is made of the corpus goes there.
 
     Raises:
         MissingFileError: there is no such file or folder, or no file matches.
         FileError: the folder holds nothing that can be read, or a path is no regular file.
         FormatError: a file that is named is none that holds text.
         ArgumentTypeError: an object that can't be meant as a corpus; says what to write.
+        ArgumentError: the corpus is the output.
         MissingPackageError: a URL whose package is not installed.
     """
+    outs = [Path(each) for each in out]
     if format is not None and format not in FORMAT_NAMES:
         raise ArgumentError("no such format", got=repr(format), expected=", ".join(FORMAT_NAMES))
     if isinstance(corpus, str) and is_url(corpus):
         return _remote(corpus, format)
     if isinstance(corpus, str | os.PathLike):
-        return _local(os.fspath(corpus), format, None if out is None else Path(out))
+        return _apart(_local(os.fspath(corpus), format, outs), outs)
     refuse_other_types(corpus)
     if isinstance(corpus, list | tuple) and any(isinstance(item, os.PathLike) for item in corpus):
         if not all(isinstance(item, os.PathLike) for item in corpus):
@@ -122,7 +124,9 @@ def open_corpus(
                 fix="Path(name) for each file",
             )
         names = [os.fspath(item) for item in corpus]
-        return Corpus([_file(name, label, format) for name, label in zip(names, _labels(names), strict=True)])
+        return _apart(
+            Corpus([_file(name, label, format) for name, label in zip(names, _labels(names), strict=True)]), outs
+        )
     return Corpus([TextsSource("texts", corpus)])  # type: ignore[arg-type]
 
 
@@ -140,7 +144,20 @@ def _labels(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _local(corpus: str, format: str | None, out: Path | None) -> Corpus:  # noqa: A002
+def _apart(found: Corpus, outs: Sequence[Path]) -> Corpus:
+    """A corpus of files without those that are the output."""
+    names = {out.name for out in outs}
+    kept = [
+        source
+        for source in found
+        if not (isinstance(source, FileSource) and Path(source.path).name in names and _same(source.path, outs))
+    ]
+    if not kept and found.sources:
+        raise ArgumentError("the corpus is the output", where=outs[0], fix="write to another place")
+    return Corpus(kept, found.passed_over)
+
+
+def _local(corpus: str, format: str | None, outs: Sequence[Path]) -> Corpus:  # noqa: A002
     path = Path(corpus)
     if not corpus or "\0" in corpus or "\n" in corpus or len(os.fsencode(corpus)) > 4096:
         raise _no_corpus(corpus)
@@ -154,13 +171,13 @@ def _local(corpus: str, format: str | None, out: Path | None) -> Corpus:  # noqa
                 raise
             raise _no_corpus(corpus) from None
     if mode is not None and stat.S_ISDIR(mode):
-        if _is_output(path, out):
+        if _is_output(path, outs):
             raise ArgumentError(
                 "the corpus is the output, or a token store", where=path, fix="name the text that it is made of"
             )
         if format is None and (saved := saved_files(path)) is not None:
             return Corpus([_file(os.fspath(path / name), name, None) for name in saved])
-        listing = _Listing(format, out)
+        listing = _Listing(format, outs)
         taken = (listing.take(name, file) for name, file in sorted(listing.below(os.fspath(path))))
         sources = [source for source in taken if source is not None]
         if not sources:
@@ -178,13 +195,13 @@ def _local(corpus: str, format: str | None, out: Path | None) -> Corpus:  # noqa
     if not glob.has_magic(corpus):
         raise _no_corpus(corpus)
     found, passed_over = {}, set()
-    is_output = functools.cache(lambda folder: _is_output(folder or ".", out))
+    is_output = functools.cache(lambda folder: _is_output(folder or ".", outs))
     for name in glob.glob(corpus, recursive=True):  # noqa: PTH207 - a Path would drop "./"
         if os.path.isdir(name):  # noqa: PTH112
-            if out is None or not _same(name, out, inside=True):
+            if not _same(name, outs, inside=True):
                 passed_over.add(f"{name} (a folder)")
         elif is_output(os.path.dirname(name)):  # noqa: PTH120
-            if out is None or not _same(name, out, inside=True):
+            if not _same(name, outs, inside=True):
                 passed_over.add(f"{name} (part of a token store)")
         else:
             found[name.replace(os.sep, "/")] = name
@@ -212,8 +229,8 @@ def _no_corpus(corpus: str) -> MissingFileError:
 class _Listing:
     """What is below a folder: the files to read, and those that are passed over, with the reason."""
 
-    def __init__(self, format: str | None, out: Path | None) -> None:  # noqa: A002
-        self._format, self._out = format, out
+    def __init__(self, format: str | None, outs: Sequence[Path]) -> None:  # noqa: A002
+        self._format, self._outs = format, outs
         self.passed_over: list[str] = []
 
     def below(self, folder: str) -> Iterator[tuple[str, str]]:
@@ -233,7 +250,7 @@ class _Listing:
                     reason = "a link to a folder"
                 elif reason is None and _is_store(path):
                     reason = "a token store"
-                if self._out is not None and _same(path, self._out):
+                if _same(path, self._outs):
                     continue  # what is made of the corpus is no part of it
                 if reason is None:
                     kept.append(name)
@@ -306,15 +323,17 @@ def _is_store(folder: str | os.PathLike[str]) -> bool:
     return False
 
 
-def _is_output(folder: str | os.PathLike[str], out: Path | None) -> bool:
-    return _is_store(folder) or (out is not None and _same(folder, out))
+def _is_output(folder: str | os.PathLike[str], outs: Sequence[Path]) -> bool:
+    return _is_store(folder) or _same(folder, outs)
 
 
-def _same(path: str | os.PathLike[str], folder: Path, *, inside: bool = False) -> bool:
-    """Whether a path leads to ``folder``; or ``inside`` it."""
-    with contextlib.suppress(OSError):
-        one, other = Path(path).resolve(), folder.resolve()
-        return one == other or (inside and other in one.parents)
+def _same(path: str | os.PathLike[str], outs: Sequence[Path], *, inside: bool = False) -> bool:
+    """Whether a path leads to one of ``outs``; or ``inside`` it."""
+    for out in outs:
+        with contextlib.suppress(OSError):
+            one, other = Path(path).resolve(), out.resolve()
+            if one == other or (inside and other in one.parents):
+                return True
     return False
 
 

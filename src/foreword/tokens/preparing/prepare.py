@@ -277,7 +277,7 @@ def prepared(
     upload = None if url is None else Upload(url, storage_options)
     folder = output_path(out) if upload is None else upload.work
     try:
-        found = open_corpus(corpus, format=format, out=folder)
+        found = open_corpus(corpus, format=format, out=[folder])
         make_workers = functools.partial(_workers, engine, workers, address)
         with contextlib.closing(contents), journal.exclusive(folder, ours=upload is not None):
             return _prepared(plan, folder, found, make_workers, append=append, restart=restart, upload=upload)

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base import threads
-from foreword.errors import ArgumentError, MissingPackageError
+from foreword.errors import ArgumentError, ArgumentTypeError, MissingPackageError
 from foreword.vectors.keyed_vectors import KeyedVectors
 from foreword.vectors.training.corpus import Corpus
 from foreword.vectors.training.result import fill
 from foreword.vectors.training.token_lists import corpus_of
-from foreword.vectors.training.vocabulary import TrimRule, WordCounts, choose
+from foreword.vectors.training.vocabulary import TrimRule, WordCounts, check_rule, choose
 
 __all__ = ["Building", "Float32"]
 
@@ -73,6 +73,7 @@ class Building:
             min_count: instead of the model's, from now on.
             sample: likewise.
         """
+        check_rule(trim_rule)
         corpus = corpus_of(corpus_iterable, corpus_file, passes=1)
         counted = corpus.count(workers=self._threads(), max_vocab_size=self.max_vocab_size or None, trim_rule=trim_rule)
         self.corpus_count, self.corpus_total_words = counted.sentences, counted.total
@@ -94,7 +95,13 @@ class Building:
             corpus_count: how many sentences they come from.
             trim_rule: as there.
             update: as there.
+
+        Raises:
+            ArgumentTypeError: no dict of words and their counts.
         """
+        check_rule(trim_rule)
+        if not isinstance(word_freq, Mapping):
+            raise ArgumentTypeError("word_freq is a dict of word and count", got=type(word_freq).__name__)
         self.corpus_count = corpus_count or 0
         counted = WordCounts.of(dict(word_freq))
         self._take(counted, update, keep_raw_vocab, trim_rule, None, None)

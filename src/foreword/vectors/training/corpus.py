@@ -20,6 +20,7 @@ import abc
 import codecs
 import dataclasses
 import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import atomic_write, explained
-from foreword.errors import FormatError, TextDecodeError
+from foreword.errors import FileError, FormatError, TextDecodeError
 from foreword.vectors.training.options import TrainingOptions
 from foreword.vectors.training.vocabulary import TrimRule, WordCounts, stays
 from foreword.vectors.training.word_table import Ends, WordTable
@@ -146,7 +147,14 @@ class TextCorpus(Corpus):
         """
         name = os.fspath(path)
         with explained("read the corpus", name):
-            size = os.stat(name).st_size  # noqa: PTH116 - a name may be a pipe's
+            found = Path(name).stat()
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise FileError(
+                "the corpus is no regular file",
+                got="a pipe, a socket or a device, which can't be read twice",
+                where=name,
+                fix="write it to a file first",
+            )
 
         def chunks() -> Iterator[bytes]:
             with explained("read the corpus", name), open(name, "rb") as file:
@@ -157,7 +165,7 @@ class TextCorpus(Corpus):
                 while chunk := file.read(_BLOCK):
                     yield chunk
 
-        return cls(chunks, name, size)
+        return cls(chunks, name, found.st_size)
 
     def count(
         self,
@@ -268,8 +276,8 @@ class TextCorpus(Corpus):
                     cause=cause,
                     got=f"the byte 0x{word[cause.start]:02x} ({cause.reason})",
                     where=f"{self.name}, byte {place + cause.start:,}, line {line:,}",
-                    fix="convert it to UTF-8 (iconv -f latin1 -t utf-8), or train by the command line, which takes "
-                    "--encoding",
+                    fix="convert it to UTF-8 (iconv -f latin1 -t utf-8), or name its encoding: --encoding latin-1 of "
+                    "foreword vectors train",
                 ) from cause
             break
         raise FormatError("the corpus has changed while it was read", where=self.name)

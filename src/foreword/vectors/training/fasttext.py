@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.checks import integer
 from foreword.errors import ArgumentError, ArgumentTypeError
 from foreword.vectors.training.building import Float32
 from foreword.vectors.training.corpus import Corpus
@@ -106,8 +107,8 @@ class FastText(Word2Vec):
         if word_ngrams != 1:
             raise ArgumentError("n-grams of words are not there", got=f"word_ngrams={word_ngrams!r}", expected="1")
         self.word_ngrams = 1
-        self.min_n, self.max_n = min_n, max_n
-        self.bucket = bucket if max_n >= min_n else 0
+        self.min_n, self.max_n = integer("min_n", min_n), integer("max_n", max_n)
+        self.bucket = integer("bucket", bucket, at_least=0) if self.max_n >= self.min_n else 0
         super().__init__(
             sentences=sentences,
             corpus_file=corpus_file,

@@ -9,16 +9,17 @@ Not for: where the corpus comes from, or which words are in the vocabulary. Cost
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any
 
-from foreword._base.checks import integer
+from foreword._base.checks import integer, number
 from foreword.errors import ArgumentError, ArgumentTypeError
 
 __all__ = ["METHODS", "Subwords", "TrainingOptions"]
 
 METHODS = ("skip-gram", "cbow")
+MOST_DIM = 4096
+MOST_RATE = 1e3
 MOST_NEGATIVES = 31
 """Negatives of a centre word: their products with a context stand in a vector or two of the processor."""
 
@@ -119,7 +120,7 @@ class TrainingOptions:
         if self.subwords is not None and not isinstance(self.subwords, Subwords):
             raise ArgumentTypeError("subwords must be Subwords, or None", got=repr(self.subwords))
         for name, at_least, at_most in (
-            ("dim", 1, 4096),
+            ("dim", 1, MOST_DIM),
             ("window", 1, 1000),
             ("negative", 1, MOST_NEGATIVES),
             ("epochs", 1, (1 << 31) - 1),
@@ -137,13 +138,15 @@ class TrainingOptions:
         for name, low, high in (
             ("ns_exponent", -8.0, 8.0),
             ("sample", 0.0, 1e9),
-            ("alpha", 0.0, 1e3),
-            ("min_alpha", 0.0, 1e3),
+            ("alpha", 0.0, MOST_RATE),
+            ("min_alpha", 0.0, MOST_RATE),
         ):
-            self._set(name, _number(name, getattr(self, name), low, high))
+            self._set(name, number(name, getattr(self, name), at_least=low, at_most=high))
         if self.min_alpha > self.alpha:
             raise ArgumentError(
-                "the learning rate can't rise", got=f"alpha={self.alpha}, min_alpha={self.min_alpha}", fix="swap them"
+                "the learning rate can't rise",
+                got=f"alpha={self.alpha}, min_alpha={self.min_alpha}",
+                fix="a min_alpha that is no more than alpha",
             )
         for name in ("shrink_windows", "cbow_mean"):
             self._set(name, bool(getattr(self, name)))
@@ -174,13 +177,3 @@ class TrainingOptions:
         """
         some = data.get("subwords")
         return cls(**{**data, "subwords": None if some is None else Subwords(**some)})
-
-
-def _number(name: str, value: Any, least: float, most: float) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(f"{name} must be a number", got=repr(value)) from None
-    if not math.isfinite(number) or not least <= number <= most:
-        raise ArgumentError(f"{name} is out of range", got=repr(value), expected=f"{least:g} to {most:g}")
-    return number

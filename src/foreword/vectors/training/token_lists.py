@@ -10,18 +10,16 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
-from types import GeneratorType
 from typing import Any
 
 import numpy as np
 
 from foreword._base.files import atomic_write
 from foreword.errors import ArgumentTypeError
-from foreword.vectors.store.keys import is_key
 from foreword.vectors.training.corpus import FIRST, Advance, Corpus, Encoded, TextCorpus, open_encoded
 from foreword.vectors.training.vocabulary import TrimRule, WordCounts, stays
 
-__all__ = ["TokenLists", "corpus_of"]
+__all__ = ["TokenLists", "corpus_of", "refuse_iterator"]
 
 _AT_ONCE = 1 << 18  # words
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
@@ -58,11 +56,7 @@ class TokenLists(Corpus):
         Raises:
             ArgumentTypeError: it is a generator, or another iterator, and that is more than once.
         """
-        if passes > 1 and (isinstance(self._sentences, GeneratorType) or iter(self._sentences) is self._sentences):
-            raise ArgumentTypeError(
-                f"the sentences are gone through {passes} times, which a {type(self._sentences).__name__} can't be",
-                expected="a list, or an object whose __iter__ begins anew",
-            )
+        refuse_iterator(self._sentences, "sentences", passes)
 
     def _each(self, advance: Advance) -> Iterator[Sequence[Any]]:
         warned = False
@@ -101,8 +95,6 @@ class TokenLists(Corpus):
                 least += 1
                 for word in [w for w, n in counts.items() if not stays(w, n, least, trim_rule)]:
                     del counts[word]
-        for odd in (word for word in counts if type(word) is not str and not is_key(word)):
-            raise ArgumentTypeError("a word is text, or an integer", got=f"{odd!r:.60} ({type(odd).__name__})")
         return WordCounts.of(counts, total=total, sentences=sentences)
 
     def encode(
@@ -129,6 +121,19 @@ class TokenLists(Corpus):
                     held = []
             file.write(np.array(held, dtype="<u4").tobytes())
         return Encoded(open_encoded(path), total)
+
+
+def refuse_iterator(items: Iterable[Any], name: str, passes: int) -> None:
+    """Refuse what can be gone through once only.
+
+    Raises:
+        ArgumentTypeError: it is a generator, or another iterator, and ``passes`` is more than one.
+    """
+    if passes > 1 and iter(items) is items:
+        raise ArgumentTypeError(
+            f"the {name} are gone through {passes} times, which a {type(items).__name__} can't be",
+            expected="a list, or an object whose __iter__ begins anew",
+        )
 
 
 def corpus_of(sentences: Any, corpus_file: Any, *, passes: int) -> Corpus:

@@ -85,7 +85,7 @@ class Trainer:
         self._workers = workers if workers is None else integer("workers", workers, at_least=1)
         self._control = np.zeros(32, np.int64)  # the counters of the threads, which say how many rounds are done
         self._known: dict[str, Any] | None = None
-        self._team: list[threading.Thread] = []
+        self._team: list[_Helper] = []
         self._privates: list[Any] = []
         self._step = step(-(-options.dim // LANES) * LANES, -(-(1 + options.shared) // 4) * 4)
         rows = len(self._counts) + (options.subwords.buckets if options.subwords else 0)
@@ -181,6 +181,8 @@ class Trainer:
             FileError: the checkpoint can't be written.
         """
         epochs = self.options.epochs if epochs is None else integer("epochs", epochs, at_least=0)
+        if checkpoint is not None:
+            self._identity()  # so that the first checkpoint, which may be one of Ctrl-C, need not wait for it
         goal = epochs * self.epoch_rounds
         rate = Pace(self, goal)
         count = min(self._workers or threads.count(), self.options.lanes)
@@ -298,10 +300,7 @@ class Trainer:
 
         while len(self._privates) < count:
             self._privates.append(self._room_of_thread())
-        self._team = [
-            threading.Thread(target=help_out, args=(private,), name=f"foreword-training-{i}", daemon=True)
-            for i, private in enumerate(self._privates[:count])
-        ]
+        self._team = [_Helper(help_out, private, i) for i, private in enumerate(self._privates[:count])]
         for helper in self._team:
             helper.start()
         interrupted = self.settle()
@@ -333,8 +332,7 @@ class Trainer:
         while True:
             try:
                 for helper in self._team:
-                    if helper.ident is not None:  # Ctrl-C came before it was started
-                        helper.join()
+                    helper.settle()
                 self._team = []
                 return interrupted
             except KeyboardInterrupt:
@@ -439,6 +437,33 @@ class Trainer:
             rows.append(np.array([i, *(first + gram for gram in found)], np.int32))
             offsets[i + 1] = offsets[i] + len(rows[-1])
         return _frozen(offsets), _frozen(np.concatenate(rows))
+
+
+class _Helper(threading.Thread):
+    """A thread of a segment, which can be waited for even if Ctrl-C came while it was started.
+
+    Then nobody knows whether it was: one that has not begun with its work never does so.
+    """
+
+    def __init__(self, work: Callable[[Any], None], private: Any, number: int) -> None:
+        super().__init__(name=f"foreword-training-{number}", daemon=True)
+        self._work, self._private = work, private
+        self._begun = self._called_off = False
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        self._begun = True  # before it looks whether it is called off; ``settle`` does both the other way round
+        if not self._called_off:
+            self._work(self._private)
+        self._over.set()
+
+    def settle(self) -> None:
+        """Wait for its end."""
+        if self.ident is None:
+            self._called_off = True
+            if not self._begun:
+                return
+        self._over.wait()
 
 
 def _identity(

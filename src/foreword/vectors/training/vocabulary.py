@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.checks import integer
-from foreword.errors import ArgumentError
+from foreword.errors import ArgumentError, ArgumentTypeError
+from foreword.vectors.store.keys import is_key
 
-__all__ = ["TrimRule", "Vocabulary", "WordCounts", "choose", "stays"]
+__all__ = ["TrimRule", "Vocabulary", "WordCounts", "check_rule", "choose", "stays"]
 
 TrimRule = Callable[[Any, int, int], int | None]
 """gensim's: of (word, count, min_count) 1 discards the word, 2 keeps it, 0 or None leaves it to min_count."""
@@ -52,9 +53,18 @@ class WordCounts:
 
     @classmethod
     def of(cls, counts: dict[Any, int], *, total: int | None = None, sentences: int = 0) -> WordCounts:
-        """Of a dict of counts."""
+        """Of a dict of counts.
+
+        Raises:
+            ArgumentTypeError: a word is neither text nor an integer, or a count no integer from 0 on.
+        """
         keys = list(counts)
-        numbers = np.fromiter(counts.values(), dtype=np.int64, count=len(keys))
+        for odd in (word for word in keys if type(word) is not str and not is_key(word)):
+            raise ArgumentTypeError("a word is text, or an integer", got=f"{odd!r:.60} ({type(odd).__name__})")
+        numbers = np.array(list(counts.values()) or np.empty(0, np.int64))
+        if numbers.dtype.kind not in "iu" or (numbers < 0).any():
+            raise ArgumentTypeError("a count is an integer that is not below 0", got=f"{list(counts.values())!r:.60}")
+        numbers = numbers.astype(np.int64)
         total = int(numbers.sum()) if total is None else total
         return cls(numbers, lambda rows: [keys[row] for row in rows], total, sentences)
 
@@ -115,6 +125,16 @@ def choose(
         rows = rows[order]
         words = None if words is None else [words[i] for i in order]
     return Vocabulary(counted.words(rows) if words is None else words, counts[rows], min_count)
+
+
+def check_rule(trim_rule: object) -> None:
+    """Refuse a rule that can't be called.
+
+    Raises:
+        ArgumentTypeError: it can't.
+    """
+    if trim_rule is not None and not callable(trim_rule):
+        raise ArgumentTypeError("trim_rule is a function of (word, count, min_count)", got=repr(trim_rule))
 
 
 def stays(word: Any, count: int, min_count: int, trim_rule: TrimRule | None) -> bool:

@@ -21,18 +21,19 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from foreword._base.checks import integer
+from foreword._base.checks import integer, number
 from foreword._base.files import explained
-from foreword.errors import ArgumentError
+from foreword.errors import ArgumentError, ArgumentTypeError
 from foreword.vectors.keyed_vectors import KeyedVectors
 from foreword.vectors.training.building import Building, Float32
 from foreword.vectors.training.corpus import Corpus, Encoded
-from foreword.vectors.training.options import Subwords, TrainingOptions
+from foreword.vectors.training.options import MOST_DIM, MOST_RATE, Subwords, TrainingOptions
 from foreword.vectors.training.token_lists import corpus_of
 from foreword.vectors.training.vocabulary import TrimRule
 
 __all__ = ["Word2Vec"]
 
+_CALLED = ("on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
 _NO_SOFTMAX = "hierarchical softmax is not there: a word's path through the tree can't be shared out among lanes"
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Word2Vec(Building):
         sorted_vocab: 1 has the most frequent words first.
         batch_words: without effect.
         compute_loss: keep ``running_training_loss``.
-        callbacks: objects with gensim's methods on_train_begin, on_epoch_begin, on_epoch_end and on_train_end.
+        callbacks: objects with some of gensim's methods: on_train_begin, on_epoch_begin, on_epoch_end, on_train_end.
         comment: kept with the model.
         max_final_vocab: raise ``min_count`` until no more words than this stay.
         shrink_windows: draw each window's size from 1 … ``window``.
@@ -125,14 +126,19 @@ class Word2Vec(Building):
         _refuse("hs", hs, 0, _NO_SOFTMAX)
         _refuse("hashfxn", hashfxn, hash, "first vectors are drawn by seed and row, and no word is hashed")
         _refuse("null_word", null_word, 0, "only gensim's Doc2Vec has a use for it")
-        self.vector_size = self.layer1_size = integer("vector_size", vector_size, at_least=1)
+        callbacks = _callbacks(callbacks)
+        self.vector_size = self.layer1_size = integer("vector_size", vector_size, at_least=1, at_most=MOST_DIM)
         self.workers = integer("workers", workers, at_least=1)
         self.epochs, self.seed, self.window, self.negative = epochs, seed, window, negative
-        self.alpha, self.min_alpha, self.sample = float(alpha), float(min_alpha), sample
-        self.sg, self.hs, self.cbow_mean, self.ns_exponent = int(sg), 0, int(cbow_mean), ns_exponent
+        self.alpha, self.min_alpha, self.sample = _rate("alpha", alpha), _rate("min_alpha", min_alpha), sample
+        self.sg, self.hs, self.cbow_mean = _switch("sg", sg), 0, _switch("cbow_mean", cbow_mean)
+        self.ns_exponent = ns_exponent
         self.shrink_windows, self.compute_loss = bool(shrink_windows), bool(compute_loss)
-        self.min_count, self.max_vocab_size, self.max_final_vocab = min_count, max_vocab_size, max_final_vocab
-        self.effective_min_count = min_count
+        self.min_count = self.effective_min_count = integer("min_count", min_count, at_least=0)
+        self.max_vocab_size = None if max_vocab_size is None else integer("max_vocab_size", max_vocab_size, at_least=0)
+        self.max_final_vocab = max_final_vocab
+        if not isinstance(comment, str | None):
+            raise ArgumentTypeError("the comment is a text", got=f"{comment!r:.60} ({type(comment).__name__})")
         self.sorted_vocab, self.null_word, self.batch_words, self.comment = sorted_vocab, 0, batch_words, comment
         self.running_training_loss = 0.0
         self.min_alpha_yet_reached = self.alpha
@@ -218,7 +224,10 @@ class Word2Vec(Building):
             ArgumentError: there is no vocabulary; neither total is given; no epochs; the loss is no number any more.
         """
         if not len(self.wv):
-            raise ArgumentError("there is no vocabulary to train", fix="build_vocab first, or a smaller min_count")
+            raise ArgumentError(
+                "there is no vocabulary to train",
+                fix="build_vocab first, of sentences that have words; or a smaller min_count",
+            )
         if total_examples is None and total_words is None:
             raise ArgumentError(
                 "training needs total_examples or total_words",
@@ -226,13 +235,19 @@ class Word2Vec(Building):
             )
         if epochs is None:
             raise ArgumentError("training needs epochs", fix="epochs=model.epochs")
+        for name, total in (("total_examples", total_examples), ("total_words", total_words)):
+            if total is not None:
+                integer(name, total, at_least=0)
+        callbacks = _callbacks(callbacks)
         self.epochs = integer("epochs", epochs, at_least=1)
-        self.alpha, self.min_alpha = start_alpha or self.alpha, end_alpha or self.min_alpha
+        self.alpha = _rate("start_alpha", start_alpha or self.alpha)
+        self.min_alpha = _rate("end_alpha", end_alpha or self.min_alpha)
+        if self.min_alpha > self.alpha:
+            logger.warning("the learning rate stays at %g: it doesn't rise to %g", self.alpha, self.min_alpha)
         options = self._options()
         corpus = corpus_of(corpus_iterable, corpus_file, passes=1)
         if self.alpha > self.min_alpha_yet_reached:
             logger.warning("the learning rate begins higher than the last call of train ended")
-        callbacks = list(callbacks)
         self.compute_loss, self.running_training_loss = compute_loss, 0.0
         _call(callbacks, "on_train_begin", self)
         start = time.monotonic()
@@ -286,7 +301,12 @@ class Word2Vec(Building):
         Args:
             context_words_list: words, or indices.
             topn: how many.
+
+        Raises:
+            ArgumentTypeError: a text, whose words would be its letters.
         """
+        if isinstance(context_words_list, str):
+            raise ArgumentTypeError("context words are a list", got=repr(context_words_list))
         rows = [self.wv.get_index(word) for word in context_words_list if word in self.wv]
         if not rows:
             logger.warning("none of the context words is in the vocabulary")
@@ -368,9 +388,37 @@ def _refuse(name: str, value: Any, expected: Any, why: str) -> None:
         raise ArgumentError(f"{name} is not followed: {why}", got=f"{name}={value!r}", expected=f"{name}={shown}")
 
 
+def _rate(name: str, value: Any) -> float:
+    return number(name, value, at_least=0.0, at_most=MOST_RATE)
+
+
+def _switch(name: str, value: Any) -> int:
+    if value not in (0, 1):
+        raise ArgumentError(f"{name} is 0 or 1", got=repr(value))
+    return int(value)
+
+
+def _callbacks(some: Any) -> list[Any]:
+    """The objects that are called.
+
+    Raises:
+        ArgumentTypeError: one has none of the methods, or it is no list.
+    """
+    if not isinstance(some, Iterable):
+        raise ArgumentTypeError("callbacks is a list of objects", got=repr(some), fix="callbacks=[…]")
+    several = list(some)
+    for callback in several:
+        if not any(hasattr(callback, method) for method in _CALLED):
+            raise ArgumentTypeError(
+                "a callback has no method that is called", got=type(callback).__name__, expected=", ".join(_CALLED)
+            )
+    return several
+
+
 def _call(callbacks: Iterable[Any], method: str, model: Word2Vec) -> None:
     for callback in callbacks:
-        getattr(callback, method)(model)
+        if hasattr(callback, method):
+            getattr(callback, method)(model)
 
 
 def _room() -> Any:
@@ -387,6 +435,8 @@ class _Room(tempfile.TemporaryDirectory[str]):
 
 def _compare(encoded: Encoded, total_examples: int | None, total_words: int | None) -> None:
     """Say where the corpus is not as long as was said."""
+    if not len(encoded.words):
+        logger.warning("the corpus has no word of the vocabulary: nothing is trained")
     if total_words is not None and total_words != encoded.total:
         logger.warning("the corpus has %d words, not %d as total_words says", encoded.total, total_words)
     if total_words is None and total_examples is not None and total_examples < encoded.sentences:
