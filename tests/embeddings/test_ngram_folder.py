@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -226,3 +227,119 @@ def test_one_of_several_processes_does_not_learn_in_a_folder(tmp_path, monkeypat
         table(tmp_path / "u")
     layer.ngrams.close()
     table(tmp_path / "t", writable=False).close()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("dim", [6, 8])
+def test_its_rows_are_added_in_the_layers_dtype(tmp_path, dtype, dim):
+    ngrams = table(tmp_path / "t", dim=dim)
+    torch.manual_seed(0)
+    layer = InputEmbedding(50, 8, position="none", ngrams=ngrams).to(dtype)
+    inputs = torch.from_numpy(ids(40).astype(np.int64))[None]
+    optimizer = RowAdam(layer.parameter_groups().sparse, lr=0.5)
+    out = layer(inputs)
+    out.float().pow(2).sum().backward()
+    optimizer.step()
+    assert out.dtype == layer(inputs).dtype == dtype
+    assert not torch.equal(layer(inputs), out)
+
+
+@pytest.mark.parametrize("enough", [0, 1 << 60])
+def test_a_place_without_any_n_gram_has_nothing_added(tmp_path, monkeypatch, enough):
+    monkeypatch.setattr("foreword.embeddings._by_row.ENOUGH", enough)
+    layers = [layer_with(table(folder)) for folder in (None, tmp_path / "t")]
+    for layer in layers:
+        learn(layer)
+    stream = torch.from_numpy(ids(12).astype(np.int64))[None]
+    for layer in layers:
+        whole = layer(stream)
+        for place in range(stream.shape[1]):  # one by one, as with a key-value cache; the first has none before it
+            left = min(place, 2)
+            rows = layer.ngrams.row_ids(stream[:, place - left : place + 1], left=left)
+            alone = layer(stream[:, place : place + 1], offset=place, ngram_rows=rows)
+            torch.testing.assert_close(alone, whole[:, place : place + 1])
+    assert torch.equal(layers[0](stream), layers[1](stream))
+
+
+def test_whatever_device_is_the_default_its_rows_learn(tmp_path):
+    with torch.device("meta"):
+        layer = layer_with(table(tmp_path / "t"))
+    rows = layer.ngrams.row_ids(torch.from_numpy(ids(40).astype(np.int64))[None])
+    layer.ngrams(rows).sum().backward()
+    RowAdam(layer.parameter_groups().sparse, lr=0.5).step()
+    assert rows_of(layer.ngrams).any()
+    assert layer.ngrams(rows.to("meta")).shape == (1, 40, 6)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.*:DeprecationWarning")
+def test_what_would_pass_for_its_elements_is_refused(tmp_path):
+    layer = layer_with(table(tmp_path / "t"))
+    inputs, weight = torch.arange(1, 9)[None], layer.ngrams.table.weight
+    layer(inputs).sum().backward()
+    for optimizer in (torch.optim.SparseAdam([weight]), torch.optim.SGD([weight])):
+        with pytest.raises(errors.ArgumentError, match="RowAdam"):
+            optimizer.step()
+    for reading in (
+        lambda: torch.nn.utils.parameters_to_vector(layer.parameters()),
+        lambda: torch.nn.init.normal_(weight),
+        weight.detach,
+        lambda: weight[0],
+        weight.norm,
+    ):
+        with pytest.raises(errors.ArgumentError, match="not in its weight"):
+            reading()
+    for saving in (pickle.dumps, lambda model: torch.save(model, tmp_path / "model.pt")):
+        with pytest.raises(errors.ArgumentError, match="pickled"):
+            saving(layer)
+    with torch.no_grad():
+        for drawing in (
+            lambda: torch.export.export(layer, (inputs,), strict=False),
+            lambda: torch.jit.trace(layer, (inputs,)),
+        ):
+            with pytest.raises(errors.ArgumentError, match="exported"):
+                drawing()
+
+
+def test_an_empty_folder_will_do_and_a_file_will_not(tmp_path):
+    (tmp_path / "empty").mkdir()
+    learn(layer_with(table(tmp_path / "empty")), steps=1)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(errors.MissingFileError):
+        table(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+    for path in (5, ""):
+        with pytest.raises(errors.ArgumentError, match="needs a path"):
+            table(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize("how", ["lookup", "step", "expect"])
+def test_a_full_tmpfs_is_an_error_and_not_the_end_of_the_process(tmp_path, how):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("this machine does not let us mount a tmpfs")
+    code = """
+import sys, time, torch
+from foreword.embeddings import NgramTable, RowAdam
+from foreword.errors import FileError
+ngrams = NgramTable(rows=100_000, dim=64, path=sys.argv[1])
+rows = torch.arange(100_000).view(-1, 100, 4)
+optimizer = RowAdam(ngrams.parameters(), lr=0.1)
+if sys.argv[2] == "expect":
+    ngrams.expect(rows)
+try:
+    for some in rows:
+        summed = ngrams(some)
+        if sys.argv[2] == "step":
+            summed.sum().backward()
+            optimizer.step()
+except FileError as error:
+    print(error.problem)
+"""
+    try:
+        done = subprocess.run([sys.executable, "-c", code, disk / "t", how], capture_output=True, text=True)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no space left" in done.stdout

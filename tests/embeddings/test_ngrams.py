@@ -344,8 +344,9 @@ def test_it_is_copied_moved_compiled_and_exported():
     assert layer.double()(ids).dtype == torch.float64
     layer.float()
     with torch.no_grad():
-        compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-        torch.testing.assert_close(compiled(ids), layer(ids))
+        fresh = InputEmbedding(50, 8, 6, ngrams=filled(dim=4, seed=3)).eval()  # whose hashes nobody has used yet
+        compiled = torch.compile(fresh, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(ids), fresh(ids))
     program = torch.export.export(layer, (ids,)).module()
     torch.testing.assert_close(program(ids), layer(ids))
     learning_too = torch.compile(layer, backend="aot_eager")
@@ -353,6 +354,53 @@ def test_it_is_copied_moved_compiled_and_exported():
     assert layer.ngrams.table.weight.grad.is_sparse
     with pytest.raises(errors.ArgumentError, match="fx can't draw"):
         torch.fx.symbolic_trace(layer, concrete_args={"positions": None, "types": None, "offset": 0})
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.parametrize("learning", [True, False])
+def test_what_jit_traces_is_no_constant(way, learning):
+    layer = InputEmbedding(50, 8, 6, ngrams=filled(dim=4)).eval()
+    ids, others = torch.randint(0, 50, (2, 3, 6))
+    with torch.set_grad_enabled(learning):
+        traced = torch.jit.trace(layer, (ids,))
+        torch.testing.assert_close(traced(others), layer(others))
+
+
+def test_arguments_that_make_no_sense_are_refused():
+    ids = torch.zeros(2, 5, dtype=torch.long)
+    for arguments, says in (
+        ({"ids": [1, 2]}, "a torch tensor"),
+        ({"ids": ids.float()}, "not token ids"),
+        ({"ids": torch.tensor(3)}, "not token ids"),
+        ({"ids": ids, "left": 6}, "left must be at most 5"),
+        ({"ids": ids, "left": -1}, "left must be at least 0"),
+        ({"ids": ids, "positions": torch.arange(3)}, "positions don't fit"),
+    ):
+        with pytest.raises(errors.ArgumentError, match=says):
+            filled().row_ids(**arguments)
+    with pytest.raises(errors.ArgumentTypeError, match="orders"):
+        NgramTable(orders=2, rows=100, dim=4)
+    layer = InputEmbedding(50, 8, 6, ngrams=filled(dim=4))
+    layer.freeze("ngrams")
+    for params, options, says in (
+        (layer.parameter_groups().sparse, {}, "nothing to learn"),
+        (layer.parameters(), {"lr": "x"}, "out of range"),
+    ):
+        with pytest.raises(errors.ArgumentError, match=says):
+            RowAdam(params, **options)
+
+
+def test_an_eps_that_vanishes_in_half_precision_is_refused():
+    layer = InputEmbedding(50, 8, 6, ngrams=filled(dim=4)).half()
+    for eps in (1e-8, 1e-4):
+        layer.zero_grad()
+        layer(torch.zeros(1, 6, dtype=torch.long)).sum().mul(1e-6).backward()
+        optimizer = RowAdam(layer.parameter_groups().sparse, lr=0.1, eps=eps)
+        if eps == 1e-8:
+            with pytest.raises(errors.ArgumentError, match="eps is nothing"):
+                optimizer.step()
+    optimizer.step()
+    assert layer.ngrams.table.weight.isfinite().all()
 
 
 def test_a_resumed_run_has_the_same_bits(tmp_path):

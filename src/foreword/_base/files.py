@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from foreword._base import compression, system
-from foreword.errors import ArgumentError, FileError, MissingFileError, TextDecodeError
+from foreword.errors import ArgumentError, ArgumentTypeError, FileError, MissingFileError, TextDecodeError
 
 __all__ = [
     "DAMAGED_ARRAY",
@@ -134,6 +134,7 @@ def output_path(path: str | os.PathLike[str]) -> Path:
 
     Raises:
         ArgumentError: it is a URL, or empty.
+        ArgumentTypeError: it is no path.
 
     >>> output_path("s3://bucket/store")
     Traceback (most recent call last):
@@ -142,6 +143,8 @@ def output_path(path: str | os.PathLike[str]) -> Path:
       got:      s3://bucket/store
       fix:      write to a local path, and copy it from there; for a folder of that name, begin with ./
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentTypeError("output needs a path", got=f"{path!r:.60} ({type(path).__name__})")
     text = os.fspath(path)
     if _URL.match(text):
         raise ArgumentError(

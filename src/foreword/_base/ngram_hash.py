@@ -14,15 +14,15 @@ Not for: the table (``embeddings.ngram_table``). Costs: some 25 passes of numpy 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.checks import integer
-from foreword.errors import ArgumentError
+from foreword.errors import ArgumentError, ArgumentTypeError
 
 __all__ = ["MIXER", "Head", "NgramHash"]
 
@@ -59,6 +59,7 @@ class NgramHash:
         heads: independent hashes for each order.
         seed: of the hashes.
         end_of_text_id: the id that ends a document: no n-gram holds it but as its last token; None where no id does.
+        hashes: one for each order and head, the heads of an order together.
 
     Raises:
         ArgumentTypeError, ArgumentError: values that can't be used.
@@ -73,9 +74,12 @@ class NgramHash:
     heads: int = 1
     seed: int = 0
     end_of_text_id: int | None = None
+    hashes: tuple[Head, ...] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         given: Any = self.orders
+        if not isinstance(given, Iterable):
+            raise ArgumentTypeError("orders are some different n", got=repr(given), expected="as (2, 3)")
         orders = tuple(integer("an order", n, at_least=1, at_most=_HIGHEST_ORDER) for n in given)
         values: dict[str, Any] = {
             "orders": tuple(sorted(orders)),
@@ -96,6 +100,7 @@ class NgramHash:
                 got=f"{self.rows:,} rows for {len(orders)} orders × {self.heads} heads",
                 expected="from 1 to 2³¹ rows for each order and head",
             )
+        object.__setattr__(self, "hashes", self._drawn())  # not when first asked for: no graph can be drawn of that
 
     @property
     def width(self) -> int:
@@ -115,9 +120,7 @@ class NgramHash:
             f"end_of_text_id={self.end_of_text_id}"
         )
 
-    @functools.cached_property
-    def hashes(self) -> tuple[Head, ...]:
-        """One for each order and head, the heads of an order together."""
+    def _drawn(self) -> tuple[Head, ...]:
         found, first = [], 0
         for i, (order, head) in enumerate((n, head) for n in self.orders for head in range(self.heads)):
             constant, *multipliers = (_drawn(self.seed, order, head, k) for k in range(order + 1))

@@ -188,6 +188,19 @@ def reserve(descriptor: int, offset: int, length: int) -> None:
     os.write(descriptor, data)
 
 
+def in_memory(path: Path) -> bool:
+    """Whether a file is in memory rather than on a disk (tmpfs), where even a read of a hole by a mapping takes space,
+    and ends the process where there is none.
+    """
+    device = path.stat().st_dev
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:  # not Linux
+        return False
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    return any(line.split()[2] == wanted and " - tmpfs " in line for line in lines)
+
+
 def read_at_random(mapped: mmap.mmap) -> None:
     """Tell the system that no page of a mapped file says which is read next, where it can be told."""
     import mmap

@@ -46,8 +46,18 @@ def types_of(layer: InputEmbedding, ids: Tensor, types: Tensor | None) -> Tensor
     return added
 
 
-def ngrams_of(layer: InputEmbedding, ids: Tensor, rows: Tensor | None, positions: Tensor | None, offset: int) -> Tensor:
-    """What is added for n-grams, [B, T, D]: by the rows [B, T, R] that are given, else by what the ids alone say."""
+def ngrams_of(
+    layer: InputEmbedding,
+    ids: Tensor,
+    rows: Tensor | None,
+    positions: Tensor | None,
+    offset: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """What is added for n-grams, [B, T, D]: by the rows [B, T, R] that are given, else by what the ids alone say.
+
+    ``dtype`` is that of what it is added to.
+    """
     table = layer.ngrams
     assert table is not None
     if traced(ids):
@@ -68,6 +78,8 @@ def ngrams_of(layer: InputEmbedding, ids: Tensor, rows: Tensor | None, positions
             expected=f"{[*ids.shape, table.hash.width]}",
         )
     added: Tensor = table(rows)
+    if table.path is not None:  # its rows stay float32, whatever the layer is made
+        added = added.to(dtype)
     return added if layer.ngram_projection is None else layer.ngram_projection(added)
 
 

@@ -120,7 +120,7 @@ def _flat(rows: Tensor) -> Tensor:
 def _kernels_for(*tensors: Tensor, elements: int) -> Any:
     """The module of compiled kernels, where they take the tensors, and pay; else None."""
     global _worked
-    if is_compiling():
+    if is_compiling() or torch.jit.is_tracing():  # what the kernels give would be a constant
         return None
     _worked += elements
     if _worked < ENOUGH:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from foreword._base.checks import integer
-from foreword.errors import ArgumentError, TokenIdError
+from foreword.errors import ArgumentError, ArgumentTypeError, TokenIdError
 
 __all__ = ["INTEGERS", "bad_ids", "even", "find_outside", "positive", "within"]
 
@@ -45,8 +45,9 @@ def within(context_length: int, *, offset: int, length: int) -> None:
 def bad_ids(ids: object) -> NoReturn:
     """Raise the error that says what token ids are."""
     if not isinstance(ids, Tensor):
-        kind = type(ids).__name__
-        raise TypeError(f"token ids are a torch tensor of integers, got {kind}: torch.as_tensor(ids).long()")
+        raise ArgumentTypeError(
+            "token ids are a torch tensor of integers", got=type(ids).__name__, fix="torch.as_tensor(ids).long()"
+        )
     whole = not (ids.dtype.is_floating_point or ids.dtype.is_complex or ids.dtype == torch.bool)
     raise ArgumentError(
         "these are not token ids",

@@ -233,7 +233,7 @@ class InputEmbedding(nn.Module):
         elif types is not None:
             raise ArgumentError("the layer has no token types", got="types=…", fix="make it with num_types=…")
         if self.ngrams is not None:
-            x_BTD = x_BTD + ngrams_of(self, ids, ngram_rows, positions, offset)
+            x_BTD = x_BTD + ngrams_of(self, ids, ngram_rows, positions, offset, x_BTD.dtype)
         elif ngram_rows is not None and not traced(ngram_rows):
             raise ArgumentError("the layer has no n-gram table", got="ngram_rows=…", fix="make it with ngrams=…")
         if self._adds:

@@ -86,11 +86,22 @@ class RowAdam(Optimizer):
     def __init__(
         self, params: ParamsT, lr: float = 1e-3, *, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ) -> None:
-        if not (lr >= 0 and eps > 0 and all(0 <= beta < 1 for beta in betas)):
+        try:
+            fits = lr >= 0 and eps > 0 and all(0 <= beta < 1 for beta in betas)
+        except TypeError:
+            fits = False
+        if not fits:
             raise ArgumentError(
                 "options of RowAdam out of range",
                 got=f"lr={lr!r}, betas={betas!r}, eps={eps!r}",
                 expected="lr ≥ 0, eps > 0, 0 ≤ beta < 1",
+            )
+        params = list(params)
+        if not params:
+            raise ArgumentError(
+                "RowAdam has nothing to learn",
+                got="no parameters",
+                fix="make the layer with sparse=True or ngrams=, neither frozen nor open to be read only",
             )
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
 
@@ -123,6 +134,12 @@ class RowAdam(Optimizer):
             return
         state = self.state[weight]
         if not state:
+            if torch.tensor(group["eps"], dtype=weight.dtype) == 0:  # a row of small gradients would become NaN
+                raise ArgumentError(
+                    f"eps is nothing in {weight.dtype}",
+                    got=f"eps={group['eps']}",
+                    fix="eps=1e-4, or a table of float32",
+                )
             state.update(step=0, exp_avg=torch.zeros_like(weight), exp_avg_sq=torch.zeros_like(weight))
         if state["exp_avg"].shape != weight.shape:
             raise ArgumentError(

@@ -33,7 +33,8 @@ class Rows(nn.Parameter):
     mapped: MappedRows
 
     def __new__(cls, mapped: MappedRows) -> Rows:  # noqa: D102
-        one: Any = torch.Tensor._make_subclass(cls, torch.zeros(1, 1).expand(mapped.rows, mapped.dim), mapped.writable)
+        element = torch.zeros(1, 1, device="cpu")  # whatever torch.device(…) makes elsewhere
+        one: Any = torch.Tensor._make_subclass(cls, element.expand(mapped.rows, mapped.dim), mapped.writable)
         one.mapped = mapped
         return one  # type: ignore[no-any-return]
 
@@ -45,6 +46,13 @@ class Rows(nn.Parameter):
             "a table in a folder can't be copied by copying the model", got=repr(self), fix="copy its folder"
         )
 
+    def __reduce_ex__(self, _: Any) -> Any:
+        raise ArgumentError(
+            "a table in a folder can't be pickled with the model",
+            got=repr(self),
+            fix="ngrams.checkpoint(), and torch.save(model.state_dict(), …), which names that checkpoint",
+        )
+
     def __repr__(self) -> str:  # type: ignore[override]
         return f"Rows of {self.mapped!r}"
 
@@ -54,7 +62,28 @@ class Rows(nn.Parameter):
         ids, where = np.unique(rows.detach().cpu().numpy(), return_inverse=True)
         none = int(len(ids) > 0 and ids[0] < 0)
         found = torch.from_numpy(self.mapped.gather(ids[none:].astype(np.int64, copy=False)))
+        if not len(found):  # no place has an n-gram; −1 is looked up as any row would be, and left out of the sum
+            found = torch.zeros(1, self.mapped.dim)
         return found.to(rows.device), torch.from_numpy(where - none).view(rows.shape).to(rows.device)
+
+
+def _refuse(name: str) -> Any:
+    def refused(self: Rows, *_: Any, **__: Any) -> Any:
+        raise ArgumentError(
+            "the elements of a table in a folder are not in its weight",
+            got=f"weight.{name}(…) of {self.mapped!r}",
+            fix="look rows up by ngrams(rows), and let RowAdam learn them: parameter_groups() says what is whose",
+        )
+
+    return refused
+
+
+# What optimizers, first weights, averages and curious people do with the elements of a parameter.
+for _name in (
+    *("__getitem__", "clone", "detach", "mean", "norm", "numpy", "reshape", "sum", "tolist", "view"),
+    *("add_", "addcdiv_", "addcmul_", "copy_", "fill_", "lerp_", "mul_", "normal_", "sub_", "uniform_", "zero_"),
+):
+    setattr(Rows, _name, _refuse(_name))
 
 
 class MappedTable(nn.Module):

@@ -93,11 +93,11 @@ class MappedRows:
         path = output_path(folder)
         rows, dim = integer("rows", rows, at_least=1), integer("dim", dim, at_least=1)
         behind_bytes = integer("behind_bytes", behind_bytes, at_least=1)
-        if writable and not path.exists():
+        if writable and not (path.is_dir() and any(path.iterdir())) and not path.is_file():
             row_file.create(path, identity=identity, rows=rows, dim=dim)
         file = row_file.open_rows(path, writable=writable)
         try:
-            _check_same(file, [*identity.split(), f"rows={rows}", f"dim={dim}"])
+            _check_same(file, list(dict.fromkeys([*identity.split(), f"rows={rows}", f"dim={dim}"])))
             return cls(file, behind_bytes=behind_bytes)
         except BaseException:
             file.close()
@@ -132,8 +132,11 @@ class MappedRows:
         Raises:
             ArgumentError: ids that don't rise, or are of no row.
             StoreError: a row is damaged.
+            FileError: the table is in memory (tmpfs), and that is full.
         """
         self._check(ids)
+        if self._file.in_memory and self.writable:
+            self._file.reserve(places(self._layout, ids))
         into = np.empty((1, len(ids), self.dim), np.float32)
         _share(len(ids), lambda start, stop: self._read(ids, into, start, stop))
         found: Floats = into[0]
@@ -166,7 +169,10 @@ class MappedRows:
         grads = np.ascontiguousarray(grads)
         file = self._file
         at = places(self._layout, ids)
-        file.reserve(at[(file.words[at] == 0) & (file.words[at + file.layout.slot] == 0)])
+        if not file.in_memory:
+            fresh = (file.words[at] == 0) & (file.words[at + file.layout.slot] == 0)
+            at = at[fresh]
+        file.reserve(at)
         if file.state.writing is None:
             file.state = file.state.begun()
         steps = self._steps + 1
@@ -198,6 +204,8 @@ class MappedRows:
             rows: int64 of any shape, in any order; below 0 is none. They are not changed meanwhile.
         """
         file, layout, kernel = self._file, self._layout, self._kernel
+        if file.in_memory:
+            return
 
         def fetch() -> None:
             ids = np.unique(rows)
@@ -411,7 +419,7 @@ def _kernel() -> Any:
 
 def _check_same(file: RowFile, expected: list[str]) -> None:
     """Nothing, if the table is what was expected; else an error that says in what it differs."""
-    got = [*file.identity.split(), f"rows={file.rows}", f"dim={file.layout.dim}"]
+    got = list(dict.fromkeys([*file.identity.split(), f"rows={file.rows}", f"dim={file.layout.dim}"]))
     if got != expected:
         raise StoreError(
             "the table is another one",

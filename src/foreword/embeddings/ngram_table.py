@@ -26,9 +26,10 @@ from torch.autograd.function import once_differentiable
 from torch.compiler import is_compiling, is_exporting
 from torch.nn import functional
 
+from foreword._base.checks import integer
 from foreword._base.ngram_hash import MIXER, NgramHash
 from foreword.embeddings import _by_row
-from foreword.embeddings._checks import INTEGERS, positive
+from foreword.embeddings._checks import INTEGERS, bad_ids, positive
 from foreword.embeddings.mapped_table import MappedTable, Rows
 from foreword.embeddings.ngram_report import NgramReport, report
 from foreword.embeddings.ngram_rows import MappedRows
@@ -88,7 +89,7 @@ class NgramTable(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.hash, self.path = NgramHash(tuple(orders), rows, heads, seed, end_of_text_id), path
+        self.hash, self.path = NgramHash(orders, rows, heads, seed, end_of_text_id), path
         self.table: nn.Embedding | MappedTable
         if path is not None:
             self.table = _in_folder(path, self.hash, vocabulary, positive("dim", dim), writable, device, dtype)
@@ -126,7 +127,12 @@ class NgramTable(nn.Module):
             left: how many of them stand there as context only.
             positions: integers [..., T] or [T]: the place of each token in its document, where the documents in a row
                 are not told apart by ``end_of_text_id``.
+
+        Raises:
+            ArgumentError: no ids, fewer than ``left``, or positions of another shape.
         """
+        if not is_compiling():
+            _check_ids(ids, left, positions)
         return _row_ids(self.hash, ids.long(), left, positions)
 
     def report(self, source: Any, *, tokenizer: Any = None, tokens: int = 1 << 22, top: int = 8) -> NgramReport:
@@ -189,13 +195,15 @@ class NgramTable(nn.Module):
         Raises:
             ArgumentError: not so many to a place, or outside the table.
         """
-        weight = self.table.weight
+        weight, drawn = self.table.weight, is_exporting() or torch.jit.is_tracing()
+        if drawn and self.path is not None:
+            raise ArgumentError("a table in a folder can't be exported", got=f"path={self.path}", fix="export the rest")
         if not is_compiling():
             self._check(rows)
+        if isinstance(weight, Rows) and rows.device.type == "meta":
+            return rows.new_empty((*rows.shape[:-1], self.dim), dtype=weight.dtype)
         learns = torch.is_grad_enabled() and weight.requires_grad and isinstance(weight, nn.Parameter)
-        if is_exporting() and isinstance(weight, Rows):
-            raise ArgumentError("a table in a folder can't be exported", got=f"path={self.path}", fix="export the rest")
-        apart = (learns and not is_exporting()) or isinstance(weight, Rows)
+        apart = (learns and not drawn) or isinstance(weight, Rows)
         summed: Tensor = _learned(weight, rows) if apart else _by_row.sums(weight, rows)
         return summed
 
@@ -275,7 +283,20 @@ def _in_folder(
             fix="leave them out",
         )
     identity = hash_.identity if vocabulary is None else f"{hash_.identity} vocabulary={vocabulary}"
-    return MappedTable(MappedRows.open(path, identity=identity, rows=hash_.rows, dim=dim, writable=writable))
+    return MappedTable(MappedRows.open(path, identity=identity, rows=hash_.rows, dim=dim, writable=bool(writable)))
+
+
+def _check_ids(ids: Any, left: Any, positions: Tensor | None) -> None:
+    if not isinstance(ids, Tensor) or ids.dtype not in INTEGERS or not ids.dim():
+        bad_ids(ids)
+    left = integer("left", left, at_least=0, at_most=ids.shape[-1])
+    expected = (*ids.shape[:-1], ids.shape[-1] - left)
+    if positions is not None and positions.shape not in (expected, expected[-1:]):
+        raise ArgumentError(
+            "positions don't fit the ids",
+            got=f"positions {list(positions.shape)}, ids {list(ids.shape)}, left={left}",
+            expected=f"{list(expected)} or {list(expected[-1:])}",
+        )
 
 
 def _row_ids(hash_: NgramHash, ids: Tensor, left: int, positions: Tensor | None) -> Tensor:

@@ -139,6 +139,7 @@ class RowFile:
     Attributes:
         words, floats: the mapped file, uint64 and float32.
         layout: of the rows.
+        in_memory: whether it is no file on a disk, so that a row takes space when it is read.
         numbers: the highest number that counts, and those below it that don't, as the kernels take them.
     """
 
@@ -158,6 +159,7 @@ class RowFile:
                 os.close(self.descriptor)
                 raise
         system.read_at_random(self._map)
+        self.in_memory = system.in_memory(path)
         self.words = np.frombuffer(self._map, np.uint64)
         self.floats = np.frombuffer(self._map, np.float32)
         self._state = state
@@ -246,15 +248,20 @@ def open_rows(folder: Path, *, writable: bool) -> RowFile:
     """
     folder = output_path(folder)
     if not (folder / _ROWS).is_file():
-        raise MissingFileError("there is no table of rows", where=folder)
+        raise MissingFileError(
+            "there is no table of rows",
+            where=folder,
+            fix="name its folder; a new table needs one that is not there yet",
+        )
     header = _read_header(folder / _ROWS)
     with explained("lock the table", folder / _LOCK):
         release = system.lock_file(folder / _LOCK, shared=not writable)
     if release is None:
         raise StoreError(
-            "another process has the table open" if writable else "another process writes to the table",
+            "the table is open already" if writable else "the table is being written to",
+            got="it is open in this process or in another one",
             where=folder,
-            fix="wait for it, or copy the table" if writable else "wait for it: rows change while it does",
+            fix="close it there, or copy the table" if writable else "close it there: rows change meanwhile",
         )
     try:
         return RowFile(folder, header, writable=writable, release=release)
