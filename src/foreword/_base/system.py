@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
@@ -192,10 +193,12 @@ def in_memory(path: Path) -> bool:
     """Whether a file is in memory rather than on a disk (tmpfs), where even a read of a hole by a mapping takes space,
     and ends the process where there is none.
     """
+    if sys.platform != "linux":
+        return False
     device = path.stat().st_dev
     try:
         lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
-    except OSError:  # not Linux
+    except OSError:
         return False
     wanted = f"{os.major(device)}:{os.minor(device)}"
     return any(line.split()[2] == wanted and " - tmpfs " in line for line in lines)

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
+from torch.compiler import is_compiling, is_exporting
 from torch.nn import functional
 
 from foreword.embeddings._tables import is_bare
 
-__all__ = ["adam", "coalesced", "gradients", "sums"]
+__all__ = ["adam", "coalesced", "drawn", "gradients", "sums"]
 
 ENOUGH = 1 << 20
 """Elements of work, in all steps together, from which on the compiled kernels pay."""
@@ -112,6 +112,11 @@ def adam(
     weight.index_add_(0, rows, m.div_(v.add_(eps)).mul_(-size))
 
 
+def drawn() -> bool:
+    """Whether a graph is being drawn that is to stand alone: by ``torch.export`` or ``torch.jit.trace``."""
+    return is_exporting() or bool(torch.jit.is_tracing())  # type: ignore[attr-defined,no-untyped-call]
+
+
 def _flat(rows: Tensor) -> Tensor:
     """Rows [..., R] as contiguous int64 [P, R]."""
     return rows.detach().reshape(-1, rows.shape[-1]).long().contiguous()
@@ -120,7 +125,7 @@ def _flat(rows: Tensor) -> Tensor:
 def _kernels_for(*tensors: Tensor, elements: int) -> Any:
     """The module of compiled kernels, where they take the tensors, and pay; else None."""
     global _worked
-    if is_compiling() or torch.jit.is_tracing():  # what the kernels give would be a constant
+    if is_compiling() or drawn():  # what the kernels give would be a constant
         return None
     _worked += elements
     if _worked < ENOUGH:

@@ -96,14 +96,14 @@ class RowAdam(Optimizer):
                 got=f"lr={lr!r}, betas={betas!r}, eps={eps!r}",
                 expected="lr ≥ 0, eps > 0, 0 ≤ beta < 1",
             )
-        params = list(params)
-        if not params:
+        groups: Any = list(params)
+        if not groups:
             raise ArgumentError(
                 "RowAdam has nothing to learn",
                 got="no parameters",
                 fix="make the layer with sparse=True or ngrams=, neither frozen nor open to be read only",
             )
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps})
 
     @overload
     def step(self, closure: None = None) -> None: ...

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.compiler import is_compiling, is_exporting
+from torch.compiler import is_compiling
 from torch.nn import functional
 
 from foreword._base.checks import integer
@@ -195,7 +195,7 @@ class NgramTable(nn.Module):
         Raises:
             ArgumentError: not so many to a place, or outside the table.
         """
-        weight, drawn = self.table.weight, is_exporting() or torch.jit.is_tracing()
+        weight, drawn = self.table.weight, _by_row.drawn()
         if drawn and self.path is not None:
             raise ArgumentError("a table in a folder can't be exported", got=f"path={self.path}", fix="export the rest")
         if not is_compiling():

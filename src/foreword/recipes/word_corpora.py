@@ -98,7 +98,8 @@ def open_words(
     if len(sources) == 1 and (path := _plain_lines(first, reading)) is not None:
         return TextCorpus.of_file(path), identity
     sizes = [each.size for each in sources]
-    return TextCorpus(_chunks(sources.sources, reading), name, None if None in sizes else sum(sizes)), identity
+    size = None if None in sizes else sum(n or 0 for n in sizes)
+    return TextCorpus(_chunks(sources.sources, reading), name, size), identity
 
 
 def _stamp(source: Source) -> list[Any]:

@@ -7,8 +7,8 @@ threads.
 
 Read in this order: ``corpus`` and ``token_lists`` (what is trained on), ``vocabulary`` (which words), ``word_table``
 with ``words_kernel`` (counting bytes); ``options``, ``tables`` (which words are kept, and which are noise), ``kernels``
-(lanes, parts, and who does which), ``assembly`` (the arithmetic of a centre word), ``trainer``,
-``rate``, ``checkpoints``;
+(lanes, parts, and who does which), ``assembly`` (the arithmetic of a centre word), ``trainer``
+with its ``helper``s, ``rate``, ``checkpoints``;
 ``building`` (a model's vocabulary), ``word2vec``, ``fasttext``, ``model_files``.
 tests/vectors/training/reference.py has a round in plain numpy.
 """

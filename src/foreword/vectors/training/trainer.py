@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,6 +25,7 @@ from foreword.errors import ArgumentError, FormatError, MissingPackageError, Sto
 from foreword.vectors.store.keys import encode
 from foreword.vectors.store.subwords import subword_rows
 from foreword.vectors.training import checkpoints
+from foreword.vectors.training.helper import Helper
 from foreword.vectors.training.options import TrainingOptions
 from foreword.vectors.training.rate import Pace, Progress, mean
 from foreword.vectors.training.tables import END_OF_SENTENCE, alias_table, keep_thresholds, with_grams
@@ -85,7 +85,7 @@ class Trainer:
         self._workers = workers if workers is None else integer("workers", workers, at_least=1)
         self._control = np.zeros(32, np.int64)  # the counters of the threads, which say how many rounds are done
         self._known: dict[str, Any] | None = None
-        self._team: list[_Helper] = []
+        self._team: list[Helper] = []
         self._privates: list[Any] = []
         self._step = step(-(-options.dim // LANES) * LANES, -(-(1 + options.shared) // 4) * 4)
         rows = len(self._counts) + (options.subwords.buckets if options.subwords else 0)
@@ -300,7 +300,7 @@ class Trainer:
 
         while len(self._privates) < count:
             self._privates.append(self._room_of_thread())
-        self._team = [_Helper(help_out, private, i) for i, private in enumerate(self._privates[:count])]
+        self._team = [Helper(help_out, private, i) for i, private in enumerate(self._privates[:count])]
         for helper in self._team:
             helper.start()
         interrupted = self.settle()
@@ -437,33 +437,6 @@ class Trainer:
             rows.append(np.array([i, *(first + gram for gram in found)], np.int32))
             offsets[i + 1] = offsets[i] + len(rows[-1])
         return _frozen(offsets), _frozen(np.concatenate(rows))
-
-
-class _Helper(threading.Thread):
-    """A thread of a segment, which can be waited for even if Ctrl-C came while it was started.
-
-    Then nobody knows whether it was: one that has not begun with its work never does so.
-    """
-
-    def __init__(self, work: Callable[[Any], None], private: Any, number: int) -> None:
-        super().__init__(name=f"foreword-training-{number}", daemon=True)
-        self._work, self._private = work, private
-        self._begun = self._called_off = False
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        self._begun = True  # before it looks whether it is called off; ``settle`` does both the other way round
-        if not self._called_off:
-            self._work(self._private)
-        self._over.set()
-
-    def settle(self) -> None:
-        """Wait for its end."""
-        if self.ident is None:
-            self._called_off = True
-            if not self._begun:
-                return
-        self._over.wait()
 
 
 def _identity(
