@@ -336,6 +336,14 @@ def test_the_guide_is_skipped_once_for_all_and_the_controls_stay(visit):
     assert page.is_visible("[data-step=text]")
 
 
+def test_the_first_view_asks_for_each_thing_once(visit):
+    page = visit("/")
+    asked = page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name.split(location.origin)[1])")
+    assert len(asked) == len(set(asked))
+    questions = [one.split("/api/v1/")[1].split("?")[0] for one in asked if "/api/v1/" in one]
+    assert questions == ["tokenizers", "tokenize", "windows", "embed", *["positions"] * 5]
+
+
 def test_values_are_told_under_the_pointer_and_by_the_arrow_keys(visit):
     import torch
 
