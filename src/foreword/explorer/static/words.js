@@ -222,7 +222,8 @@ function aboutAll({ words, layout, doing, share, seconds, problem, kept, kept_by
   $("#progress-map progress").value = share;
   $("#doing").textContent = `${doing}: ${Math.round(share * 100)} %, ${seconds.toFixed(0)} s so far`;
   const about = `${plural(words, "word")}. `;
-  if (layout === "neighbours") $("#about-map").textContent = `${about}Of a frequent word's ten nearest words, ${percent(kept)} are among the ten nearest on the map; two principal components keep ${percent(plain)}.`;
+  if (layout === "neighbours" && kept === null) $("#about-map").textContent = about;
+  else if (layout === "neighbours") $("#about-map").textContent = `${about}Of a frequent word's ten nearest words, ${percent(kept)} are among the ten nearest on the map; two principal components keep ${percent(plain)}.`;
   else if (problem) $("#about-map").textContent = `${about}By two principal components; a better layout can't be made: ${problem}.`;
   else $("#about-map").textContent = `${about}By two principal components, until a layout is ready that puts neighbours together. It is kept for the next time.`;
 }
