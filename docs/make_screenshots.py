@@ -23,9 +23,15 @@ import foreword as fw
 from foreword.explorer import Settings, server
 
 IMAGES = Path(__file__).absolute().parent / "images"
-VIEWS = {"flow": "/", "words": "/words", "store": "/store#place=289&find=+statement"}
+VIEWS = {
+    "flow": "/",
+    "words": "/words#word=river&low=village&high=city&drawn=1",
+    "store": "/store#place=289&find=+statement",
+}
 SHOWN = {"flow-light", "words-dark", "store-light"}  # in the docs
 HOVER = {"flow": "#tokens [data-place='13']"}
+READY = {"words": "html[data-map=whole] #axis-on-map text"}  # of others: html[data-ready]
+TOP = {"words": "#h-map"}  # what the docs show first
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
@@ -41,15 +47,19 @@ def main() -> None:
             for theme in ("light", "dark"):
                 context = browser.new_context(viewport={"width": across, "height": down}, color_scheme=theme)
                 page = context.new_page()
+                page.set_default_timeout(200_000)  # the very first view waits for torch, the map for its layout
                 for view, path in VIEWS.items():
-                    page.goto(url + path)
-                    page.wait_for_selector("html[data-ready]")
-                    if view in HOVER:
-                        page.hover(HOVER[view])
-                    page.wait_for_timeout(300)
                     name = f"{view}-{theme}{width}"
                     if folder == IMAGES and name not in SHOWN:
                         continue
+                    page.goto(url + path)
+                    page.wait_for_selector("html[data-ready]")
+                    page.wait_for_selector(READY.get(view, "html"))
+                    if folder == IMAGES and view in TOP:
+                        page.locator(TOP[view]).evaluate("(one) => one.scrollIntoView({ behavior: 'instant' })")
+                    if view in HOVER:
+                        page.hover(HOVER[view])
+                    page.wait_for_timeout(300)
                     page.screenshot(path=folder / f"{name}.png", full_page=folder != IMAGES)
                     print(folder / f"{name}.png")
                 context.close()

@@ -57,6 +57,20 @@ def test_a_layout_that_fails_leaves_the_first_and_says_why(words, monkeypatch):
     assert "no space" in found.state.problem
 
 
+def test_the_layout_is_seen_before_its_neighbours_are_counted(words, monkeypatch):
+    seen = []
+
+    def kept(self, rows, places, sample):
+        seen.append((self.places.layout, self.state.layout, self.state.doing))
+        return 0.5
+
+    monkeypatch.setattr(atlas.Atlas, "_kept", kept)
+    found = words.atlas(150)
+    found.wait()
+    assert seen == [("neighbours", "neighbours", "counting the neighbours that it keeps")] * 2
+    assert (found.state.kept, found.state.doing) == (0.5, "")
+
+
 def test_closing_ends_the_work(words, tmp_path):
     found = words.atlas(150)
     found.close()

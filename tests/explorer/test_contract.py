@@ -37,6 +37,7 @@ CHECKS = [
     ],
 )
 def test_every_answer_is_a_documented_one(client, tmp_path, examples, phases):
+    assert client.post("embed", {"ids": [[1]]}).status == 200  # the first waits for torch, and clients for ten seconds
     config = tmp_path / "schemathesis.toml"
     config.write_text(f'[parameters]\n"path.name" = "{VECTORS}"\n"query.store" = "corpus/train"\n')
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", "--seed", "1"]

@@ -19,8 +19,8 @@ from explorer.client import VECTORS
 from explorer.test_page import FLAGS, browser, run_copied, until  # noqa: F401
 from foreword.errors import ArgumentError, FileError, FormatError
 from foreword.explorer import Limits, Settings
+from foreword.explorer.bundle import bundle
 from foreword.explorer.export import export, page
-from foreword.explorer.export.bundle import bundle
 
 VIEWS = {"flow": "index.html", "words": "words.html"}
 PROBE = 'import { answerTo } from "./offline/source.js";\nglobalThis.answerTo = answerTo;\n'

@@ -36,6 +36,15 @@ ODD = [
     "นี้",
     "각",
     "क्षि",
+    "กำ",
+    "ខ្មែ",
+    "བོད",
+    "\u1112\u1161\u11ab",
+    "ܫ",
+    "ߒ",
+    "ᠮ",
+    "𞤀",
+    "ދި",
 ]
 
 
@@ -104,6 +113,62 @@ def test_text_from_right_to_left_stands_in_its_order(visit):
     page.focus("#tokens [data-place='0']")
     page.keyboard.press("ArrowLeft")
     until(page, "document.activeElement.dataset.place === '1'")
+
+
+JOINED = {
+    "Arabic": ("سلام", "س_ ل_ ا م"),
+    "Syriac": ("ܫܠܡܐ", "ܫ_ ܠ_ ܡ_ ܐ"),
+    "N'Ko": ("ߒߞߏ", "ߒ_ ߞ_ ߏ"),
+    "Mongolian": ("ᠮᠣᠩᠭᠣᠯ", "ᠮ_ ᠣ_ ᠩ_ ᠭ_ ᠣ_ ᠯ"),
+    "Adlam": ("𞤆𞤵𞤤", "𞤆_ 𞤵_ 𞤤"),
+    "Thaana": ("ދިވެހި", "ދި ވެ ހި"),  # not joined, but from right to left
+    "Hebrew": ("שָׁלוֹם", "שָׁ ל וֹ ם"),
+    "Devanagari": ("हिन्दी", "हि न्दी"),
+    "Khmer": ("ខ្មែរ", "ខ្មែ រ"),
+    "Hangul": ("\u1112\u1161\u11ab\u1100\u116e\u11a8", "\u1112\u1161\u11ab \u1100\u116e\u11a8"),
+}
+
+
+def test_characters_of_every_script_are_whole_and_joined_as_it_is_written(visit):
+    """Where letters join, marked _ here, a joiner on both sides gives them the shapes that they have in the word."""
+    page = visit("/#tokenizer=bytes")
+    for script, (text, written) in JOINED.items():
+        characters = written.split(" ")
+        expected = []
+        for before, own in zip(["", *characters], characters, strict=False):
+            joiner = "\u200d" if before.endswith("_") else ""
+            expected.append(f"{joiner}{own.replace('_', chr(0x200D))}")
+        page.fill("#text-input", text)
+        ids = ",".join(str(one) for one in text.encode())
+        until(page, f"[...document.querySelectorAll('#tokens .id')].map((one) => one.textContent).join() === '{ids}'")
+        assert page.locator("#tokens .whole").all_text_contents() == expected, script
+        across = page.evaluate("[...document.querySelectorAll('#tokens .glyph')].map((one) => one.offsetLeft)")
+        backwards = script in ("Arabic", "Syriac", "N'Ko", "Adlam", "Thaana", "Hebrew")
+        assert across == sorted(across, reverse=backwards), script
+        page.locator("#tokens .piece").last.click()
+        page.wait_for_selector("#merges:visible")
+        assert characters[-1] in page.text_content("#about-merges").replace("\u200d", ""), script
+
+
+def test_letters_join_as_unicode_says(visit):
+    idnadata = pytest.importorskip("idna.idnadata")
+    kinds = {}
+    for kind, ranges in idnadata.joining_types.items():
+        for first, end in ((one >> 32, one & 0xFFFFFFFF) for one in ranges):
+            kinds.update(dict.fromkeys(range(first, end), kind))
+    page = visit("/")
+    found = page.evaluate(
+        """async ([first, end]) => {
+            const { areJoined } = await import("/static/joining.js");
+            const letters = Array.from({ length: end - first }, (_, i) => String.fromCodePoint(first + i));
+            return letters.map((one) => [areJoined(one, "\u0640"), areJoined("\u0640", one)]);
+        }""",
+        [0x600, 0x1F000],
+    )
+    for code, (after, before) in enumerate(found, 0x600):
+        expected = kinds.get(code)
+        if code != 0x200D:  # the joiner itself is put between letters, and is none
+            assert (after, before) == (expected in ("D", "C", "L"), expected in ("D", "C", "R")), hex(code)
 
 
 def test_groups_are_cut_where_a_token_and_a_character_end(visit, client):
@@ -334,6 +399,14 @@ def test_the_guide_is_skipped_once_for_all_and_the_controls_stay(visit):
     assert (page.input_value("#T"), page.input_value("#S")) == ("7", "3")
     page.click("#guide-skip")
     assert page.is_visible("[data-step=text]")
+
+
+def test_the_first_view_asks_for_each_thing_once(visit):
+    page = visit("/")
+    asked = page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name.split(location.origin)[1])")
+    assert len(asked) == len(set(asked))
+    questions = [one.split("/api/v1/")[1].split("?")[0] for one in asked if "/api/v1/" in one]
+    assert questions == ["tokenizers", "tokenize", "windows", "embed", *["positions"] * 5]
 
 
 def test_values_are_told_under_the_pointer_and_by_the_arrow_keys(visit):

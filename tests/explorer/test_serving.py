@@ -1,6 +1,7 @@
 """foreword explore and foreword serve: what their options allow, and that they listen before they say so."""
 
 import dataclasses
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -87,3 +88,21 @@ def test_a_port_has_16_bits():
     refused = CliRunner().invoke(app, ["serve", "--port", "65536"])
     assert refused.exit_code == 2
     assert "65535" in refused.output
+
+
+@pytest.mark.parametrize("view", ["flow", "words", "store"])
+def test_a_view_is_one_script(client, view):
+    path = {"flow": "/"}.get(view, f"/{view}")
+    page = client.ask("GET", path).body.decode()
+    assert re.findall(r'<script[^>]* src="([^"]+)"', page) == ["/static/theme.js", f"/{view}.js"]
+    for asked in re.findall(r'<link rel="preload"[^>]* href="([^"]+)"', page):
+        assert client.ask("GET", asked).status == 200
+    answer = client.ask("GET", f"/{view}.js")
+    assert answer.headers["content-type"].startswith("text/javascript")
+    text = answer.body.decode()
+    assert not re.search(r'^(import .* from "|export )', text, re.MULTILINE)
+    assert 'modules["source.js"]' in text  # which asks the server
+    same = {"If-None-Match": answer.headers["etag"]}
+    again = client.ask("GET", f"/{view}.js", headers=same)
+    assert (again.status, again.body) == (304, b"")
+    assert client.ask("GET", f"/{view}.js", headers={"If-None-Match": '"other"'}).body == answer.body

@@ -1,5 +1,6 @@
 """The Words view in a real browser: words in any case, the map of all words, analogies in words, axes."""
 
+import re
 import time
 
 import numpy as np
@@ -122,7 +123,7 @@ def test_the_map_of_all_words_gets_better(visit):
     whole(page)
     told = page.text_content("#about-map")
     assert told.startswith("2,000 words. Of a frequent word's ten nearest words, ")
-    kept, plain = (float(part.split(" %")[0].split()[-1]) for part in told.split(";"))
+    kept, plain = (float(part.split("\u00a0%")[0].split()[-1]) for part in told.split(";"))
     assert kept > 5 * plain
     assert page.is_hidden("#progress-map")
 
@@ -206,6 +207,133 @@ def test_words_lie_along_an_axis(visit):
     page.fill("#high", "small")
     page.keyboard.press("Enter")
     until(page, "document.querySelector('#problem-axis').textContent.includes('from one word to another')")
+
+
+def laid_out(page):
+    """What an axis drawn on the map shows: its two ends, and the words with their places."""
+    page.wait_for_selector("#axis-on-map .end")
+    said = page.get_attribute("#axis-on-map svg", "aria-label")
+    *ends, words = re.fullmatch(r"From (.+?) to (.+?): (.*)", said).groups()
+    return tuple(ends), {word: float(value) for word, value in (one.rsplit(" ", 1) for one in words.split(", "))}
+
+
+def check_axis(page, low=None):
+    """An axis was drawn from ``low``: its words are laid out as the library says, here and in the last section."""
+    (first, last), values = laid_out(page)
+    assert low in (None, first)
+    assert first != last
+    assert (page.input_value("#low"), page.input_value("#high")) == (first, last)
+    until(page, f"document.querySelector('#axis').getAttribute('aria-label').startsWith('From {first} to {last}:')")
+    assert len(values) > 10
+    wv = fw.load(VECTORS)
+    a, b = (wv.get_vector(word, norm=True).astype(float) for word in (first, last))
+    step = b - a
+    expected = {w: 2 * (wv.get_vector(w, norm=True) - (a + b) / 2) @ step / (step @ step) for w in values}
+    assert values == {word: pytest.approx(value, abs=0.0051) for word, value in expected.items()}
+    assert page.get_attribute("#draw-axis", "aria-pressed") == "false"  # the pen is put away
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    return first, last
+
+
+def in_the_middle(page, word):
+    """Bring a word into the middle of the map; gives where that is on the screen."""
+    whole(page)
+    page.fill("#find", word)
+    page.keyboard.press("Enter")
+    ((first, _),) = fw.load(VECTORS).most_similar(word, topn=1)
+    until(page, f"document.querySelector('#near .word-link').textContent === '{first}'")
+    page.locator("#map").scroll_into_view_if_needed()
+    page.wait_for_timeout(100)
+    box = page.locator("#map").bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+@pytest.mark.parametrize("shift", [False, True], ids=["button", "shift"])
+def test_an_axis_is_drawn_by_dragging_the_mouse(visit, shift):
+    page = visit("/words")
+    x, y = in_the_middle(page, "large")
+    if shift:
+        page.keyboard.down("Shift")
+    else:
+        page.click("#draw-axis")
+        assert page.text_content("#on-map").startswith("Drag from one word to another")
+    view, before = page.evaluate("location.hash"), picture(page)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 190, y - 110, steps=5)
+    page.wait_for_timeout(60)
+    assert picture(page) != before  # the arrow follows the pointer
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    ends = check_axis(page, "large")
+    until(page, "location.hash.includes('drawn=1')")
+    assert view.split("view=")[1].split("&")[0] in page.url  # the map did not move
+    again = visit(page.url[len(page.url.split("/words")[0]) :])
+    whole(again)
+    assert check_axis(again) == ends
+    with_axis = picture(page)
+    page.click("#remove-axis")
+    until(page, "document.querySelector('#axis-on-map').hidden && !location.hash.includes('drawn')")
+    page.wait_for_timeout(60)
+    assert picture(page) != with_axis
+
+
+def test_an_axis_is_drawn_by_the_keyboard(visit):
+    page = visit("/words")
+    in_the_middle(page, "large")
+    press(page, "#map", "a", "Escape")
+    assert page.get_attribute("#draw-axis", "aria-pressed") == "false"
+    press(page, "#draw-axis", "Enter")
+    assert page.evaluate("document.activeElement.id") == "map"
+    page.keyboard.press("Enter")
+    assert page.text_content("#on-map") == "From large to …? Choose the word at the other end."
+    page.keyboard.press("Enter")  # the same word is no other end
+    assert page.is_hidden("#axis-on-map")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    word = page.text_content("#on-map")  # that the keys have come to
+    page.keyboard.press("Enter")
+    assert check_axis(page, "large") == ("large", word)
+    until(page, "location.hash.includes('drawn=1')")
+    page.go_back()
+    until(page, "document.querySelector('#axis-on-map').hidden")
+    page.go_forward()
+    until(page, "!document.querySelector('#axis-on-map').hidden")
+    press(page, "#own-words", "Enter")
+    assert page.evaluate("document.activeElement.id") == "along"
+
+
+@pytest.mark.parametrize("way", ["drag", "taps"])
+def test_an_axis_is_drawn_by_touch_on_a_phone(visit, way):
+    page = visit("/words", phone=True, dark=True)
+    x, y = in_the_middle(page, "large")
+    page.tap("#draw-axis")
+    if way == "taps":
+        page.touchscreen.tap(x, y)
+        until(page, "document.querySelector('#on-map').textContent.startsWith('From large to …?')")
+        page.touchscreen.tap(x - 70, y + 90)
+    else:
+        scrolled = page.evaluate("scrollY")
+        finger = page.context.new_cdp_session(page)
+        for i in range(7):
+            event = {"type": "touchMove" if i else "touchStart", "touchPoints": [{"x": x - 12 * i, "y": y + 15 * i}]}
+            finger.send("Input.dispatchTouchEvent", event)
+        finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        assert page.evaluate("scrollY") == scrolled  # down the page, but the page stays
+    check_axis(page, "large")
+    assert page.locator("#axis-on-map svg").bounding_box()["width"] <= 328
+
+
+def test_a_name_that_is_written_on_the_map_is_clicked(visit):
+    page = visit("/words")
+    in_the_middle(page, "music")
+    page.fill("#word", "king")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('#near .word-link').textContent === 'prince'")
+    page.locator("#map").scroll_into_view_if_needed()
+    box = page.locator("#map").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2 + 35, box["y"] + box["height"] / 2)  # its dot is in the middle
+    until(page, "document.querySelector('#word').value === 'music'")
 
 
 def test_back_and_forward_lead_through_the_words(visit):

@@ -2,7 +2,8 @@
 
 Read in this order: ``settings`` (what may be served, and limits), ``library`` (what a request may name), ``geometry``
 (planes, clusters), ``problems`` (errors as RFC 9457 says), ``security`` (what every request must pass), ``api/`` (one
-module a topic), ``app`` (all of it put together), ``server`` (sockets, slow clients). ``static/`` is the page.
+module a topic), ``bundle`` (the page's modules → one script), ``app`` (all of it put together), ``server`` (sockets,
+slow clients). ``static/`` is the page.
 
 Not for: training or serving models. Costs: one process, threads for the work; vectors load when first asked for.
 """

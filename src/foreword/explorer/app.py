@@ -1,19 +1,22 @@
 """The application: the API, the page, and what guards both.
 
     request ── Guard ──▶ /api/v1/…  one module of api/ a topic
-                     └─▶ /, /words, /store and their files in static/
+                     └─▶ /, /words, /store, a script for each, and the files in static/
 
 Not for: sockets (``server``). Costs: building it is about 50 ms, most of it FastAPI's import.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib.resources
+from collections.abc import Callable, Coroutine
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
@@ -25,6 +28,7 @@ from foreword._base.version import __version__
 from foreword.errors import ForewordError
 from foreword.explorer import problems
 from foreword.explorer.api import flow, stores, vectors
+from foreword.explorer.bundle import bundle
 from foreword.explorer.library import Library
 from foreword.explorer.problems import Problem
 from foreword.explorer.security import Guard
@@ -32,7 +36,7 @@ from foreword.explorer.settings import Settings
 
 __all__ = ["create_app"]
 
-PAGES = {"/": "flow.html", "/words": "words.html", "/store": "store.html"}
+VIEWS = {"/": "flow", "/words": "words", "/store": "store"}
 
 
 class Explorer(FastAPI):
@@ -97,16 +101,35 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _serve_page(app: FastAPI) -> None:
     folder = _static()
-    for path, file in PAGES.items():
-        app.add_api_route(path, _page(folder / file), include_in_schema=False, response_class=FileResponse)
+    for path, view in VIEWS.items():
+        app.add_api_route(path, _page(folder / f"{view}.html"), include_in_schema=False)
+        app.add_api_route(f"/{view}.js", _script(folder, view), include_in_schema=False)
     app.mount("/static", StaticFiles(directory=folder), name="static")
 
 
-def _page(file: Path):  # type: ignore[no-untyped-def]
-    async def page() -> FileResponse:
+def _page(file: Path) -> Callable[[], Coroutine[None, None, Response]]:
+    async def page() -> Response:
         return FileResponse(file, headers={"Cache-Control": "no-cache"})
 
     return page
+
+
+def _script(folder: Path, view: str) -> Callable[[Request], Coroutine[None, None, Response]]:
+    """All modules of a view as one script, put together when it is first asked for."""
+
+    @functools.cache
+    def script() -> tuple[bytes, str]:
+        text = bundle(f"{view}.js", lambda name: (folder / name).read_text(encoding="utf-8"), {}).encode()
+        return text, f'"{hashlib.sha256(text).hexdigest()[:32]}"'
+
+    async def answer(request: Request) -> Response:
+        text, etag = script()
+        headers = {"Cache-Control": "no-cache", "ETag": etag}
+        if etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(text, media_type="text/javascript", headers=headers)
+
+    return answer
 
 
 def _static() -> Path:

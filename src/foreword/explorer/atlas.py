@@ -131,8 +131,7 @@ class Atlas:
 
     def _improve(self, rows: Floats) -> None:
         def tick(what: str, share: float) -> None:
-            if self._stop.is_set():
-                raise _StoppedError
+            self._check()
             self.state = State("components", what, share, self._seconds())
 
         try:
@@ -141,17 +140,21 @@ class Atlas:
                     tick("naming clusters", 0.0)
                     self._add_level(rows, count)
             self._set_places("components", self._first)
-            sample = np.random.default_rng(0).permutation(min(len(rows), _NAMED))[:_SAMPLE]
-            before = _kept(rows, self._first, sample)
             places = lay_out(self._vectors, count=self._count, tick=tick)
-            tick("counting the neighbours that it keeps", 1.0)
-            after = _kept(rows, places, sample)
-            self._set_places("neighbours", places)
+            self._check()
+            self._set_places("neighbours", places)  # seen before its neighbours are counted, which takes seconds
+            self.state = State("neighbours", "counting the neighbours that it keeps", 1.0, self._seconds())
+            sample = np.random.default_rng(0).permutation(min(len(rows), _NAMED))[:_SAMPLE]
+            before, after = (self._kept(rows, one, sample) for one in (self._first, places))
             self.state = State("neighbours", "", 1.0, self._seconds(), "", after, before)
         except _StoppedError:
             return
         except ForewordError as error:
             self.state = State("components", "", 0.0, self._seconds(), error.problem)
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise _StoppedError
 
     def _seconds(self) -> float:
         return round(time.monotonic() - self._began, 1)
@@ -188,16 +191,16 @@ class Atlas:
         self._levels.append((of, names))
         return centres
 
-
-def _kept(rows: Floats, places: Floats, sample: NDArray[np.int64]) -> float:
-    """The share of the ten nearest rows that are among the ten nearest places, over some rows."""
-    count = min(_NEAREST, len(rows) - 1)
-    if count < 1:
-        return 1.0
-    found = 0
-    for row in sample.tolist():
-        scores, apart = rows @ rows[row], -((places - places[row]) ** 2).sum(axis=1)
-        scores[row] = apart[row] = -np.inf
-        near, close = (np.argpartition(values, -count)[-count:] for values in (scores, apart))
-        found += len(np.intersect1d(near, close))
-    return found / (count * len(sample))
+    def _kept(self, rows: Floats, places: Floats, sample: NDArray[np.int64]) -> float:
+        """The share of the ten nearest rows that are among the ten nearest places, over some rows."""
+        count = min(_NEAREST, len(rows) - 1)
+        if count < 1:
+            return 1.0
+        found = 0
+        for row in sample.tolist():
+            self._check()
+            scores, apart = rows @ rows[row], -((places - places[row]) ** 2).sum(axis=1)
+            scores[row] = apart[row] = -np.inf
+            near, close = (np.argpartition(values, -count)[-count:] for values in (scores, apart))
+            found += len(np.intersect1d(near, close))
+        return found / (count * len(sample))

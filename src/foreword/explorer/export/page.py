@@ -23,7 +23,7 @@ from pathlib import Path
 from foreword._base.files import atomic_folder, explained, output_path
 from foreword._base.version import __version__
 from foreword.errors import ArgumentError, FileError, FormatError, MissingFileError
-from foreword.explorer.export.bundle import bundle
+from foreword.explorer.bundle import bundle
 from foreword.explorer.export.data import Table, ranks_script, vectors_script
 from foreword.explorer.library import Library
 from foreword.explorer.settings import Settings
@@ -117,7 +117,8 @@ def _view(view: str, file: str, carried: Sequence[tuple[str, int, int]]) -> dict
     files = {f"{view}.js": bundle(f"{view}.js", _static, {"source.js": "offline/source.js"})}
     data = {"flow": "ranks.js", "words": "vectors.js"}[view]
     scripts = f'<script defer src="{data}"></script>\n<script defer src="{view}.js"></script>'
-    html = html.replace(f'<script type="module" src="/static/{view}.js"></script>', scripts)
+    html = html.replace(f'<script defer fetchpriority="high" src="/{view}.js"></script>', scripts)
+    html = re.sub(r'<link rel="preload"[^>]*>\n', "", html)  # it asks a server
     html = html.replace("<head>\n", f'<head>\n<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n')
     html = re.sub(r'<a href="/store"[^>]*>[^<]*</a>', "", html)
     html = html.replace('href="/"', f'href="{VIEWS["flow"]}"').replace('href="/words"', f'href="{VIEWS["words"]}"')

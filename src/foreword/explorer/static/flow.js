@@ -44,6 +44,7 @@ const hasHeads = () => state.position === "rotary" || state.position === "alibi"
 const askTokens = latest();
 const askWindows = latest();
 const askEmbed = latest();
+let schemes = null; // that the pictures of the position schemes are drawn
 
 async function readText() {
   const well = await telling("tokens", askTokens, async (signal) => {
@@ -52,9 +53,10 @@ async function readText() {
     const { text } = state;
     const answer = await ask("tokenize", { signal, body: { text, tokenizer: tokenizer().name, special: state.special } });
     now.reading = { ...answer, text };
+    const cut = cutWindows(); // asked first, then drawn: the server works meanwhile
     showTokens();
     code($("#code-tokens"), reads());
-    await cutWindows();
+    await cut;
   });
   if (well === false) {
     now.reading = now.batch = now.sums = null; // what was shown is not of this text
@@ -79,8 +81,9 @@ async function cutWindows() {
     now.batch = await askBatch(signal);
     const { windows, batches } = now.batch;
     if (!batches) throw new Error(`No whole batch: the text gives ${windows === 1 ? "1 window" : `${number(windows)} windows`}, a batch takes ${state.B}, and drop_last leaves out what is not full.\nA smaller batch_size, a smaller stride, or drop_last off gives one.`);
+    const embedded = embed();
     showWindows();
-    await embed();
+    await embedded;
   });
   if (done === undefined) return; // a later cut is under way
   if (!done) {
@@ -112,7 +115,9 @@ async function askBatch(signal) {
 async function embed() {
   code($("#code-embeddings"), sumsUp(), [...reads(), ...cuts()]);
   await telling("embeddings", askEmbed, async (signal) => {
-    now.sums = await sumsOf(now.batch.inputs, signal);
+    const sums = sumsOf(now.batch.inputs, signal);
+    schemes ??= showSchemes(); // asked once, and after what the text needs
+    now.sums = await sums;
     showSums();
   });
 }
@@ -326,5 +331,5 @@ controlsFromState();
 startGuide();
 if (now.tokenizers.length) await start();
 else giveUp();
-await showSchemes();
+await (schemes ??= showSchemes());
 document.documentElement.dataset.ready = "yes";

@@ -15,8 +15,14 @@ export class Labels {
   /** Other words come. */
   forget() {
     this.kept = [];
+    this.written = [];
     this.scale = 0;
     this.widths.clear();
+  }
+
+  /** The word whose name is written at a place; −1 where there is none. */
+  at(x, y) {
+    return this.written.find(([, left, middle, wide]) => x >= left && x <= left + wide && Math.abs(y - middle) < 9)?.[0] ?? -1;
   }
 
   paint(pen, words, { at, zoom, scale, size: [width, height], marked, near, look }) {
@@ -41,6 +47,7 @@ export class Labels {
     const free = (cells) => !cells.some((one) => taken.has(one));
     const take = (cells) => cells.forEach((one) => taken.add(one));
 
+    this.written = []; // [word, left, middle, width]
     // The words that are marked have their place before all others.
     pen.lineWidth = 4;
     pen.font = `600 16px ${look.serif}`;
@@ -49,6 +56,7 @@ export class Labels {
       const wide = measure(words.keys[i], "m");
       const left = Math.max(2, Math.min(x + 7, width - wide - 2));
       take(cover(left, y, wide, 9));
+      this.written.push([i, left, y, wide]);
       return [words.keys[i], left, y];
     });
 
@@ -94,6 +102,7 @@ export class Labels {
         take(cells);
         done.add(i);
         this.kept.push(i);
+        this.written.push([i, left, middle, wide]);
         write(text, left, middle, near.includes(i) ? look.red : inkOf(words.cluster[i], look.dark));
         break;
       }

@@ -1,17 +1,20 @@
-// A map of words on a canvas: drag or arrow keys to move, wheel or + and − to zoom, names where there is room.
-// dots.js draws the words as dots, labels.js chooses which words are written; this module moves and finds.
+// A map of words on a canvas: drag or arrow keys to move, wheel or + and − to zoom, names where there is room, an axis
+// drawn from one word to another. dots.js draws the words as dots, labels.js chooses which words are written, pen.js
+// draws the axis; this module moves and finds.
 
 import { isDark } from "./lib.js";
 import { Dots } from "./dots.js";
 import { Labels } from "./labels.js";
+import { AxisPen } from "./pen.js";
 
 const FURTHEST = 400; // times as near as all of it
 const CELLS = 256; // of the grid, on each side, in which a word is looked up by its place
 
 export class WordMap {
   /** chosen(word) when one is clicked; looked(view) when one looks elsewhere, view being what show() takes; told(word)
-      for the word that keys have come to. */
-  constructor(canvas, { chosen, looked, told }) {
+      for the word that keys have come to; drawn([from, to]) when an axis was drawn, and drawing(from) while it is: from
+      is its first word, "" before there is one, null when no axis is drawn any more. */
+  constructor(canvas, { chosen, looked, told, drawn, drawing }) {
     this.canvas = canvas;
     this.looked = looked;
     this.words = null;
@@ -20,12 +23,17 @@ export class WordMap {
     this.near = [];
     this.dots = new Dots();
     this.labels = new Labels();
+    this.pen = new AxisPen(this, { drawn, drawing });
+    this.axis = []; // the words at both ends of the axis that was drawn
     this.frame = 0;
     const fingers = new Map(); // where each pointer that is down was last
     let moved = false;
     canvas.addEventListener("pointerdown", (event) => {
       if (event.button) return;
-      if (!fingers.size) moved = false;
+      if (!fingers.size) {
+        moved = false;
+        this.pen.down(event);
+      } else this.pen.lift();
       fingers.set(event.pointerId, [event.offsetX, event.offsetY]);
       canvas.setPointerCapture(event.pointerId);
     });
@@ -34,19 +42,26 @@ export class WordMap {
       const from = fingers.get(event.pointerId);
       if (from) {
         moved ||= Math.hypot(here[0] - from[0], here[1] - from[1]) > 3;
+        if (this.pen.isDown) return moved && this.pen.move(here);
         const [other] = [...fingers].filter(([id]) => id !== event.pointerId).map(([, place]) => place);
         if (other && moved) this.zoom(apart(here, other) / apart(from, other), ...other);
         else if (moved) this.move(here[0] - from[0], here[1] - from[1]);
         if (moved) fingers.set(event.pointerId, here);
         return;
       }
-      this.point(this.nearest(...here));
+      this.point(this.pick(...here));
     });
     canvas.addEventListener("pointerup", (event) => {
-      const word = !fingers.delete(event.pointerId) || moved ? -1 : this.nearest(event.offsetX, event.offsetY);
+      const here = [event.offsetX, event.offsetY];
+      if (!fingers.delete(event.pointerId)) return;
+      if (this.pen.isDown) return this.pen.up(here, moved);
+      const word = moved ? -1 : this.pick(...here);
       if (word >= 0) chosen(this.words.keys[word]);
     });
-    canvas.addEventListener("pointercancel", (event) => fingers.delete(event.pointerId)); // the page scrolls
+    canvas.addEventListener("pointercancel", (event) => { // the page scrolls
+      fingers.delete(event.pointerId);
+      this.pen.lift();
+    });
     for (const leaving of ["pointerleave", "blur"]) canvas.addEventListener(leaving, () => this.point(-1));
     canvas.addEventListener("wheel", (event) => {
       if (!event.ctrlKey && document.activeElement !== canvas) return; // the page scrolls; a map in focus zooms
@@ -58,12 +73,12 @@ export class WordMap {
       const act = {
         ArrowLeft: () => this.move(step, 0), ArrowRight: () => this.move(-step, 0), ArrowUp: () => this.move(0, step), ArrowDown: () => this.move(0, -step),
         "+": () => this.zoom(1.4), "=": () => this.zoom(1.4), "-": () => this.zoom(1 / 1.4), 0: () => this.all(),
-        Enter: () => chosen(this.words.keys[this.hover < 0 ? this.middleWord() : this.hover]),
+        Enter: () => this.take(this.hover < 0 ? this.middleWord() : this.hover, chosen), a: () => this.pen.take(!this.pen.isOn), Escape: () => this.pen.take(false),
       }[event.key];
       if (!act || !this.words || event.ctrlKey || event.metaKey) return;
       event.preventDefault();
       act();
-      if (event.key === "Enter") return;
+      if (["Enter", "Escape", "a"].includes(event.key)) return;
       this.hover = this.middleWord();
       if (this.hover >= 0) told(this.words.keys[this.hover]);
       this.repaint();
@@ -175,6 +190,25 @@ export class WordMap {
     return -1;
   }
 
+  /** Keys have chosen a word: as an end of the axis where one is drawn. */
+  take(word, chosen) {
+    if (word < 0) return;
+    if (this.pen.isOn) this.pen.end(word);
+    else chosen(this.words.keys[word]);
+  }
+
+  /** Show an axis from one word to another; none where axis is empty. */
+  showAxis(axis) {
+    this.axis = axis;
+    this.repaint();
+  }
+
+  /** The first words of those that are written on the map. */
+  writtenWords(count) {
+    if (this.frame) this.paint();
+    return this.labels.written.slice(0, count).map(([i]) => this.words.keys[i]);
+  }
+
   has(word) {
     return this.words?.keys.includes(word) ?? false;
   }
@@ -183,6 +217,12 @@ export class WordMap {
     if (word === this.hover) return;
     this.hover = word;
     this.repaint();
+  }
+
+  /** The word whose name is written at a place, else the one whose dot is nearest. */
+  pick(px, py, within) {
+    const named = this.labels.at(px, py);
+    return named >= 0 ? named : this.nearest(px, py, within);
   }
 
   /** The word at a place, −1 where there is none: the nearest, but rather a frequent one than a rare one beside it. */
@@ -234,10 +274,12 @@ export class WordMap {
     const style = getComputedStyle(canvas);
     const look = { dark, ink: style.color, paper: style.backgroundColor, red: style.outlineColor, serif: style.getPropertyValue("--serif"), sans: style.getPropertyValue("--sans") };
     if (near.length) this.dots.join(pen, this.place(wanted), near.map((i) => this.place(i)), look.red);
-    const marked = [...new Set([wanted, this.hover].filter((i) => i >= 0))];
+    const ends = this.pen.ends() ?? rows(this.axis);
+    const marked = [...new Set([...ends, wanted, this.hover].filter((i) => i >= 0))];
     // As place(), but for the size of the canvas, which takes the browser time to tell.
     const at = (x, y) => [width / 2 + (x - this.centre[0]) * this.scale, height / 2 - (y - this.centre[1]) * this.scale];
     this.labels.paint(pen, words, { at, zoom: this.scale / this.whole, scale: this.scale, size: [width, height], marked, near, look });
+    this.pen.paint(pen, ends, look);
   }
 }
 

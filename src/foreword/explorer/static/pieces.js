@@ -1,7 +1,8 @@
 // Tokens as people can see them. A token may be a part of a character: its bytes are no text by themselves, so the pieces
-// of one character stand joined under it. Letters of Arabic keep the shapes that they have in the word, and text from
-// right to left stands in its own order.
+// of one character stand joined under it. Letters of Arabic and other joining scripts keep the shapes that they have in
+// the word, and text from right to left stands in its own order.
 
+import { areJoined } from "./joining.js";
 import { hue, make, visible } from "./lib.js";
 
 const segmenter = Intl.Segmenter ? new Intl.Segmenter(undefined, { granularity: "grapheme" }) : null;
@@ -60,9 +61,6 @@ export function arrangedFromBytes(hexes, texts) {
   return tokens;
 }
 
-const ARABIC = /[\u0620-\u063f\u0640-\u064a\u066e-\u06d3\u06d5\u06ee-\u06ff]/u;
-// Letters that never join the one after them: alef, dal, reh, waw and their kin, and the hamza.
-const ENDS_A_SHAPE = /[\u0621-\u0625\u0627\u0629\u062f-\u0632\u0648\u0671-\u0677\u0688-\u0699\u06c0\u06c3-\u06cb\u06cd\u06cf\u06d2\u06d3\u06d5\u06ee\u06ef]/u;
 const MARK = /\p{M}/u;
 
 /** Whether the letters on both sides of a place in the text are written as one. */
@@ -72,7 +70,7 @@ function joined(points, at) {
   let after = at;
   while (after < points.length && MARK.test(points[after])) after++;
   if (before < 0 || after >= points.length) return false;
-  return ARABIC.test(points[before]) && ARABIC.test(points[after]) && !ENDS_A_SHAPE.test(points[before]) && points[after] !== "\u0621";
+  return areJoined(points[before], points[after]);
 }
 
 const JOINER = "\u200d"; // a letter beside it has the shape that it has beside another

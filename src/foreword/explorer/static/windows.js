@@ -63,7 +63,7 @@ export function cascade(svg, { starts, names, low, high, most }) {
   const row = Math.max(9, Math.min(18, size));
   const x = (place) => left + (place - low) * size;
   const seen = coverage();
-  const elements = [draw("text", { x: 0, y: row - 4 }, "text")];
+  const elements = [draw("text", { x: 0, y: Math.max(9, row - 4) }, "text")];
   for (let place = low; place < high; place++) {
     elements.push(square(place, 0, seen(place) ? "" : "dropped"));
     if (size >= 13) elements.push(draw("text", { class: "letter", x: x(place) + size / 2, y: row / 2 + 3.5 }, initial(reading.tokens[place])));

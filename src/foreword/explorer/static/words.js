@@ -21,7 +21,7 @@ const WITHOUT = exported ? "Not among the words that this page carries" : "Witho
 const GLIDE = 700; // milliseconds from one layout to the next
 
 const [state, remember] = remembered(
-  { vectors: "", word: "language", topn: 10, map: "all", list: LIST, find: "", view: "", a: "king", b: "man", c: "woman", low: "he", high: "she", along: ALONG },
+  { vectors: "", word: "language", topn: 10, map: "all", list: LIST, find: "", view: "", a: "king", b: "man", c: "woman", low: "he", high: "she", along: ALONG, drawn: false },
   () => start(),
   { minor: ["view", "topn"] },
 );
@@ -97,7 +97,7 @@ function look(word, { scroll = true } = {}) {
 
 // ---------------------------------------------------------------- map
 
-const map = new WordMap($("#map"), { chosen: fromMap, told: (word) => { $("#on-map").textContent = word; }, looked: (view) => { state.view = view; remember(); } });
+const map = new WordMap($("#map"), { chosen: fromMap, told: (word) => { $("#on-map").textContent = word; }, looked: (view) => { state.view = view; remember(); }, drawn: drawnOnMap, drawing });
 const askMap = latest();
 let whole = false; // whether all words of the map are here
 let coming = new AbortController(); // ends what is still to come of a map that is seen already
@@ -109,6 +109,42 @@ function fromMap(word) {
   look(word, { scroll: false });
   map.find(word, { look: false });
   $("#on-map").replaceChildren("The neighbours of ", make("b", {}, word), " are ", make("a", { href: "#word", onclick: (event) => { event.preventDefault(); $("#word").focus(); } }, "above"), ", and joined to it on the map.");
+}
+
+/** An axis is being drawn: what to do next. from is its first word, "" where there is none yet; null when it is over. */
+function drawing(from) {
+  $("#draw-axis").setAttribute("aria-pressed", String(from !== null));
+  const next = { "": ["Drag from one word to another, or choose the two one after the other. Escape puts the pen away."] }[from] ?? ["From ", make("b", {}, from ?? ""), " to …? Choose the word at the other end."];
+  $("#on-map").replaceChildren(...(from === null ? [] : next));
+}
+
+/** An axis from one word to another: it stays on the map, and in the last section. */
+function drawnOnMap([low, high]) {
+  Object.assign(state, { low, high, drawn: true });
+  $("#low").value = low;
+  $("#high").value = high;
+  remember();
+  axis();
+}
+
+const askOnMap = latest();
+
+/** The words that are written on the map, laid out along the axis that was drawn on it. */
+async function axisOnMap() {
+  const { low, high, drawn } = state;
+  const figure = $("#axis-on-map");
+  figure.hidden = !drawn;
+  map.showAxis(drawn ? [low, high] : []);
+  if (!drawn) askOnMap.stop();
+  if (!drawn || !map.words) return;
+  const svg = $("svg", figure);
+  const written = map.writtenWords(Math.round(svg.clientWidth / 16)).filter((word) => /\p{L}/u.test(word));
+  const keys = [...new Set([low, high, ...written])];
+  await telling("on-map", askOnMap, async (signal) => {
+    const answer = await ask(path("axis"), { signal, body: { low, high, keys } });
+    drawAxis(svg, answer, [low, high], (word) => look(word));
+    $("#about-axis-on-map").textContent = `Words that are written on the map, from ${low} to ${high}.`;
+  });
 }
 
 /** Bring what is looked for into sight; where the map has it not, say so. */
@@ -139,6 +175,7 @@ async function showMap() {
   $("#idea-all").hidden = isList;
   $("#progress-map").hidden = true;
   await telling("map", askMap, (signal) => (isList ? showList(words, signal) : showAll(coming.signal)));
+  axisOnMap();
 }
 
 /** What is looked for is marked and seen, where no other view was; else the word whose neighbours are shown is marked. */
@@ -178,14 +215,15 @@ function showAll(signal) {
   });
 }
 
-const percent = (share) => `${(share * 100).toFixed(share < 0.01 ? 1 : 0)} %`;
+const percent = (share) => `${(share * 100).toFixed(share < 0.01 ? 1 : 0)}\u00a0%`;
 
 function aboutAll({ words, layout, doing, share, seconds, problem, kept, kept_by_components: plain }) {
   $("#progress-map").hidden = !doing;
   $("#progress-map progress").value = share;
   $("#doing").textContent = `${doing}: ${Math.round(share * 100)} %, ${seconds.toFixed(0)} s so far`;
   const about = `${plural(words, "word")}. `;
-  if (layout === "neighbours") $("#about-map").textContent = `${about}Of a frequent word's ten nearest words, ${percent(kept)} are among the ten nearest on the map; two principal components keep ${percent(plain)}.`;
+  if (layout === "neighbours" && kept === null) $("#about-map").textContent = about;
+  else if (layout === "neighbours") $("#about-map").textContent = `${about}Of a frequent word's ten nearest words, ${percent(kept)} are among the ten nearest on the map; two principal components keep ${percent(plain)}.`;
   else if (problem) $("#about-map").textContent = `${about}By two principal components; a better layout can't be made: ${problem}.`;
   else $("#about-map").textContent = `${about}By two principal components, until a layout is ready that puts neighbours together. It is kept for the next time.`;
 }
@@ -236,6 +274,7 @@ const askAxis = latest();
 
 async function axis() {
   const { low, high } = state;
+  axisOnMap();
   $("#not-found-axis").replaceChildren();
   for (const button of document.querySelectorAll("#axes button")) button.setAttribute("aria-pressed", String(button.textContent === `${low} → ${high}`));
   const words = listed(state.along);
@@ -298,6 +337,9 @@ $("#which").addEventListener("change", (event) => { Object.assign(state, { map: 
 $("#list").addEventListener("input", debounce((event) => { Object.assign(state, { list: event.target.value, view: "" }); remember(); again(showMap); }, 300));
 $("#along").addEventListener("input", debounce((event) => { state.along = event.target.value; remember(); axis(); }, 300));
 complete($("#find"), path, findOnMap);
+$("#draw-axis").addEventListener("click", () => { map.pen.take(!map.pen.isOn); $("#map").focus({ preventScroll: true }); });
+$("#own-words").addEventListener("click", () => $("#along").focus());
+$("#remove-axis").addEventListener("click", () => { state.drawn = false; remember(); axisOnMap(); $("#map").focus({ preventScroll: true }); });
 $("#zoom-in").addEventListener("click", () => map.zoom(1.5));
 $("#zoom-out").addEventListener("click", () => map.zoom(1 / 1.5));
 $("#zoom-all").addEventListener("click", () => map.all());

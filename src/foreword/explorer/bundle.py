@@ -1,4 +1,7 @@
-"""JavaScript modules → one plain script: a page opened from a folder may load scripts, but no modules.
+"""JavaScript modules → one plain script.
+
+One request brings it, where modules take twenty, some found only when others have come; and a page that is opened from
+a folder may load scripts, but no modules.
 
 Each module becomes a function, called in an order in which what it imports comes before it. Only what the page's own
 modules use is understood: named imports and exports at the start of a line, ``import * as``; anything else is refused.
