@@ -521,13 +521,21 @@ TABLES: dict[str, Claims | Systems] = {
         ],
         ["numba", "gensim"],
     ),
-    "training-quality": Systems(
-        "training/quality.py",
-        {f"skip-gram: {of}": of for of in ("WordSim-353", "SimLex-999", "analogies")},
-        {"Foreword": "Foreword", "gensim": "gensim"},
-        ["gensim"],
-        ratios=False,
-    ),
+    **{
+        f"training-quality{name}": Systems(
+            "training/quality.py",
+            {f"{kind}: {of}": of for of in ("WordSim-353", "SimLex-999", "analogies")},
+            {"Foreword": "Foreword", "gensim": "gensim"},
+            ["gensim"],
+            head=head,
+            bare=True,
+            ratios=False,
+        )
+        for name, kind, head in (
+            ("", "skip-gram", "skip-gram"),
+            ("-small", "skip-gram, a vocabulary of 3,000", "skip-gram, a vocabulary of 3,000"),
+        )
+    },
     "training-first-rows": Systems(
         "training/first_rows.py",
         {"validation loss of a small GPT, at equal time": "validation loss, nats"},

@@ -1,12 +1,14 @@
 """How good vectors are after as many epochs, Foreword's and gensim's by their defaults: WordSim-353, SimLex-999, and
 analogies among the 20,000 most frequent words; a value a seed, higher is better.
 
-Same arguments as in speed.py. Takes a quarter of an hour: gensim's three runs are most of it.
+Kinds, texts and arguments are those of speed.py. A small vocabulary's scores scatter more and take seconds: it has
+three times as many seeds. All takes half an hour, of which gensim's runs are most.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -31,41 +33,50 @@ def scores(vocabulary: list[str], vectors: Any) -> dict[str, float]:
     }
 
 
-def measure(args: argparse.Namespace) -> list[runner.Result]:
+def of_kind(kind: str, text: corpus.Words, *, epochs: int, seeds: int) -> list[runner.Result]:
+    """A kind's scores, and the seconds of its trainings."""
     found: dict[str, dict[str, list[float]]] = {}
     seconds: dict[str, list[float]] = {"Foreword": [], "gensim": []}
-    with tempfile.TemporaryDirectory() as folder:
-        text = corpus.words(Path(folder), most=args.words, min_count=1 if args.quick else 10, quick=args.quick)
-        for seed in range(1, args.repeats + 1):
-            trainer, took = speed.ours(text, args.kind, epochs=args.epochs, seed=seed)
-            model, longer = speed.theirs(text, args.kind, epochs=args.epochs, seed=seed)
-            seconds["Foreword"].append(took)
-            seconds["gensim"].append(longer)
-            for name, vocabulary, vectors in (
-                ("Foreword", text.vocabulary, trainer.vectors()),
-                ("gensim", model.wv.index_to_key, model.wv.vectors),
-            ):
-                for of, score in scores(vocabulary, vectors).items():
-                    found.setdefault(of, {"Foreword": [], "gensim": []})[name].append(score)
-                    print(f"seed {seed}, {name}, {of}: {score:.4f}", flush=True)
-    notes = (
-        f"{args.kind}, {args.epochs} epochs over {text.length:,} words of {text.origin}; a vocabulary of "
-        f"{len(text.vocabulary):,}; a value a seed"
-    )
+    for seed in range(1, seeds + 1):
+        trainer, took = speed.ours(text, kind, epochs=epochs, seed=seed)
+        model, longer = speed.theirs(text, kind, epochs=epochs, seed=seed)
+        seconds["Foreword"].append(took)
+        seconds["gensim"].append(longer)
+        for name, vocabulary, vectors in (
+            ("Foreword", text.vocabulary, trainer.vectors()),
+            ("gensim", model.wv.index_to_key, model.wv.vectors),
+        ):
+            for of, score in scores(vocabulary, vectors).items():
+                found.setdefault(of, {"Foreword": [], "gensim": []})[name].append(score)
+                print(f"{kind}, seed {seed}, {name}, {of}: {score:.4f}", flush=True)
+    notes = f"{epochs} epochs over {text.length:,} words of {text.origin}; a vocabulary of {len(text.vocabulary):,}"
     return [
-        *(runner.Result(f"{args.kind}: {of}", values, unit="", notes=notes) for of, values in found.items()),
+        *(
+            runner.Result(f"{kind}: {of}", values, unit="", notes=f"{notes}; a value a seed; means {_means(values)}")
+            for of, values in found.items()
+        ),
         runner.Result(
-            f"{args.kind}: {args.epochs} epochs",
-            seconds,
-            work=args.epochs * text.length / 1e6,
-            rate="million words/s",
-            notes=notes,
+            f"{kind}: {epochs} epochs", seconds, work=epochs * text.length / 1e6, rate="million words/s", notes=notes
         ),
     ]
 
 
+def _means(values: dict[str, list[float]]) -> str:
+    return ", ".join(f"{name} {statistics.mean(some):.4f}" for name, some in values.items())
+
+
+def measure(args: argparse.Namespace) -> list[runner.Result]:
+    results = []
+    for kind in args.kind:
+        with tempfile.TemporaryDirectory() as folder:
+            text = speed.corpus_of(Path(folder), kind, words=args.words, quick=args.quick)
+            seeds = args.repeats * (3 if kind == speed.SMALL and not args.quick else 1)
+            results += of_kind(kind, text, epochs=args.epochs, seeds=seeds)
+    return results
+
+
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--kind", choices=speed.KINDS, default="skip-gram", help="(default: %(default)s)")
+    parser.add_argument("--kind", nargs="+", choices=speed.KINDS, default=list(speed.KINDS), help="(default: all)")
 
 
 if __name__ == "__main__":

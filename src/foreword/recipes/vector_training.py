@@ -184,7 +184,6 @@ def train_vectors(
     with _folder(target, about, restart=restart) as (folder, resumed):
         words, counts = _vocabulary(folder, corpus, count, min_count, max_vocab)
         encoded = _encoded(folder, corpus, words, count, int(counts.sum()))
-        options = encoded.fit(options)
         spelt = words if options.subwords is not None else None
         trainer = _trainer(folder / "checkpoint", encoded, counts, options, spelt, count)
         before = trainer.loss_sums()

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from foreword.errors import FileError, ForewordError, FormatError, MissingFileError, StoreError
+from foreword.vectors.training import checkpoints
+from foreword.vectors.training import options as module
 from foreword.vectors.training.corpus import FIRST
-from foreword.vectors.training.options import Subwords, TrainingOptions
+from foreword.vectors.training.options import Layout, Subwords, TrainingOptions
 from foreword.vectors.training.trainer import Trainer
 from vectors.training.corpora import bits, drawn, spellings
 
@@ -57,6 +59,45 @@ def test_a_run_goes_on_to_the_same_bits(tmp_path, how):
         assert trainer.rounds == number
     trainer.run()
     assert bits(trainer) == bits(whole)
+
+
+def test_a_checkpoint_says_how_its_rounds_are_laid_out(tmp_path, monkeypatch):
+    """What options leave open is of the run that began, whatever a later version would choose for the same corpus."""
+    encoded, counts = drawn()
+    options = TrainingOptions(dim=16, epochs=3)
+    whole = Trainer(encoded, counts, options)
+    whole.run()
+    trainer, path = Trainer(encoded, counts, options), tmp_path / "run"
+    trainer.run(epochs=1, checkpoint=path)
+    assert bits(trainer) != bits(whole)
+    again = Trainer.resume(path, encoded, counts, options=options)
+    again.run()
+    assert bits(again) == bits(whole)
+    monkeypatch.setattr(module, "SHORT", 0)
+    monkeypatch.setattr(module, "FEW", 0)
+    assert Trainer(encoded, counts, options).layout.lanes == 4
+    again = Trainer.resume(path, encoded, counts)
+    again.run()
+    assert bits(again) == bits(whole)
+    with pytest.raises(StoreError, match="options"):
+        Trainer.resume(path, encoded, counts, options=options)
+
+
+@pytest.mark.parametrize("vocabulary", [400, 3000])
+def test_a_checkpoint_of_before_layouts_goes_on(tmp_path, vocabulary):
+    """Its options name lanes, stretch and pool, and leave damping to the vocabulary."""
+    encoded, counts = drawn(vocabulary)
+    options = TrainingOptions(dim=16, epochs=2, lanes=8, stretch=512, pool=256)
+    trainer, path = Trainer(encoded, counts, options), tmp_path / "run"
+    trainer.run(epochs=1)
+    header = {**trainer._identity(), "options": options.as_dict(), "rounds": trainer.rounds}
+    checkpoints.write(path, header, [trainer.input_table, trainer.output_table, trainer._lanes.loss])
+    for given in (None, options):
+        again = Trainer.resume(path, encoded, counts, options=given)
+        assert again.layout == Layout(8, 512, 256, 1 if vocabulary == 400 else 4)
+        assert bits(again) == bits(trainer)
+    with pytest.raises(StoreError, match="options"):
+        Trainer.resume(path, encoded, counts, options=options.replace(lanes=None))
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])

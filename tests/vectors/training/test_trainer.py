@@ -8,7 +8,7 @@ import pytest
 from foreword import KeyedVectors
 from foreword.errors import ArgumentError, ArgumentTypeError, FormatError, MissingPackageError
 from foreword.vectors.store.subwords import subword_rows
-from foreword.vectors.training.options import Subwords, TrainingOptions
+from foreword.vectors.training.options import Layout, Subwords, TrainingOptions
 from foreword.vectors.training.tables import alias_table, keep_thresholds
 from foreword.vectors.training.trainer import Trainer
 from vectors.training.corpora import START, bits, drawn, spellings
@@ -124,7 +124,7 @@ def test_sentences_of_one_word_have_no_contexts():
 @pytest.mark.parametrize("length", [2_000_000, pytest.param(100_000_000, marks=pytest.mark.slow)])
 def test_one_line_of_millions_of_words(length):
     encoded, counts = drawn(50, length, sentence=length)
-    trainer = Trainer(encoded, counts, TrainingOptions(dim=16, epochs=1, stretch=1024, pool=32, negative=1))
+    trainer = Trainer(encoded, counts, TrainingOptions(dim=16, epochs=1, lanes=8, stretch=1024, pool=32, negative=1))
     trainer.run()
     assert trainer.words_read == length
     assert np.isfinite(trainer.input_table).all()
@@ -232,21 +232,76 @@ def test_a_word_out_of_the_vocabulary_is_named():
         Trainer(encoded, counts, TrainingOptions(**SMALL)).run()
 
 
+def _chain(words, length):
+    """A chain of words, each of which two others follow, and its counts."""
+    rng = np.random.default_rng(0)
+    follows = rng.integers(0, words, (words, 2))
+    encoded, coins = np.zeros(length, np.uint32), rng.integers(0, 2, length)
+    for i in range(1, len(encoded)):
+        encoded[i] = follows[encoded[i - 1], coins[i]] if i % 10 else rng.integers(words)
+    return encoded, np.bincount(encoded, minlength=words).astype(np.int64)
+
+
 @pytest.mark.parametrize("words", [20, 100])
 def test_many_lanes_do_not_overshoot_a_small_vocabulary(words):
     """A chain of few words, which eight lanes learn about as well as one does."""
-    rng = np.random.default_rng(0)
-    follows = rng.integers(0, words, (words, 2))
-    encoded, coins = np.zeros(60_000, np.uint32), rng.integers(0, 2, 60_000)
-    for i in range(1, len(encoded)):
-        encoded[i] = follows[encoded[i - 1], coins[i]] if i % 10 else rng.integers(words)
-    counts = np.bincount(encoded, minlength=words).astype(np.int64)
+    encoded, counts = _chain(words, 60_000)
     losses = []
     for lanes in (1, 8):
         trainer = Trainer(encoded, counts, TrainingOptions(dim=32, epochs=4, lanes=lanes, alpha=0.05))
         trainer.run()
         losses.append(trainer.loss)
     assert losses[1] < losses[0] * 1.15
+
+
+# How rounds are laid out.
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "words", "layout"),
+    [
+        (72_812, 27_000_000, Layout(8, 512, 256, 4)),
+        (20_000, 131_072, Layout(8, 512, 256, 4)),
+        (20_000, 131_071, Layout(1, 512, 256, 4)),
+        (19_999, 27_000_000, Layout(4, 256, 48, 4)),
+        (500, 131_072, Layout(4, 256, 48, 4)),
+        (499, 27_000_000, Layout(1, 256, 48, 4)),
+        (1, 0, Layout(1, 256, 48, 4)),
+    ],
+)
+def test_a_round_is_laid_out_by_the_vocabulary(vocabulary, words, layout):
+    options = TrainingOptions()
+    assert options.layout(vocabulary, words) == layout
+    assert options.settled(vocabulary, words).layout(5, 5) == layout
+    given = TrainingOptions(lanes=3, stretch=77, pool=9, damping=2)
+    assert given.layout(vocabulary, words) == Layout(3, 77, 9, 2)
+
+
+def test_lanes_that_are_given_are_averaged_in_a_small_vocabulary():
+    assert TrainingOptions(lanes=8).layout(1999, 10**6) == Layout(8, 256, 48, 1)
+    assert TrainingOptions(lanes=8).layout(2000, 10**6) == Layout(8, 256, 48, 4)
+
+
+@pytest.mark.parametrize("words", [499, 500, 2000])
+def test_the_layout_of_a_small_vocabulary_learns_as_one_lane_does(words):
+    encoded, counts = _chain(words, 140_000)
+    losses = []
+    for options in (TrainingOptions(dim=32, epochs=2), TrainingOptions(dim=32, epochs=2, lanes=1)):
+        trainer = Trainer(encoded, counts, options)
+        trainer.run()
+        losses.append(trainer.loss)
+    assert trainer.layout == Layout(1, 256, 48, 1 if words < 2000 else 4)
+    assert losses[0] < losses[1] * 1.05
+
+
+def test_what_is_laid_out_is_what_the_options_of_a_run_say():
+    encoded, counts = drawn(3000, 132_000)
+    found = []
+    for layout in ({}, {"lanes": 4, "stretch": 256, "pool": 48, "damping": 4}):
+        trainer = Trainer(encoded, counts, TrainingOptions(dim=16, epochs=1, **layout))
+        trainer.run()
+        found.append((bits(trainer), trainer.options))
+    assert found[0] == found[1]
 
 
 def test_a_training_that_diverges_says_so():

@@ -33,7 +33,6 @@ from numpy.typing import NDArray
 
 from foreword._base.files import atomic_write, explained
 from foreword.errors import FileError, FormatError, TextDecodeError
-from foreword.vectors.training.options import TrainingOptions
 from foreword.vectors.training.vocabulary import TrimRule, WordCounts, stays
 from foreword.vectors.training.word_table import Ends, WordTable
 
@@ -46,7 +45,6 @@ Advance = Callable[[int], object]
 Block = tuple[int, NDArray[np.uint8]]
 
 _BLOCK = 1 << 21  # bytes
-_SHORT = 1 << 17  # words
 _LONGEST = 1 << 26  # bytes between two blanks; no word is as long, so that a table can hold it
 
 
@@ -67,14 +65,6 @@ class Encoded:
         """Its sentences that have a word of the vocabulary."""
         step = _BLOCK // 4
         return sum(int((self.words[i : i + step] >= FIRST).sum()) for i in range(0, len(self.words), step))
-
-    def fit(self, options: TrainingOptions) -> TrainingOptions:
-        """The options for a corpus of this length: one lane where it is short.
-
-        In a small vocabulary each lane of a round changes every row, and what several add to the same row overshoots;
-        and there is no time to be gained.
-        """
-        return options.replace(lanes=1) if len(self.words) < _SHORT else options
 
 
 class Corpus(abc.ABC):

@@ -1,7 +1,7 @@
 """What training is given besides a corpus: the method, the table's size, and how learning goes.
 
 Names and defaults are word2vec's where it has them (Mikolov et al., 2013), as gensim 4.4 spells what they mean; those
-below ``subwords`` are ours, and say how a round is laid out (see ``reference``).
+below ``subwords`` are ours, and say how a round is laid out.
 
 Not for: where the corpus comes from, or which words are in the vocabulary. Costs: nothing.
 """
@@ -15,13 +15,20 @@ from typing import Any
 from foreword._base.checks import integer, number
 from foreword.errors import ArgumentError, ArgumentTypeError
 
-__all__ = ["METHODS", "Subwords", "TrainingOptions"]
+__all__ = ["METHODS", "Layout", "Subwords", "TrainingOptions"]
 
 METHODS = ("skip-gram", "cbow")
 MOST_DIM = 4096
 MOST_RATE = 1e3
 MOST_NEGATIVES = 31
 """Negatives of a centre word: their products with a context stand in a vector or two of the processor."""
+
+SHORT = 1 << 17
+"""Words of a corpus below which a round has one lane: it takes a second anyway."""
+FEW, SOME = 500, 20_000
+"""Words of a vocabulary below which a round has one lane, and below which it has four short ones."""
+AVERAGED = 2000
+"""Words of a vocabulary below which the changes of any number of lanes are averaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +49,16 @@ class Subwords:
         integer("min_n", self.min_n, at_least=1)
         integer("max_n", self.max_n, at_least=self.min_n, at_most=1000)
         integer("buckets", self.buckets, at_least=1, at_most=(1 << 31) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a round of a training is laid out; what each means stands at ``TrainingOptions``."""
+
+    lanes: int
+    stretch: int
+    pool: int
+    damping: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +86,16 @@ class TrainingOptions:
         subwords: fastText's n-grams, or None for whole words.
         shared_negatives: noise words that the contexts of one centre word share; None for 2 · negative + 1.
         lanes: stretches of text that a round trains on side by side, each against the tables as they were before the
-            round; the most threads that can be of use.
-        stretch: words of a lane, before frequent ones are left out.
-        pool: noise words drawn for a lane, from which those of its centre words are drawn.
+            round; the most threads that can be of use. None for 8; for 4 where the vocabulary has fewer than 20,000
+            words; for 1 where it has fewer than 500, or the corpus fewer than 131,072.
+        stretch: words of a lane, before frequent ones are left out. None for 512; for 256 where the vocabulary has
+            fewer than 20,000 words.
+        pool: noise words drawn for a lane, from which those of its centre words are drawn. None for 256; for 48 where
+            the vocabulary has fewer than 20,000 words.
         damping: of a row that more than so many lanes of a round have changed, their mean change times this number is
-            added, rather than the sum of their changes. None for 4; for 1 where the vocabulary has fewer than 2,000
-            words, each of which a lane then trains so often that the changes of several, added up, would overshoot.
+            added, rather than the sum of their changes. None for 4; for 1 where ``lanes`` are given and the vocabulary
+            has fewer than 2,000 words, each of which a lane then trains so often that the changes of several, added
+            up, might overshoot.
 
     Raises:
         ArgumentError: a value that can't be used; says which would do.
@@ -102,9 +123,9 @@ class TrainingOptions:
     cbow_mean: bool = True
     subwords: Subwords | None = None
     shared_negatives: int | None = None
-    lanes: int = 8
-    stretch: int = 512
-    pool: int = 256
+    lanes: int | None = None
+    stretch: int | None = None
+    pool: int | None = None
     damping: int | None = None
 
     def __post_init__(self) -> None:
@@ -130,7 +151,7 @@ class TrainingOptions:
             ("pool", 1, 4096),
             ("damping", 1, 1024),
         ):
-            if name != "damping" or self.damping is not None:
+            if getattr(self, name) is not None or name not in ("lanes", "stretch", "pool", "damping"):
                 self._set(name, integer(name, getattr(self, name), at_least=at_least, at_most=at_most))
         if self.shared_negatives is not None:
             most = integer("shared_negatives", self.shared_negatives, at_least=1, at_most=MOST_NEGATIVES)
@@ -155,6 +176,32 @@ class TrainingOptions:
     def shared(self) -> int:
         """Noise words that the contexts of a centre word share."""
         return self.shared_negatives or min(2 * self.negative + 1, MOST_NEGATIVES)
+
+    def layout(self, vocabulary: int, words: int) -> Layout:
+        """How a round is laid out: as these options say, and by the corpus where they don't.
+
+        Lanes that change the same row know nothing of each other, so what they add to it is worth less, or too much.
+        In a small vocabulary that is most rows: there a round has fewer words, and fewer noise words for each lane.
+
+        Args:
+            vocabulary: words in the vocabulary.
+            words: words of the corpus.
+
+        >>> TrainingOptions(stretch=64).layout(3000, 1_500_000)
+        Layout(lanes=4, stretch=64, pool=48, damping=4)
+        """
+        some = vocabulary < SOME
+        lanes = 1 if vocabulary < FEW or words < SHORT else 4 if some else 8
+        return Layout(
+            lanes=self.lanes or lanes,
+            stretch=self.stretch or (256 if some else 512),
+            pool=self.pool or (48 if some else 256),
+            damping=self.damping or (1 if self.lanes and vocabulary < AVERAGED else 4),
+        )
+
+    def settled(self, vocabulary: int, words: int) -> TrainingOptions:
+        """These options with the layout filled in that they have for such a corpus (see ``layout``)."""
+        return self.replace(**dataclasses.asdict(self.layout(vocabulary, words)))
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # plain Python numbers, whatever kind was given

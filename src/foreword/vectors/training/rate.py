@@ -60,7 +60,7 @@ class Pace:
         fallen = (options.alpha - options.min_alpha) * words / max(1, options.epochs * trainer.epoch_words)
         progress = Progress(
             epoch=epoch,
-            position=rounds * options.lanes * options.stretch,
+            position=rounds * trainer.layout.lanes * trainer.layout.stretch,
             words=words,
             words_per_second=(words - self.last_words) / max(now - self.last, 1e-9),
             loss=mean(loss[0] - self.last_loss[0], loss[1] - self.last_loss[1]),

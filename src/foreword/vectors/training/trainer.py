@@ -33,8 +33,6 @@ from foreword.vectors.training.tables import END_OF_SENTENCE, alias_table, keep_
 __all__ = ["Progress", "Trainer"]
 
 SEGMENT = 0.2  # seconds
-FEW_WORDS = 2000
-"""A vocabulary below which lanes' changes to a row are averaged."""
 HOPELESS = 4.0  # times the loss of guessing, beyond which a training has diverged
 PAUSE = 5e-5  # seconds that a thread sleeps which has waited for another in vain
 
@@ -48,11 +46,11 @@ class Trainer:
         encoded: uint32 [N], the words' indices in order, where a sentence starts with the top bit set; usually a mapped
             file. Read in order.
         counts: int64 [V], how often each word stands in the corpus, the most frequent first.
-        options: how to train.
+        options: how to train; where they leave it open, ``layout`` says how a round is laid out.
         words: the words, for subwords.
         tables: input and output rows to go on from, float32 [V (+ buckets), D] and [V, D]; changed in place.
-        workers: threads; None for as many as ``FOREWORD_THREADS`` or the processors say. More than ``options.lanes``
-            are of no use.
+        workers: threads; None for as many as ``FOREWORD_THREADS`` or the processors say. More than
+            ``layout.lanes`` are of no use.
 
     Raises:
         ArgumentError: the corpus, counts, words or tables don't fit together.
@@ -80,7 +78,8 @@ class Trainer:
             ) from cause
         self._kernels = kernels
         self._encoded, self._counts = _corpus(encoded, counts)
-        self.options = options
+        self.layout = options.layout(len(self._counts), len(self._encoded))
+        self.options = options = options.settled(len(self._counts), len(self._encoded))
         self._words = None if words is None else list(words)
         self._workers = workers if workers is None else integer("workers", workers, at_least=1)
         self._control = np.zeros(32, np.int64)  # the counters of the threads, which say how many rounds are done
@@ -126,13 +125,13 @@ class Trainer:
     @property
     def epoch_rounds(self) -> int:
         """Rounds of an epoch: the last may be short."""
-        return -(-len(self._encoded) // (self.options.lanes * self.options.stretch))
+        return -(-len(self._encoded) // (self.layout.lanes * self.layout.stretch))
 
     @property
     def words_read(self) -> int:
         """Words read so far, of all epochs."""
         epoch, rounds = divmod(self.rounds, max(1, self.epoch_rounds))
-        return epoch * len(self._encoded) + min(len(self._encoded), rounds * self.options.lanes * self.options.stretch)
+        return epoch * len(self._encoded) + min(len(self._encoded), rounds * self.layout.lanes * self.layout.stretch)
 
     @property
     def epoch_words(self) -> int:
@@ -185,7 +184,7 @@ class Trainer:
             self._identity()  # so that the first checkpoint, which may be one of Ctrl-C, need not wait for it
         goal = epochs * self.epoch_rounds
         rate = Pace(self, goal)
-        count = min(self._workers or threads.count(), self.options.lanes)
+        count = min(self._workers or threads.count(), self.layout.lanes)
         saved = reported = time.monotonic()
         pace = 1.0  # rounds a segment
         try:
@@ -256,9 +255,9 @@ class Trainer:
             StoreError: it is of another corpus, of other counts, words or options.
         """
         with checkpoints.read(path) as checkpoint:
-            header = checkpoint.header
-            stored, rounds = TrainingOptions.from_dict(header["options"]), header["rounds"]
             encoded, counts = _corpus(encoded, counts)
+            stored = TrainingOptions.from_dict(checkpoint.header["options"]).settled(len(counts), len(encoded))
+            header, rounds = {**checkpoint.header, "options": stored.as_dict()}, checkpoint.header["rounds"]
             for name, got in _identity(encoded, counts, words, options or stored).items():
                 if header.get(name) != got:
                     raise StoreError(
@@ -270,7 +269,7 @@ class Trainer:
                     )
             trainer = cls(encoded, counts, stored, words=words, workers=workers)
             checkpoint.fill([trainer.input_table, trainer.output_table, trainer._lanes.loss])
-        trainer._control[trainer._kernels.LANES_DONE] = rounds * stored.lanes
+        trainer._control[trainer._kernels.LANES_DONE] = rounds * trainer.layout.lanes
         trainer._control[trainer._kernels.PARTS_DONE] = rounds * trainer._kernels.PARTS
         return trainer
 
@@ -286,7 +285,7 @@ class Trainer:
         kernels, control = self._kernels, self._control
         self.settle()
         before = self.loss_sums()
-        control[kernels.TICKET] = self.rounds * (self.options.lanes + kernels.PARTS)
+        control[kernels.TICKET] = self.rounds * (self.layout.lanes + kernels.PARTS)
         plan = self._plan()
 
         failures: list[BaseException] = []
@@ -350,13 +349,13 @@ class Trainer:
             other=other,
             gram_offsets=offsets,
             gram_rows=grams,
-            lanes=options.lanes,
-            stretch=options.stretch,
+            lanes=self.layout.lanes,
+            stretch=self.layout.stretch,
             window=options.window,
-            pool=options.pool,
+            pool=self.layout.pool,
             shared=options.shared,
             targets=self._step.count,
-            damping=options.damping or (4 if len(self._counts) >= FEW_WORDS else 1),
+            damping=self.layout.damping,
             shrink=int(options.shrink_windows),
             cbow=int(options.method == "cbow"),
             mean=int(options.cbow_mean),
@@ -369,11 +368,11 @@ class Trainer:
 
     def _copies(self) -> tuple[int, int]:
         """The most rows that a lane can touch: of inputs and of outputs."""
-        options = self.options
-        return options.stretch + 2 * options.window, options.stretch + options.pool
+        layout = self.layout
+        return layout.stretch + 2 * self.options.window, layout.stretch + layout.pool
 
     def _room_of_lanes(self) -> Any:
-        lanes, (inputs, outputs) = self.options.lanes, self._copies()
+        lanes, (inputs, outputs) = self.layout.lanes, self._copies()
         # Of subwords, a lane changes the rows of all its words: at most those of the words that have most.
         sizes = np.diff(self._drawn[3]) if len(self._drawn[3]) > 1 else np.ones(1, np.int64)
         entries = int(np.sort(sizes)[::-1][:inputs].sum()) if self.options.subwords else inputs
@@ -394,7 +393,7 @@ class Trainer:
         options, (inputs, outputs) = self.options, self._copies()
         table = 1 << (2 * max(inputs, outputs) - 1).bit_length()
         contexts = 2 * options.window + 2
-        shared = options.lanes * max(inputs, outputs) // 2 + 1
+        shared = self.layout.lanes * max(inputs, outputs) // 2 + 1
         return self._kernels.Private(
             task=np.full(1, -1, np.int64),
             words=np.zeros(inputs, np.int32),
@@ -406,7 +405,7 @@ class Trainer:
             rows_out=np.zeros(outputs, np.int32),
             table_in=np.zeros((2, table), np.int32),
             table_out=np.zeros((2, table), np.int32),
-            pool=np.zeros(options.pool, np.int32),
+            pool=np.zeros(self.layout.pool, np.int32),
             x=np.zeros(contexts, np.int32),
             k=np.zeros(self._step.count, np.int32),
             before=_aligned((inputs if options.subwords else 0, self._step.dim)),
@@ -444,9 +443,9 @@ def _identity(
 ) -> dict[str, Any]:
     """What a checkpoint says of its run, and a run that goes on from it must share."""
     return {
-        "options": options.as_dict(),
         "corpus": checkpoints.corpus_digest(encoded, counts),
         "words": checkpoints.words_digest(words) if options.subwords and words is not None else None,
+        "options": options.settled(len(counts), len(encoded)).as_dict(),
     }
 
 

@@ -274,7 +274,6 @@ class Word2Vec(Building):
         self._input = self._trained_input()
         words = list(self.wv.index_to_key) if options.subwords else None
         tables = (self._input, self._output)
-        options = encoded.fit(options)
         trainer = Trainer(encoded.words, self._counts(), options, words=words, tables=tables, workers=self._threads())
         for epoch in range(self.epochs):
             _call(callbacks, "on_epoch_begin", self)
