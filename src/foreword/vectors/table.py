@@ -448,7 +448,7 @@ class VectorTable:
     __str__ = __repr__
 
 
-def as_array(values: Any, dtype: DTypeLike = None) -> NDArray[Any]:
+def as_array(values: Any, dtype: DTypeLike | None = None) -> NDArray[Any]:
     """``values`` as an array.
 
     Raises:

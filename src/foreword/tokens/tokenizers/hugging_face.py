@@ -81,7 +81,7 @@ class HuggingFaceTokenizer(LibraryTokenizer):
         find: Callable[[str], Any] = self._ordinary.token_to_id
         self._added_ids: dict[str, int] = {token["content"]: find(token["content"]) for token in added}
         # what it decodes to is the library's, too: one that is looked for in the normalized text has that text's form
-        self._token_of |= {id_: self._ordinary.id_to_token(id_) for id_ in self._added_ids.values()}
+        self._token_of |= {id_: self._ordinary.id_to_token(id_) or text for text, id_ in self._added_ids.items()}
         self.special_tokens = {text: self._added_ids[text] for text in (t["content"] for t in added if t["special"])}
         # looked for in the normalized text; one that its own text does not give any more is never found
         normalized = [t["content"] for t in added if t["special"] and t["normalized"]]
