@@ -111,13 +111,6 @@ def test_what_cannot_be_done_is_refused(corpus, tmp_path, options, error, says):
     train_vectors(corpus, tmp_path / "out", **SMALL)  # a run that came to nothing is in nobody's way
 
 
-def test_a_corpus_without_words_is_refused(tmp_path):
-    for text in ("", " \n\t\n"):
-        (tmp_path / "corpus.txt").write_text(text)
-        with pytest.raises(ArgumentError, match="holds no word"):
-            train_vectors(tmp_path / "corpus.txt", tmp_path / "out")
-
-
 def test_text_in_another_encoding_is_named(corpus, tmp_path):
     text = corpus.read_text()
     for encoding in ("utf-16", "utf-16-le"):  # the one without a mark is ASCII with zeros

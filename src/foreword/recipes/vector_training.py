@@ -240,8 +240,8 @@ def _folder(target: Path, about: dict[str, Any], *, restart: bool) -> Iterator[t
         folder.mkdir(parents=True, exist_ok=True)
     with lock(folder / "lock"):
         file = folder / "run.json"
-        resumed = not restart and (folder / "vocabulary.json").exists()
-        if not resumed or not file.exists():  # nothing was done that could be lost
+        resumed = not restart and file.exists() and (folder / "vocabulary.json").exists()
+        if not resumed:  # nothing was done that could be lost
             _clear(folder)
         elif (found := _read_json(file)) != about:
             found = found if isinstance(found, dict) else {}
