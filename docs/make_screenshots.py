@@ -59,7 +59,7 @@ def main() -> None:
                         page.locator(TOP[view]).evaluate("(one) => one.scrollIntoView({ behavior: 'instant' })")
                     if view in HOVER:
                         page.hover(HOVER[view])
-                    page.wait_for_timeout(300)
+                    page.wait_for_timeout(2_000)  # words glide to their places, and are laid out
                     page.screenshot(path=folder / f"{name}.png", full_page=folder != IMAGES)
                     print(folder / f"{name}.png")
                 context.close()

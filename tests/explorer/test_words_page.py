@@ -271,6 +271,10 @@ def test_an_axis_is_drawn_by_dragging_the_mouse(visit, shift):
     again = visit(page.url[len(page.url.split("/words")[0]) :])
     whole(again)
     assert check_axis(again) == ends
+    before = page.get_attribute("#axis-on-map svg", "aria-label")
+    press(page, "#map", *["ArrowLeft"] * 5)
+    until(page, f"document.querySelector('#axis-on-map svg').getAttribute('aria-label') !== {before!r}")
+    assert check_axis(page) == ends  # of the words that are written there
     with_axis = picture(page)
     page.click("#remove-axis")
     until(page, "document.querySelector('#axis-on-map').hidden && !location.hash.includes('drawn')")

@@ -97,7 +97,7 @@ function look(word, { scroll = true } = {}) {
 
 // ---------------------------------------------------------------- map
 
-const map = new WordMap($("#map"), { chosen: fromMap, told: (word) => { $("#on-map").textContent = word; }, looked: (view) => { state.view = view; remember(); }, drawn: drawnOnMap, drawing });
+const map = new WordMap($("#map"), { chosen: fromMap, told: (word) => { $("#on-map").textContent = word; }, looked: (view) => { state.view = view; remember(); axisLater(); }, drawn: drawnOnMap, drawing });
 const askMap = latest();
 let whole = false; // whether all words of the map are here
 let coming = new AbortController(); // ends what is still to come of a map that is seen already
@@ -128,6 +128,7 @@ function drawnOnMap([low, high]) {
 }
 
 const askOnMap = latest();
+const axisLater = debounce(() => axisOnMap(), 300); // other words are written
 
 /** The words that are written on the map, laid out along the axis that was drawn on it. */
 async function axisOnMap() {
@@ -211,6 +212,7 @@ function showAll(signal) {
       whole = true;
       document.documentElement.dataset.map = "whole";
       mark();
+      axisLater();
     }, (error) => (signal.aborted || words === null ? failed(error) : ($("#problem-map").textContent = error.message)));
   });
 }
@@ -246,7 +248,10 @@ function glide(words, x, y, regions, signal) {
     if (t === 1) words.regions = regions;
     map.refresh();
     if (t < 1) requestAnimationFrame(step);
-    else mark();
+    else {
+      mark();
+      axisLater();
+    }
   };
   step(still ? 0 : began);
 }
