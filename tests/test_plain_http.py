@@ -46,7 +46,8 @@ def test_it_is_what_fsspec_gives(server) -> None:
         assert part(folder, start, room) == part(with_options, start, room) == DATA[start : start + room]
 
 
-def test_a_connection_is_kept_and_one_that_the_server_closed_is_made_anew(server) -> None:
+def test_a_connection_is_kept_and_one_that_the_server_closed_is_made_anew(server, monkeypatch) -> None:
+    monkeypatch.setattr(remote, "TRIES", 1)
     folder = RemoteFolder(server.url + "/folder")
     connections: list[tuple[str, int]] = []
 
