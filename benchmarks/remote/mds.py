@@ -1,7 +1,8 @@
 """MosaicML streaming for ``epoch.py``, in a Python of an environment of its own: it pins an older numpy.
 
 Its shards hold samples of T + 1 ids. They have 16 MB, as litdata's, or a fifth of the limit: it refuses a limit below
-four shards. It fetches by boto3.
+four shards. It fetches by boto3. By default it shuffles all windows of so small an input, so that each wants another
+shard and every shard is fetched again and again; here windows are shuffled inside a quarter of the limit.
 """
 
 from __future__ import annotations
@@ -34,7 +35,13 @@ def epoch(url: str, cache: str, limit: int, T: int, B: int) -> tuple[float, int]
     clean_stale_shared_memory()
     start, count = time.perf_counter(), 0
     data = StreamingDataset(
-        remote=f"s3://bucket/mds-{T}", local=cache, cache_limit=limit, shuffle=True, batch_size=B, num_canonical_nodes=1
+        remote=f"s3://bucket/mds-{T}",
+        local=cache,
+        cache_limit=limit,
+        shuffle=True,
+        shuffle_block_size=int(os.environ.get("SBS", "8192")),
+        batch_size=B,
+        num_canonical_nodes=1,
     )
     for batch in DataLoader(data, batch_size=B, num_workers=0, drop_last=True, collate_fn=list):
         window = torch.from_numpy(np.stack([sample["ids"] for sample in batch]).astype(np.int64))

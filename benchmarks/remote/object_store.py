@@ -1,7 +1,7 @@
 """A loopback object store for the benchmarks: files of a folder by GET and HEAD, whole or a range of bytes, as S3 and
 plain HTTP servers give them, each request after a wait.
 
-Not for: writing, listing, credentials (any are accepted).
+What it has done so far it says at ``/counts``. Not for: writing, listing, credentials (any are accepted).
 """
 
 from __future__ import annotations
@@ -9,13 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import json
 import os
 import re
 import subprocess
 import sys
+import time
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+
+_done = {"requests": 0, "bytes": 0}
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, folder: Path, wait: float) -> None:
@@ -28,6 +33,12 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fold
                 name, _, value = header.decode("latin-1").partition(":")
                 if name.lower() == "range":
                     asked = re.fullmatch(r"bytes=(\d+)-(\d*)", value.strip())
+            if target == "/counts":
+                said = json.dumps([*_done.values(), time.process_time()]).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said))
+                await writer.drain()
+                continue
+            _done["requests"] += 1
             if wait:
                 await asyncio.sleep(wait)
             path = folder / urllib.parse.unquote(target.partition("?")[0]).lstrip("/")
@@ -53,6 +64,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fold
             writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
             await writer.drain()
             if method != "HEAD" and stop > start:
+                _done["bytes"] += stop - start
                 with open(path, "rb") as file:
                     await asyncio.get_running_loop().sendfile(writer.transport, file, start, stop - start)
     writer.close()
@@ -70,6 +82,13 @@ def running(folder: Path, *, wait: float = 0.0) -> Iterator[str]:
     finally:
         process.kill()
         process.communicate()
+
+
+def counts(url: str) -> tuple[float, float, float]:
+    """What the store at ``url`` has done so far: requests, bytes of objects, seconds of processor time."""
+    with urllib.request.urlopen(f"{url}/counts") as answer:
+        requests, sent, seconds = json.load(answer)
+    return requests, sent, seconds
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ import pytest
 
 import faulty_server
 from foreword._base import remote
+from foreword._base.system import lock_file
 from foreword.errors import ArgumentError, DownloadError, FileError, MissingFileError, MissingPackageError, StoreError
 from foreword.tokens import TokenStore, export, inspect
 from foreword.tokens.store import block_cache
@@ -304,7 +305,14 @@ def take(cache: BlockCache, numbers) -> list[int]:
     fetched: list[int] = []
     for number in numbers:
         sha256, data = block_of(number)
-        assert cache.get(sha256, lambda data=data, number=number: fetched.append(number) or data) == data
+        memory = memoryview(bytearray(len(data)))
+
+        def fetch(number=number, data=data, memory=memory) -> None:
+            fetched.append(number)
+            memory[:] = data
+
+        cache.fill(memory, sha256, fetch)
+        assert memory == data
     return fetched
 
 
@@ -389,28 +397,35 @@ def test_one_download_for_threads_that_want_the_same(tmp_path: Path) -> None:
     cache = BlockCache(tmp_path, 4 * BLOCK)
     sha256, data = block_of(1)
     fetched: list[float] = []
+    memories = [memoryview(bytearray(len(data))) for _ in range(8)]
 
-    def fetch() -> bytes:
-        fetched.append(time.monotonic())
-        time.sleep(0.05)
-        return data
+    def want(memory: memoryview) -> None:
+        def fetch() -> None:
+            fetched.append(time.monotonic())
+            time.sleep(0.05)
+            memory[:] = data
 
-    threads = [threading.Thread(target=cache.get, args=(sha256, fetch)) for _ in range(8)]
+        cache.fill(memory, sha256, fetch)
+
+    threads = [threading.Thread(target=want, args=(memory,)) for memory in memories]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(fetched) == 1
+    assert all(memory == data for memory in memories)
 
 
 def test_who_holds_a_lock_and_never_ends_is_not_waited_for(tmp_path: Path, monkeypatch) -> None:
-    import filelock
-
     monkeypatch.setattr(block_cache, "_PATIENCE", 0.05)
     cache = BlockCache(tmp_path, 4 * BLOCK)
     number = int.from_bytes(block_of(1)[0][:8], "little") % block_cache._LOCKS
-    with filelock.FileLock(tmp_path / "locks" / f"{number:03x}"):
-        assert take(cache, [1]) == [1]
+    file = tmp_path / "locks" / f"{number:03x}"
+    file.touch()
+    release = lock_file(file, shared=False)
+    assert release is not None
+    assert take(cache, [1]) == [1]
+    release()
 
 
 READER = """

@@ -44,6 +44,10 @@ _SECRETS = re.compile(r"(?<=://)[^/@\s]+@|\?[^\s'\"<>)]*")
 T_ = TypeVar("T_")
 
 
+class _RedirectedError(Exception):
+    """An answer over HTTP that names another place."""
+
+
 class _StatusError(Exception):
     """An answer over HTTP that is none."""
 
@@ -75,6 +79,7 @@ class RemoteFolder:
         self.options = dict(options or {})
         self._opened: tuple[int, Any, str] | None = None
         self._opening = threading.Lock()
+        self._plain = not self.options and self._base.startswith(("http:", "https:"))
         self._files()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -96,6 +101,31 @@ class RemoteFolder:
             DownloadError: it can't be had.
         """
         return self._patiently("read the object", name, lambda files, path: _read(files, path, start, stop))
+
+    def read_into(self, name: str, start: int, memory: memoryview) -> int:
+        """Put the bytes of the object ``name`` from ``start`` on into ``memory``.
+
+        Over HTTP without options they are received there; else they are read and copied.
+
+        Returns:
+            How many there were: fewer than there is room for where the object ends before.
+
+        Raises:
+            MissingFileError: there is none.
+            DownloadError: it can't be had.
+        """
+
+        def fill(files: Any, path: str) -> int:
+            if self._plain and not (files.kwargs or files.client_kwargs):
+                try:
+                    return _receive(files, path, start, memory)
+                except _RedirectedError:
+                    self._plain = False
+            data = _read(files, path, start, start + len(memory))[: len(memory)]
+            memory[: len(data)] = data
+            return len(data)
+
+        return self._patiently("read the object", name, fill)
 
     def size(self, name: str) -> int | None:
         """How many bytes the object ``name`` has; None where the server does not say.
@@ -235,16 +265,31 @@ async def _read_http(files: Any, url: str, start: int | None, stop: int | None) 
     session = await files.set_session()
     # Without room for a whole block aiohttp stops and starts the connection for every 64 KiB.
     async with session.get(files.encode_url(url), headers=headers, **{"read_bufsize": _ROOM, **options}) as answer:
-        if answer.status == 404:
-            raise FileNotFoundError(url)
-        if answer.status == 416:  # the object ends before ``start``
+        if not _has_bytes(answer.status, answer.reason or "", ranged=start is not None):
             return b""
-        if answer.status not in (200, 206):
-            raise _StatusError(answer.status, answer.reason or "")
-        if start is not None and answer.status == 200:
-            raise _StatusError(501, "the server gives whole objects only, no ranges of bytes")
         data: bytes = await answer.read()
         return data
+
+
+def _receive(files: Any, url: str, start: int, memory: memoryview) -> int:
+    """Some bytes over HTTP, received where they belong."""
+    from foreword._base import plain_http
+
+    with plain_http.answer(files.encode_url(url), start, start + len(memory), SECONDS) as answer:
+        if 300 <= answer.status < 400:
+            raise _RedirectedError
+        return plain_http.receive(answer, memory) if _has_bytes(answer.status, answer.reason, ranged=True) else 0
+
+
+def _has_bytes(status: int, reason: str, *, ranged: bool) -> bool:
+    """Whether an answer has bytes of the object, going by its status; not where the object ends before them."""
+    if status == 404:
+        raise FileNotFoundError
+    if status not in (200, 206, 416):
+        raise _StatusError(status, reason)
+    if ranged and status == 200:
+        raise _StatusError(501, "the server gives whole objects only, no ranges of bytes")
+    return status != 416
 
 
 def _is_final(cause: Exception) -> bool:

@@ -161,7 +161,7 @@ def lock_file(path: Path, *, shared: bool) -> Callable[[], None] | None:
         except filelock.Timeout:
             return None
         return lock.release
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY if shared else os.O_RDWR)  # NFS wants that for a lock of its own
     try:
         locks.flock(descriptor, (locks.LOCK_SH if shared else locks.LOCK_EX) | locks.LOCK_NB)
     except BaseException as cause:

@@ -10,11 +10,12 @@ Not for: fetching and checking blocks (``tokens.store.far``). Costs: 1 MiB of me
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,9 @@ class FarSource:
     def _renew(self) -> None:
         self._process = os.getpid()
         self._guard = threading.RLock()
-        self._held: dict[int, tuple[Future[NDArray[Any]], list[int]]] = {}  # block → what fetches it, how often held
+        self._held: collections.Counter[int] = collections.Counter()  # block → how often it is held
+        self._coming: dict[int, tuple[Future[Any], int]] = {}  # block → what fetches it, and the slot that it goes to
+        self._given_up: list[tuple[Future[Any], int]] = []  # the same of blocks that nobody wants any more
         self._idle: collections.OrderedDict[int, None] = collections.OrderedDict()  # blocks in memory that nobody holds
         self._memory = np.empty((0, self._items), self.dtype)
         self._slots = np.full(int(self._first[-1]), -1, np.int32)  # where in memory each block is
@@ -90,31 +93,30 @@ class FarSource:
         """Fetch these blocks, and hold them until they are released as often as they were retained."""
         with self._own():
             for number in numbers.tolist():
-                entry = self._held.get(number)
-                if entry is None:
-                    entry = self._held[number] = (self._fetch(number), [0])
+                if not self._held[number]:
                     self._idle.pop(number, None)
-                entry[1][0] += 1
+                    if self._slots[number] < 0:
+                        self._fetch(number)
+                self._held[number] += 1
 
-    def _fetch(self, number: int) -> Future[NDArray[Any]]:
-        if self._slots[number] >= 0:
-            return _done()
+    def _fetch(self, number: int) -> None:
         assert self.store.far is not None
-        future: Future[NDArray[Any]] = self.store.far.submit(functools.partial(self._read, number))
-        return future
+        slot = self._free_slot()
+        self._coming[number] = (self.store.far.submit(functools.partial(self._read, number, self._memory[slot])), slot)
 
     def release(self, numbers: NDArray[np.int64]) -> None:
         """Let go of blocks that were retained."""
         with self._own():
             for number in numbers.tolist():
-                entry = self._held.get(number)
-                if entry is None:  # retained by the process that this one was forked from
+                if not self._held[number]:  # retained by the process that this one was forked from
                     continue
-                entry[1][0] -= 1
-                if not entry[1][0]:
+                self._held[number] -= 1
+                if not self._held[number]:
                     del self._held[number]
-                    entry[0].cancel()
-                    if self._slots[number] >= 0:
+                    if number in self._coming:
+                        self._coming[number][0].cancel()
+                        self._given_up.append(self._coming.pop(number))
+                    else:
                         self._idle[number] = None
             self._trim()
 
@@ -124,8 +126,9 @@ class FarSource:
         numbers, places = self._where(starts)
         inside = places + length <= self._items
         inside &= starts + length <= self._ends(numbers)
-        with self._own():
-            for rows, slots in self._in_memory(numbers, inside):
+        for some, rows in _parts(numbers, inside):
+            with self._in_memory(some):
+                slots = self._slots[numbers[rows]].astype(np.int64)
                 items = self._view(length)[slots * self._items + places[rows]]
                 ids[rows] = items.view(self.dtype).reshape(-1, length)
         rows = np.flatnonzero(~inside)  # those that cross from one block into the next, or the end
@@ -138,8 +141,9 @@ class FarSource:
         """The ids at any places of the stream, of the same shape."""
         numbers, inside = self._where(places.reshape(-1))
         ids = np.empty(len(numbers), self.dtype)
-        with self._own():
-            for rows, slots in self._in_memory(numbers, np.ones(len(numbers), bool)):
+        for some, rows in _parts(numbers, np.ones(len(numbers), bool)):
+            with self._in_memory(some):
+                slots = self._slots[numbers[rows]].astype(np.int64)
                 ids[rows] = self._memory.reshape(-1)[slots * self._items + inside[rows]]
         return ids.reshape(places.shape)
 
@@ -156,40 +160,33 @@ class FarSource:
         """Where the shard of each block ends in the stream."""
         return self._starts[np.searchsorted(self._first, numbers, side="right")]
 
-    def _in_memory(
-        self, numbers: NDArray[np.int64], wanted: NDArray[np.bool_]
-    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int64]]]:
-        """The wanted rows, some at a time, with the slots of memory where their blocks are while they are used."""
-        rows = np.flatnonzero(wanted)
-        different = distinct(numbers[rows])
-        for low in range(0, len(different), _TOGETHER):
-            some = different[low : low + _TOGETHER]
-            for number in some[self._slots[some] < 0].tolist():
+    @contextlib.contextmanager
+    def _in_memory(self, numbers: NDArray[np.int64]) -> Iterator[None]:
+        """Inside the block, these blocks are in memory."""
+        with self._own():
+            coming = [self._coming[number][0] for number in numbers.tolist() if number in self._coming]
+        wait(coming)  # without the lock: others may say meanwhile what comes next
+        with self._own():
+            for number in numbers[self._slots[numbers] < 0].tolist():
                 self._bring(number)
-            if len(some) < len(different):
-                mine = rows[(numbers[rows] >= some[0]) & (numbers[rows] <= some[-1])]
-            else:
-                mine = rows
-            yield mine, self._slots[numbers[mine]].astype(np.int64)
+            yield
             self._trim()
 
     def _bring(self, number: int) -> None:
         """Put a block into memory."""
-        entry = self._held.get(number)
-        block = self._read(number) if entry is None else entry[0].result()
-        if not self._free:
-            was = len(self._memory)  # memory that no block has been put into yet takes none
-            memory = np.empty((min(max(_ROOM, 2 * was), len(self._slots) + 1), self._items), self.dtype)
-            memory[:was] = self._memory
-            self._memory, self._views = memory, {}
-            self._free = list(range(was, len(memory)))
-        slot = self._free.pop()
-        self._memory[slot, : len(block)] = block
-        self._slots[number] = slot
-        if entry is None:
-            self._idle[number] = None
+        if number in self._coming:
+            future, slot = self._coming[number]
+            future.result()
+            del self._coming[number]
         else:
-            self._held[number] = (_done(), entry[1])  # the bytes that were fetched can go
+            slot = self._free_slot()
+            try:
+                self._read(number, self._memory[slot])
+            except BaseException:
+                self._free.append(slot)
+                raise
+            self._idle[number] = None
+        self._slots[number] = slot
 
     def _trim(self) -> None:
         """Give back the memory of blocks that nobody holds, all but a few."""
@@ -197,6 +194,20 @@ class FarSource:
             number, _ = self._idle.popitem(last=False)
             self._free.append(int(self._slots[number]))
             self._slots[number] = -1
+        still = [(future, slot) for future, slot in self._given_up if not future.done()]
+        self._free += [slot for future, slot in self._given_up if future.done()]
+        self._given_up = still
+
+    def _free_slot(self) -> int:
+        """A slot of memory that no block has."""
+        if not self._free:
+            was = len(self._memory)  # memory that no block has been put into yet takes none
+            memory = np.empty((was + max(was, min(_ROOM, len(self._slots) + _SPARE)), self._items), self.dtype)
+            wait([future for future, _ in (*self._coming.values(), *self._given_up)])  # they come into the old memory
+            memory[:was] = self._memory
+            self._memory, self._views = memory, {}
+            self._free = list(range(was, len(memory)))
+        return self._free.pop()
 
     def _view(self, length: int) -> NDArray[Any]:
         """The memory as overlapping items of ``length`` ids."""
@@ -207,9 +218,10 @@ class FarSource:
             view = self._views[length] = np.ndarray((count,), f"V{length * size}", self._memory, strides=(size,))
         return view
 
-    def _read(self, number: int) -> NDArray[Any]:
+    def _read(self, number: int, memory: NDArray[Any]) -> None:
+        """Put a block into ``memory``."""
         shard = int(np.searchsorted(self._first, number, side="right")) - 1
-        return self._shards[shard].block(number - int(self._first[shard]))
+        self._shards[shard].fill(number - int(self._first[shard]), memory)
 
     def _own(self) -> threading.RLock:
         """The lock of this process; a forked child begins with nothing: what was being fetched is its parent's."""
@@ -218,8 +230,15 @@ class FarSource:
         return self._guard
 
 
-def _done() -> Future[Any]:
-    """What fetched a block that is in memory."""
-    done: Future[Any] = Future()
-    done.set_result(np.empty(0))
-    return done
+def _parts(
+    numbers: NDArray[np.int64], wanted: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.intp]]]:
+    """The different blocks of the wanted rows, some at a time, with the rows that are in them."""
+    rows = np.flatnonzero(wanted)
+    different = distinct(numbers[rows])
+    for low in range(0, len(different), _TOGETHER):
+        some = different[low : low + _TOGETHER]
+        yield (
+            some,
+            rows if len(some) == len(different) else rows[(numbers[rows] >= some[0]) & (numbers[rows] <= some[-1])],
+        )

@@ -27,9 +27,10 @@ __all__ = ["Block", "BlockEncoder", "Encoded", "Framing", "Task", "Threads", "Wo
 BLOCK_BYTES = 1 << 20
 # Blocks that may wait, for each worker.
 AHEAD = 4
-# Seconds that a run's calling thread waits, in all, before it encodes too: what an encoder of its own takes to build
-# and warm. So a short run that is held up only while the first encoder is built does not pay for a second.
-PATIENCE = 0.05
+# Seconds that a run's calling thread waits, in all, before it encodes too. An encoder of its own takes 0.06 s to build,
+# in which gigatoken lets no other thread run, and as long to warm. As reading and writing take nearly a thread, it
+# gains a fifteenth from then on: a run of less than some 300 MB does not pay for it.
+PATIENCE = 0.25
 
 
 @dataclasses.dataclass(frozen=True)

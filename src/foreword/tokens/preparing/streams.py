@@ -121,14 +121,17 @@ class HashedReader(io.RawIOBase):
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw, self._hash = raw, hashlib.sha256()
-        self.bytes = 0
+        self.bytes, self._ended = 0, False
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
         """At most ``size`` bytes (CHUNK where it is negative), fewer at the end; none after it."""
+        if self._ended:
+            return b""
         data = self._raw.read(CHUNK if size < 0 else size) or b""
+        self._ended = not data and size != 0
         self._hash.update(data)
         self.bytes += len(data)
         return data

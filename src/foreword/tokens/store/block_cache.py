@@ -18,8 +18,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -27,6 +30,7 @@ from numpy.typing import NDArray
 
 from foreword._base.checks import integer
 from foreword._base.files import cache_folder, explained, output_path
+from foreword._base.system import lock_file
 from foreword.errors import ArgumentError, FileError
 from foreword.tokens.store.manifest import BLOCK
 
@@ -58,6 +62,7 @@ class BlockCache:
         self.folder = cache_folder("blocks") if folder is None else output_path(folder).absolute()
         self.limit = limit
         self._warned = False
+        self._own = (os.getpid(), threading.Lock())
         if limit is not None and integer("cache_bytes", limit, at_least=1) < BLOCK:
             raise ArgumentError("cache_bytes must hold a block", got=f"{limit:,}", expected=f"at least {BLOCK:,}")
         with explained("make the cache of blocks", self.folder):
@@ -73,42 +78,44 @@ class BlockCache:
         """How many blocks it can hold."""
         return int(self._index()[0]["places"])
 
-    def get(self, sha256: bytes, fetch: Callable[[], bytes]) -> bytes:
-        """The block of that SHA-256; fetched, by one process and thread, where the cache does not have it.
+    def fill(self, memory: memoryview, sha256: bytes, fetch: Callable[[], object]) -> None:
+        """Put the block of that SHA-256 into ``memory``; fetched, by one process and thread, where it is not here.
 
-        ``fetch`` gives the block, checked.
+        Args:
+            memory: of the block's size.
+            sha256: of the block.
+            fetch: puts the block, checked, into ``memory``.
         """
-        found = self._find(sha256)
-        if found is not None:
-            return found
+        if self._find(memory, sha256):
+            return
         number = int.from_bytes(sha256[:8], "little") % _LOCKS
         with self._locked(f"locks/{number:03x}", patience=_PATIENCE):
-            found = self._find(sha256)
-            if found is None:
-                found = fetch()
-                self._keep(sha256, found)
-        return found
+            if not self._find(memory, sha256):
+                fetch()
+                self._keep(sha256, memory)
 
-    def _find(self, sha256: bytes) -> bytes | None:
-        """The block, if it is there and whole."""
+    def _find(self, memory: memoryview, sha256: bytes) -> bool:
+        """Whether the block is there and whole; it is in ``memory`` then."""
         try:
             _, entries = self._index()
             for place in _places(entries, sha256):
-                with open(self.folder / "blocks", "rb") as file:
+                if entries["bytes"][place] != len(memory):
+                    continue
+                with open(self.folder / "blocks", "rb", buffering=0) as file:
                     file.seek(place * BLOCK)
-                    data = file.read(int(entries["bytes"][place]))
-                if hashlib.sha256(data).digest() == sha256:
-                    return data
+                    size = file.readinto(memory)
+                if size == len(memory) and hashlib.sha256(memory).digest() == sha256:
+                    return True
         except OSError:
-            return None
-        return None
+            return False
+        return False
 
-    def _keep(self, sha256: bytes, data: bytes) -> None:
+    def _keep(self, sha256: bytes, data: memoryview) -> None:
         """Put a block into the next place; on a disk that is full, don't."""
         if len(data) > BLOCK:
             return
         try:
-            with self._locked("lock"):
+            with self._putting(), self._locked("lock"):
                 head, entries = self._index()
                 places = int(head["places"])
                 if not places:
@@ -166,23 +173,36 @@ class BlockCache:
     @contextlib.contextmanager
     def _locked(self, name: str, *, patience: float | None = None) -> Iterator[None]:
         """Hold a lock; go on without it after ``patience`` seconds."""
-        import filelock
-
-        lock = filelock.FileLock(self.folder / name)
         try:
-            lock.acquire(timeout=-1 if patience is None else patience, poll_interval=_POLL)
-        except filelock.Timeout:
-            yield
-            return
+            release = self._lock(self.folder / name, patience)
         except OSError:  # a file system that is full or read-only: the block is fetched all the same
             if patience is None:
                 raise
-            yield
-            return
+            release = None
         try:
             yield
         finally:
-            lock.release()
+            if release is not None:
+                release()
+
+    def _lock(self, file: Path, patience: float | None) -> Callable[[], None] | None:
+        """What lets go of a lock, once it is ours; None where that takes too long."""
+        stop = None if patience is None else time.monotonic() + patience
+        while True:
+            try:
+                release = lock_file(file, shared=False)
+            except FileNotFoundError:
+                file.touch()
+                continue
+            if release is not None or (stop is not None and time.monotonic() > stop):
+                return release
+            time.sleep(_POLL)
+
+    def _putting(self) -> threading.Lock:
+        """The lock of this process for putting blocks into their places: its threads need not poll for each other."""
+        if self._own[0] != os.getpid():  # a forked child: some thread of the parent may hold it for ever
+            self._own = (os.getpid(), threading.Lock())
+        return self._own[1]
 
 
 def _places(entries: NDArray[np.void], sha256: bytes) -> list[int]:
@@ -191,7 +211,7 @@ def _places(entries: NDArray[np.void], sha256: bytes) -> list[int]:
     return [place for place in np.flatnonzero(alike).tolist() if entries["sha256"][place].tobytes() == sha256]
 
 
-def _write(file: BinaryIO, place: int, data: bytes) -> None:
+def _write(file: BinaryIO, place: int, data: bytes | memoryview) -> None:
     file.seek(place)
     file.write(data)
     file.flush()

@@ -20,7 +20,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ __all__ = ["FarArray", "FarFiles", "blocks_of"]
 REQUESTS = 32  # that a process has under way at once
 DIGEST = 32
 AHEAD = 16  # blocks of a long slice that are under way at once
+
+B_ = TypeVar("B_", bytes, memoryview)
 
 
 class FarFiles:
@@ -51,8 +53,8 @@ class FarFiles:
     def __init__(self, folder: RemoteFolder, cache: BlockCache) -> None:
         self.folder, self.cache = folder, cache
         self._shards: Sequence[Mapping[str, Any]] = ()
-        self._item = 2
-        self._sums: dict[int, bytes] = {}
+        self._item, self._supervised = 2, False
+        self._sums: dict[int, bytearray] = {}
 
     def manifest(self) -> bytes:
         """The manifest, as it is stored.
@@ -76,33 +78,28 @@ class FarFiles:
         self._shards, self._item = manifest["shards"], dtype.itemsize
         shards = range(len(self._shards))
         offsets, byte = np.dtype("<u8"), np.dtype("u1")
-        supervised = "loss" in manifest.get("fields", ())
+        self._supervised = "loss" in manifest.get("fields", ())
         return (
             [FarArray(self, i, "tokens", dtype, self._shards[i]["tokens"]) for i in shards],
             [FarArray(self, i, "offsets", offsets, self._shards[i]["documents"] + 1) for i in shards],
-            [FarArray(self, i, "loss", byte, self._shards[i]["tokens"]) for i in shards] if supervised else None,
+            [FarArray(self, i, "loss", byte, self._shards[i]["tokens"]) for i in shards] if self._supervised else None,
         )
 
-    def block(self, shard: int, kind: str, number: int, size: int) -> bytes:
-        """A block of a file, checked.
+    def fill(self, shard: int, kind: str, number: int, memory: memoryview) -> None:
+        """Put a block of a file, checked, into ``memory``.
 
         Args:
             shard: its number.
             kind: "tokens", "offsets" or "loss".
             number: of the block in the file.
-            size: of the file, in bytes.
+            memory: of the block's size.
 
         Raises:
             StoreError: the object is not what was written; DownloadError: it can't be had.
         """
-        name, start = f"{shard:05}.{kind}", number * BLOCK
-        stop = min(start + BLOCK, size)
-        held = self._shards[shard]
-        before = {"tokens": 0, "offsets": blocks_of(held["tokens"] * self._item)}
-        before["loss"] = before["offsets"] + blocks_of(8 * (held["documents"] + 1))
-        place = before[kind] + number
-        digest = self._sums_of(shard)[place * DIGEST : (place + 1) * DIGEST]
-        return self.cache.get(digest, lambda: self._checked(name, digest, start, stop))
+        place = self._blocks_before(shard)[kind] + number
+        digest = bytes(self._sums_of(shard)[place * DIGEST : (place + 1) * DIGEST])
+        self._fill(f"{shard:05}.{kind}", number * BLOCK, memory, digest)
 
     def submit(self, work: Callable[[], Any]) -> Future[Any]:
         """A future of ``work``, done by one of a few threads."""
@@ -134,36 +131,51 @@ class FarFiles:
 
     def small(self, name: str, sha256: str) -> bytes:
         """A whole small object, its SHA-256 compared."""
-        return self._checked(name, bytes.fromhex(sha256), None, None)
+        return self._checked(name, bytes.fromhex(sha256), lambda: self.folder.read(name))
 
-    def _sums_of(self, shard: int) -> bytes:
+    def _blocks_before(self, shard: int) -> dict[str, int]:
+        """The number of a shard's blocks that come before those of each of its files, and of them all."""
+        tokens, documents = self._shards[shard]["tokens"], self._shards[shard]["documents"]
+        offsets = blocks_of(tokens * self._item)
+        loss = offsets + blocks_of(8 * (documents + 1))
+        return {"tokens": 0, "offsets": offsets, "loss": loss, "all": loss + self._supervised * blocks_of(tokens)}
+
+    def _sums_of(self, shard: int) -> bytearray:
         sums = self._sums.get(shard)
         if sums is None:
-            expected = self._shards[shard]["sums_sha256"]
-            sums = self.cache.get(bytes.fromhex(expected), lambda: self.small(f"{shard:05}.sums", expected))
+            sums = bytearray(self._blocks_before(shard)["all"] * DIGEST)
+            expected = bytes.fromhex(self._shards[shard]["sums_sha256"])
+            self._fill(f"{shard:05}.sums", 0, memoryview(sums), expected)
             self._sums[shard] = sums
         return sums
 
-    def _checked(self, name: str, sha256: bytes, start: int | None, stop: int | None) -> bytes:
-        """An object, or some bytes of it; what fails the comparison is asked for a second time."""
+    def _fill(self, name: str, start: int, memory: memoryview, sha256: bytes) -> None:
+        """Put some bytes of an object, from ``start`` on, into ``memory``: from the cache, or read and checked."""
+
+        def read() -> memoryview:
+            return memory[: self.folder.read_into(name, start, memory)]
+
+        self.cache.fill(memory, sha256, lambda: self._checked(name, sha256, read, range(start, start + len(memory))))
+
+    def _checked(self, name: str, sha256: bytes, read: Callable[[], B_], part: range | None = None) -> B_:
+        """What ``read`` gives: an object, or the bytes ``part`` of it; read a second time if the comparison fails."""
         for again in (True, False):
             try:
-                data = self.folder.read(name, start, stop)
+                data = read()
             except MissingFileError:
                 raise self._missing(name) from None
             if hashlib.sha256(data).digest() == sha256:
                 return data
             if again:
                 continue
-            whole = start is None or stop is None
-            short = not whole and len(data) != (stop or 0) - (start or 0)
+            short = part is not None and len(data) != len(part)
             raise StoreError(
                 "the store is damaged: an object is cut short"
                 if short
                 else "the store is damaged: an object is not what was written",
                 got=f"{len(data):,} bytes" if short else None,
-                expected=f"{(stop or 0) - (start or 0):,}" if short else None,
-                where=self.folder.place(name) + ("" if whole else f", bytes {start:,} to {(stop or 0) - 1:,}"),
+                expected=f"{len(part):,}" if part is not None and short else None,
+                where=self.folder.place(name) + ("" if part is None else f", bytes {part[0]:,} to {part[-1]:,}"),
                 fix="restore the object, or prepare the corpus again",
             )
         raise AssertionError
@@ -240,7 +252,14 @@ class FarArray:
 
     def block(self, number: int) -> NDArray[Any]:
         """The items of a block."""
-        return np.frombuffer(self._files.block(self._shard, self._kind, number, self.nbytes), self.dtype)
+        items = np.empty(min(self.block_items, self._count - number * self.block_items), self.dtype)
+        self.fill(number, items)
+        return items
+
+    def fill(self, number: int, items: NDArray[Any]) -> None:
+        """Put the items of a block into an array that has room for a block, or for so many."""
+        count = min(self.block_items, self._count - number * self.block_items)
+        self._files.fill(self._shard, self._kind, number, items[:count].data.cast("B"))
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
