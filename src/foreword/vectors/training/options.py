@@ -28,7 +28,7 @@ SHORT = 1 << 17
 FEW, SOME = 500, 20_000
 """Words of a vocabulary below which a round has one lane, and below which it has four short ones."""
 AVERAGED = 2000
-"""Words of a vocabulary below which the changes of any number of lanes are averaged."""
+"""Words of a vocabulary below which the changes of lanes whose number is given are averaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
