@@ -534,6 +534,8 @@ TABLES: dict[str, Claims | Systems] = {
         for name, kind, head in (
             ("", "skip-gram", "skip-gram"),
             ("-small", "skip-gram, a vocabulary of 3,000", "skip-gram, a vocabulary of 3,000"),
+            ("-cbow", "cbow", "CBOW"),
+            ("-fasttext", "fastText skip-gram", "fastText's skip-gram"),
         )
     },
     "training-first-rows": Systems(
