@@ -243,7 +243,7 @@ def in_the_middle(page, word):
     ((first, _),) = fw.load(VECTORS).most_similar(word, topn=1)
     until(page, f"document.querySelector('#near .word-link').textContent === '{first}'")
     page.locator("#map").scroll_into_view_if_needed()
-    page.wait_for_timeout(100)
+    until(page, "location.hash.includes('view=')")  # the map has come to rest
     box = page.locator("#map").bounding_box()
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
