@@ -258,7 +258,7 @@ TABLES: dict[str, Claims | Systems] = {
                 "a shuffled epoch, [8, 1024], 100 million tokens",
                 "remote/epoch.py",
                 "shuffled epoch from an object store, cache a third of the data",
-                {"litdata": "litdata"},
+                {"litdata": "litdata", "MosaicML streaming": "MosaicML streaming"},
             ),
             Row(
                 "a shuffled epoch with 50 ms added to each request, 200 million tokens",
