@@ -29,6 +29,7 @@ __all__ = ["Batches"]
 
 BLOCK_TOKENS = 1 << 17  # read together, where they are widened later
 COMPACT_TOKENS = 1 << 20  # where they never are (of two bytes): with fewer, what a block costs besides shows
+COMPACT_BATCHES = 1 << 10  # at most: of small ones a block would have more than the processor's cache has room for
 WHOLE_TOKENS = 1 << 15  # where they are widened, too, and what comes of them should stay in the processor's cache
 WIDENED_TOKENS = 1 << 13  # at a time: as int64, inputs and targets, 128 KB
 
@@ -71,7 +72,8 @@ class Batches:
         )
         self._widened_rows = self._rows(WIDENED_TOKENS)
         if compact and all(data.far is None for data in sources):
-            self.block_rows = self._rows(2 * COMPACT_TOKENS // self._first.dtype.itemsize)
+            rows = self._rows(2 * COMPACT_TOKENS // self._first.dtype.itemsize)
+            self.block_rows = min(rows, COMPACT_BATCHES * batch_size)
         else:  # of a store far away, the windows of a block may need one of its blocks each
             self.block_rows = self._rows(BLOCK_TOKENS if self._lazy or compact else WHOLE_TOKENS)
         if compact:
