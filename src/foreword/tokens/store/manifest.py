@@ -26,6 +26,8 @@ BLOCK = 1 << 20
 
 # Names of files are kept as Python has them: bytes that are not UTF-8 stand in them as lone surrogates.
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_SOURCES, _DIGESTS = re.compile(r"sources\.\d+\.jsonl"), re.compile("digests")
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def as_json(value: object, *, indent: int | None = None) -> bytes:
@@ -82,9 +84,9 @@ def parse_manifest(text: bytes, folder: Path | str) -> dict[str, Any]:
 def _consistent(manifest: dict[str, Any]) -> bool:
     """Whether every field that others rely on is what it should be; files are such as stand in the store itself."""
     shards, tokenizer, sources = manifest["shards"], manifest["tokenizer"], manifest.get("sources", [])
-    files = [(entry, r"sources\.\d+\.jsonl") for entry in sources]
+    files = [(entry, _SOURCES) for entry in sources]
     if manifest.get("digests") is not None:
-        files.append((manifest["digests"], "digests"))
+        files.append((manifest["digests"], _DIGESTS))
     options = tokenizer.get("options", {})
     special = options.get("special_tokens") or {}
     return (
@@ -100,7 +102,7 @@ def _consistent(manifest: dict[str, Any]) -> bool:
         and options.keys() <= {"pattern", "special_tokens"}
         and isinstance(options.get("pattern", ""), str)
         and all(isinstance(text, str) and type(id_) is int for text, id_ in special.items())
-        and all(re.fullmatch(name, entry["file"]) and _is_digest(entry["sha256"]) for entry, name in files)
+        and all(name.fullmatch(entry["file"]) and _is_digest(entry["sha256"]) for entry, name in files)
         and isinstance(manifest.get("policies", {}), dict)
         and ("account" not in manifest or all(type(manifest["account"][key]) is int for key in _ACCOUNT))
     )
@@ -110,4 +112,4 @@ _ACCOUNT = ("skipped", "empty", "duplicates", "digests")
 
 
 def _is_digest(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
