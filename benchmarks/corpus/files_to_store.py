@@ -1,8 +1,9 @@
 """Claim: files to a token store, on text that has not been seen, against tiktoken + numpy, HF datasets and datatrove.
 
-Every run is a fresh process, timed inside it from after the imports to the finished file, the tokenizer's making
-included, so that no cache of words is warm for anyone. One worker is one encoding thread (Foreword reads, hashes and writes in its main thread besides);
-two are two threads, or two processes for the rivals that use processes. Foreword's time includes checksums and fsync.
+Every run is a fresh process, timed inside it from after the imports to the finished file, so that no cache of words
+is warm for anyone; each makes its tokenizer in that time. One worker is one encoding thread (Foreword reads, hashes and
+writes in its main thread besides); two are two threads, or two processes for the rivals that use processes. Foreword's
+time includes checksums and fsync.
 
     python benchmarks/corpus/files_to_store.py [--megabytes 75] [--repeats 3] [--quick] [--json FILE]
 """
