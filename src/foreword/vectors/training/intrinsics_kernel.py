@@ -1,4 +1,4 @@
-"""What numba has no words for: a call by address, counters that threads share, and what to fetch ahead.
+"""What numba has no words for: a call by address, counters that threads share, waiting, and what to fetch ahead.
 
 Not for: anything else. Costs: an instruction or two.
 """
@@ -9,6 +9,7 @@ Not for: anything else. Costs: an instruction or two.
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 import numba
@@ -60,6 +61,19 @@ def look(typing: Any, numbers: Any, at: Any) -> Any:
         return builder.load_atomic(builder.gep(array.data, [arguments[1]]), "acquire", 8)
 
     return numba.types.int64(numbers, numba.types.int64), build
+
+
+@intrinsic
+def rest(typing: Any) -> Any:
+    """Wait for some cycles as a processor wants it, which else slows down who shares its core; only on x86."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if platform.machine().lower() in ("x86_64", "amd64"):
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return numba.types.void(), build
 
 
 @intrinsic
