@@ -193,7 +193,7 @@ def in_memory(path: Path) -> bool:
     """Whether a file is in memory rather than on a disk (tmpfs), where even a read of a hole by a mapping takes space,
     and ends the process where there is none.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not hasattr(os, "major"):
         return False
     device = path.stat().st_dev
     try:
