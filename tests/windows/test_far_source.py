@@ -112,6 +112,23 @@ def test_memory_of_what_was_given_up_is_used_again(source: FarSource, server, ma
     assert np.array_equal(source.at(np.arange(700_000, 700_010)), TokenStore.open(made)[700_000:700_010])
 
 
+def test_a_slot_is_free_once_though_its_block_comes_while_that_is_looked_at(source: FarSource) -> None:
+    class Coming(Future):  # comes between one look and the next
+        looks = 0
+
+        def done(self) -> bool:
+            self.looks += 1
+            return self.looks > 1
+
+    source.runs(np.array([0]), 10, whole=True)
+    slot = source._free_slot()
+    source._given_up.append((Coming(), slot))
+    for _ in range(3):
+        source.release(np.array([], np.int64))
+    assert source._free.count(slot) == 1
+    assert not source._given_up
+
+
 def test_a_block_that_fails_can_be_had_once_it_is_mended(source: FarSource, server, made: Path) -> None:
     whole = server.files["/store/00000.tokens"]
     server.files["/store/00000.tokens"] = whole[:-1]

@@ -194,9 +194,12 @@ class FarSource:
             number, _ = self._idle.popitem(last=False)
             self._free.append(int(self._slots[number]))
             self._slots[number] = -1
-        still = [(future, slot) for future, slot in self._given_up if not future.done()]
-        self._free += [slot for future, slot in self._given_up if future.done()]
-        self._given_up = still
+        given_up, self._given_up = self._given_up, []
+        for future, slot in given_up:
+            if future.done():
+                self._free.append(slot)
+            else:
+                self._given_up.append((future, slot))
 
     def _free_slot(self) -> int:
         """A slot of memory that no block has."""

@@ -367,11 +367,12 @@ def _open(folder: Path, plan: Plan, upload: Upload | None) -> dict[str, TokenSto
 
 
 def _workers(engine: str, count: int | None, address: str | None, task: Task) -> Workers:
+    count = count or threads.count()
     if engine == "local":
-        return Threads(task, count or threads.count())
+        return Threads(task, count)
     from foreword.tokens.preparing.ray_engine import RayWorkers
 
-    return RayWorkers(task, count or threads.count(), address)
+    return RayWorkers(task, count, address)
 
 
 def _checked_split(split: Mapping[str, float] | None) -> dict[str, float]:
