@@ -83,3 +83,22 @@ def verdict(verdict_path):
 def notebook():
     """Every output of the notebook, as data."""
     return json.loads(_shared("notebook-outputs.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def far_store(tmp_path_factory):
+    """A store of several shards and blocks, for ``far_server``."""
+    from tokens import far
+
+    return far.make(tmp_path_factory.mktemp("far") / "store")
+
+
+@pytest.fixture
+def far_server(far_store):
+    """A server of ``far_store``, at /store."""
+    import faulty_server
+    from tokens import far
+
+    with faulty_server.running() as running:
+        far.publish(running, far_store)
+        yield running

@@ -266,6 +266,7 @@ def test_broken_jsonl(tmp_path: Path) -> None:
         "{broken\n": ["not JSON", "line 2"],
         '["a list"]\n': ["no fields", "line 2"],
         '{"other": 1}\n': ["without the field 'text'", "--field other"],
+        '{"number": 1, "body": "x"}\n': ["without the field 'text'", "--field body"],
         '{"text": 5}\n': ["no text", "int"],
         '{"text": null}\n': ["no text", "null"],
         '{"a":' * 100_000 + "\n": ["not JSON"],

@@ -36,21 +36,9 @@ pytest.importorskip("aiohttp")
 TOKENS = "/store/00001.tokens"
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    return far.make(tmp_path_factory.mktemp("far") / "store")
-
-
 @pytest.fixture
-def server(made: Path):
-    with faulty_server.running() as running:
-        far.publish(running, made)
-        yield running
-
-
-@pytest.fixture
-def opened(server, tmp_path: Path) -> TokenStore:
-    return TokenStore.open(server.url + "/store", cache=tmp_path / "cache", cache_bytes=64 * BLOCK)
+def opened(far_server, tmp_path: Path) -> TokenStore:
+    return TokenStore.open(far_server.url + "/store", cache=tmp_path / "cache", cache_bytes=64 * BLOCK)
 
 
 @pytest.fixture(autouse=True)
@@ -58,8 +46,8 @@ def _hasty(monkeypatch) -> None:
     monkeypatch.setattr(remote, "PAUSE", 0.001)
 
 
-def test_it_is_the_store(made: Path, opened: TokenStore, tmp_path: Path) -> None:
-    local = TokenStore.open(made)
+def test_it_is_the_store(far_store: Path, opened: TokenStore, tmp_path: Path) -> None:
+    local = TokenStore.open(far_store)
     assert (len(opened), opened.documents, opened.fingerprint) == (len(local), local.documents, local.fingerprint)
     assert sum(-(-shard.nbytes // BLOCK) for shard in opened.shards) == far.BLOCKS
     assert np.array_equal(opened[:], local[:])
@@ -80,36 +68,36 @@ def test_it_is_the_store(made: Path, opened: TokenStore, tmp_path: Path) -> None
     opened.verify()
 
 
-def test_the_commands_take_its_url(server, made: Path, tmp_path: Path, monkeypatch) -> None:
+def test_the_commands_take_its_url(far_server, far_store: Path, tmp_path: Path, monkeypatch) -> None:
     from typer.testing import CliRunner
 
     from foreword.cli import app
 
     monkeypatch.setenv("FOREWORD_HOME", str(tmp_path / "home"))
-    said = CliRunner().invoke(app, ["inspect", server.url + "/store", "--verify", "--json"])
+    said = CliRunner().invoke(app, ["inspect", far_server.url + "/store", "--verify", "--json"])
     assert said.exit_code == 0, said.output
-    assert json.loads(said.stdout)["tokens"] == len(TokenStore.open(made))
-    said = CliRunner().invoke(app, ["export", server.url + "/store", str(tmp_path / "out"), "--format", "llmc"])
+    assert json.loads(said.stdout)["tokens"] == len(TokenStore.open(far_store))
+    said = CliRunner().invoke(app, ["export", far_server.url + "/store", str(tmp_path / "out"), "--format", "llmc"])
     assert said.exit_code == 0, said.output
     assert (tmp_path / "home" / "blocks" / "index").exists()
 
 
-def test_opening_reads_the_manifest_alone(server, opened: TokenStore) -> None:
-    assert [path for path, _ in server.asked] == ["/store/manifest.json"]
+def test_opening_reads_the_manifest_alone(far_server, opened: TokenStore) -> None:
+    assert [path for path, _ in far_server.asked] == ["/store/manifest.json"]
     opened[5]
-    assert [path for path, _ in server.asked[1:]] == ["/store/00000.sums", "/store/00000.tokens"]
-    assert server.asked[-1][1] == f"bytes=0-{BLOCK - 1}"
+    assert [path for path, _ in far_server.asked[1:]] == ["/store/00000.sums", "/store/00000.tokens"]
+    assert far_server.asked[-1][1] == f"bytes=0-{BLOCK - 1}"
     opened[6]
-    again = TokenStore.open(server.url + "/store", cache=opened.far.cache.folder)
+    again = TokenStore.open(far_server.url + "/store", cache=opened.far.cache.folder)
     again[7]
-    assert len(server.asked) == 4  # another manifest: sums and block are in the cache
+    assert len(far_server.asked) == 4  # another manifest: sums and block are in the cache
 
 
 @pytest.mark.parametrize("place", [0, BLOCK, -1])
-def test_an_object_that_changed(server, opened: TokenStore, place: int) -> None:
-    data = bytearray(server.files[TOKENS])
+def test_an_object_that_changed(far_server, opened: TokenStore, place: int) -> None:
+    data = bytearray(far_server.files[TOKENS])
     data[place] ^= 1
-    server.files[TOKENS] = bytes(data)
+    far_server.files[TOKENS] = bytes(data)
     with pytest.raises(StoreError, match="not what was written") as error:
         opened[:]
     assert "00001.tokens, bytes" in str(error.value)
@@ -119,42 +107,42 @@ def test_an_object_that_changed(server, opened: TokenStore, place: int) -> None:
     assert len(opened[:first]) == first  # the others are as they were
 
 
-def test_an_object_that_is_cut_or_missing(server, opened: TokenStore) -> None:
-    whole = server.files[TOKENS]
-    server.files[TOKENS] = whole[:-10]
+def test_an_object_that_is_cut_or_missing(far_server, opened: TokenStore) -> None:
+    whole = far_server.files[TOKENS]
+    far_server.files[TOKENS] = whole[:-10]
     with pytest.raises(StoreError, match="cut short"):
         opened[:]
-    server.files[TOKENS] = whole[:BLOCK]
+    far_server.files[TOKENS] = whole[:BLOCK]
     with pytest.raises(StoreError, match="cut short"):
         opened[:]
     with pytest.raises(StoreError):
         opened.verify()
-    server.files[TOKENS] = whole + b"more"
+    far_server.files[TOKENS] = whole + b"more"
     with pytest.raises(StoreError):
         opened.verify()
-    del server.files[TOKENS]
+    del far_server.files[TOKENS]
     with pytest.raises(StoreError, match="missing"):
         opened[:]
     with pytest.raises(StoreError, match="missing"):
         opened.verify()
-    server.files[TOKENS] = whole
+    far_server.files[TOKENS] = whole
     opened.verify()
     assert len(opened[:]) == len(opened)
 
 
-def test_sums_of_another_store(server, opened: TokenStore) -> None:
-    server.files["/store/00001.sums"] = hashlib.sha256(b"").digest() * 10
+def test_sums_of_another_store(far_server, opened: TokenStore) -> None:
+    far_server.files["/store/00001.sums"] = hashlib.sha256(b"").digest() * 10
     with pytest.raises(StoreError, match="not what was written"):
         opened[:]
 
 
-def test_a_manifest_that_is_cut_changed_or_missing(server, tmp_path: Path) -> None:
-    url, whole = server.url + "/store", server.files["/store/manifest.json"]
+def test_a_manifest_that_is_cut_changed_or_missing(far_server, tmp_path: Path) -> None:
+    url, whole = far_server.url + "/store", far_server.files["/store/manifest.json"]
     for bad in (whole[:-40], whole.replace(b'"tokens": ', b'"tokens": 1', 1)):
-        server.files["/store/manifest.json"] = bad
+        far_server.files["/store/manifest.json"] = bad
         with pytest.raises(StoreError):
             TokenStore.open(url, cache=tmp_path / "cache")
-    del server.files["/store/manifest.json"]
+    del far_server.files["/store/manifest.json"]
     with pytest.raises(MissingFileError, match="no token store at the URL"):
         TokenStore.open(url, cache=tmp_path / "cache")
 
@@ -170,51 +158,51 @@ def silent(handler, data) -> bool:
     return True
 
 
-def test_trouble_that_passes(server, opened: TokenStore, made: Path, monkeypatch) -> None:
+def test_trouble_that_passes(far_server, opened: TokenStore, far_store: Path, monkeypatch) -> None:
     """500, 503, connections that break off, a silent server, a block damaged on its way: asked for again."""
     monkeypatch.setattr(remote, "SECONDS", 0.5)
-    server.faults[TOKENS] = [
+    far_server.faults[TOKENS] = [
         faulty_server.fail(500),
         faulty_server.fail(503),
         faulty_server.cut(1000),
         silent,
         faulty_server.fail(429),
     ]
-    server.faults["/store/00000.sums"] = [faulty_server.fail(503)]
-    assert np.array_equal(opened[:], TokenStore.open(made)[:])
+    far_server.faults["/store/00000.sums"] = [faulty_server.fail(503)]
+    assert np.array_equal(opened[:], TokenStore.open(far_store)[:])
 
 
-def test_trouble_that_stays(server, opened: TokenStore) -> None:
-    server.faults[TOKENS] = [faulty_server.fail(503)] * 1000
+def test_trouble_that_stays(far_server, opened: TokenStore) -> None:
+    far_server.faults[TOKENS] = [faulty_server.fail(503)] * 1000
     with pytest.raises(DownloadError, match="can't read the object") as error:
         opened.shards[1][0]
     assert error.value.status == 503
     assert "503" in str(error.value)
-    server.faults[TOKENS] = [faulty_server.fail(403)]
+    far_server.faults[TOKENS] = [faulty_server.fail(403)]
     with pytest.raises(DownloadError, match="the server refuses"):
         opened.shards[1][0]
-    assert not server.faults[TOKENS]  # asked once
+    assert not far_server.faults[TOKENS]  # asked once
 
 
-def test_a_server_without_ranges_is_refused_before_all_is_read(server, opened: TokenStore) -> None:
+def test_a_server_without_ranges_is_refused_before_all_is_read(far_server, opened: TokenStore) -> None:
     def whole(handler, data):
         handler.ranges = False
 
-    server.faults[TOKENS] = [whole] * 10
+    far_server.faults[TOKENS] = [whole] * 10
     with pytest.raises(DownloadError, match="can't read") as error:
         opened.shards[1][0]
     assert "no ranges of bytes" in str(error.value)
 
 
-def test_what_may_not_be_shown(server, tmp_path: Path, monkeypatch) -> None:
+def test_what_may_not_be_shown(far_server, tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(ArgumentError) as error:
         TokenStore.open("https://me:hunter22@example.org/store")
     assert "hunter22" not in str(error.value)
-    url = server.url + "/store?X-Amz-Signature=5ec3e7"
+    url = far_server.url + "/store?X-Amz-Signature=5ec3e7"
     store = TokenStore.open(url, cache=tmp_path / "cache")
     store[:10]
-    assert all(path.endswith("?X-Amz-Signature=5ec3e7") for path, _ in server.asked)
-    server.faults[TOKENS] = [faulty_server.fail(403)]
+    assert all(path.endswith("?X-Amz-Signature=5ec3e7") for path, _ in far_server.asked)
+    far_server.faults[TOKENS] = [faulty_server.fail(403)]
     with pytest.raises(DownloadError) as error:
         store.shards[1][0]
     assert "5ec3e7" not in str(error.value) + repr(store)
@@ -255,26 +243,28 @@ def test_offline(opened: TokenStore, monkeypatch) -> None:
         opened[0]
 
 
-def test_any_file_system_of_fsspec(made: Path, tmp_path: Path) -> None:
+def test_any_file_system_of_fsspec(far_store: Path, tmp_path: Path) -> None:
     import fsspec
 
     memory = fsspec.filesystem("memory")
-    memory.put(os.fspath(made) + "/", "/bucket/store/", recursive=True)
+    memory.put(os.fspath(far_store) + "/", "/bucket/store/", recursive=True)
     store = TokenStore.open("memory://bucket/store", cache=tmp_path / "cache")
-    assert np.array_equal(store[:], TokenStore.open(made)[:])
-    assert np.array_equal(TokenStore.open(made.as_uri(), cache=tmp_path / "cache")[:100], TokenStore.open(made)[:100])
+    assert np.array_equal(store[:], TokenStore.open(far_store)[:])
+    assert np.array_equal(
+        TokenStore.open(far_store.as_uri(), cache=tmp_path / "cache")[:100], TokenStore.open(far_store)[:100]
+    )
 
 
-def test_it_travels(opened: TokenStore, made: Path) -> None:
+def test_it_travels(opened: TokenStore, far_store: Path) -> None:
     again = pickle.loads(pickle.dumps(opened))
-    assert np.array_equal(again[:100], TokenStore.open(made)[:100])
+    assert np.array_equal(again[:100], TokenStore.open(far_store)[:100])
     assert again.far.cache.folder == opened.far.cache.folder
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_reads_too(opened: TokenStore, made: Path) -> None:
+def test_a_forked_child_reads_too(opened: TokenStore, far_store: Path) -> None:
     opened[:100]  # threads, a session and a loop, none of which a child has
-    expected = hashlib.sha256(TokenStore.open(made)[:]).digest()
+    expected = hashlib.sha256(TokenStore.open(far_store)[:]).digest()
     receive, send = multiprocessing.Pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of threads
@@ -443,11 +433,11 @@ def reader(url: str, cache: Path, limit: int) -> subprocess.Popen[str]:
     )
 
 
-def of_blocks(server) -> list[tuple[str, str]]:
-    return [(path, asked) for path, asked in server.asked if path.endswith((".tokens", ".offsets", ".sums"))]
+def of_blocks(far_server) -> list[tuple[str, str]]:
+    return [(path, asked) for path, asked in far_server.asked if path.endswith((".tokens", ".offsets", ".sums"))]
 
 
-def test_processes_share_a_cache_and_one_is_killed_with_a_lock(server, made: Path, tmp_path: Path) -> None:
+def test_processes_share_a_cache_and_one_is_killed_with_a_lock(far_server, far_store: Path, tmp_path: Path) -> None:
     """Eight processes: each block is fetched once; while the one that fetches the first is killed, others wait."""
     held = threading.Event()
 
@@ -457,8 +447,8 @@ def test_processes_share_a_cache_and_one_is_killed_with_a_lock(server, made: Pat
         handler.hang_up()
         return True
 
-    server.faults["/store/00000.tokens"] = [hold]
-    url, expected = server.url + "/store", hashlib.sha256(TokenStore.open(made)[:]).hexdigest()
+    far_server.faults["/store/00000.tokens"] = [hold]
+    url, expected = far_server.url + "/store", hashlib.sha256(TokenStore.open(far_store)[:]).hexdigest()
     first = reader(url, tmp_path / "cache", 64 * BLOCK)
     assert held.wait(60)
     others = [reader(url, tmp_path / "cache", 64 * BLOCK) for _ in range(7)]
@@ -472,31 +462,31 @@ def test_processes_share_a_cache_and_one_is_killed_with_a_lock(server, made: Pat
             out, _ = other.communicate(timeout=120)
             assert out.strip() == expected
     finally:
-        server.release.set()
+        far_server.release.set()
         for other in others:
             other.kill()
-    asked = of_blocks(server)
+    asked = of_blocks(far_server)
     again = {block for block in asked if asked.count(block) > 1}
     # The killed one had some blocks under way, which the others fetched again; of them none was fetched twice.
     assert all(asked.count(block) <= 2 for block in again)
     late = reader(url, tmp_path / "cache", 64 * BLOCK)
     assert late.communicate(timeout=60)[0].split()[-1] == expected
-    assert of_blocks(server) == asked
+    assert of_blocks(far_server) == asked
 
 
-def test_the_cache_stays_below_its_bound(server, made: Path, tmp_path: Path) -> None:
+def test_the_cache_stays_below_its_bound(far_server, far_store: Path, tmp_path: Path) -> None:
     """While three processes read the store through a cache of three blocks."""
     cache, limit = tmp_path / "cache", 3 * BLOCK
-    readers = [reader(server.url + "/store", cache, limit) for _ in range(3)]
+    readers = [reader(far_server.url + "/store", cache, limit) for _ in range(3)]
     most = 0
     while any(process.poll() is None for process in readers):
         sizes = [file.stat().st_size for file in cache.glob("*") if file.is_file()] if cache.exists() else []
         most = max(most, sum(sizes))
         time.sleep(0.002)
-    expected = hashlib.sha256(TokenStore.open(made)[:]).hexdigest()
+    expected = hashlib.sha256(TokenStore.open(far_store)[:]).hexdigest()
     assert [process.communicate()[0].split()[-1] for process in readers] == [expected] * 3
     assert BLOCK < most <= limit + BLOCK
 
 
-def test_the_manifest_of_a_store_names_no_secrets(made: Path) -> None:
-    assert "storage_options" not in json.loads((made / "manifest.json").read_text())["policies"]
+def test_the_manifest_of_a_store_names_no_secrets(far_store: Path) -> None:
+    assert "storage_options" not in json.loads((far_store / "manifest.json").read_text())["policies"]

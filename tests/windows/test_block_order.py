@@ -91,22 +91,12 @@ def test_the_first_window_from_a_place(documents, pieces, length, stride, tail) 
     assert max(np.diff(found), default=0) <= 3
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    return far.make(tmp_path_factory.mktemp("far") / "store")
-
-
 @pytest.fixture
-def server(made: Path):
-    with faulty_server.running() as running:
-        far.publish(running, made)
-        yield running
-
-
-@pytest.fixture
-def stores(server, made: Path, tmp_path: Path) -> tuple[TokenStore, TokenStore]:
+def stores(far_server, far_store: Path, tmp_path: Path) -> tuple[TokenStore, TokenStore]:
     """The store on this machine, and far away."""
-    return TokenStore.open(made), TokenStore.open(server.url + "/store", cache=tmp_path / "cache", cache_bytes=8 << 20)
+    return TokenStore.open(far_store), TokenStore.open(
+        far_server.url + "/store", cache=tmp_path / "cache", cache_bytes=8 << 20
+    )
 
 
 CUTS = {
@@ -187,14 +177,14 @@ def test_every_window_comes_once_and_resumed_is_not_stopped(stores) -> None:
             WindowLoader(data, batch_size=6, seed=5, **other).load_state_dict(state)
 
 
-def test_what_is_fetched_and_held(server, stores) -> None:
+def test_what_is_fetched_and_held(far_server, stores) -> None:
     """Each block once; the next ones before they are used; no more than may be held; nothing when it is over."""
     loader = WindowLoader(WindowDataset(stores[1], context_length=100), batch_size=4, shuffle="blocks", group=2)
     most = blocks_held(shuffle=True, group=2)
     held = [loader.data.far.held for _ in loader]
     assert 2 < max(held) <= most + 2
     assert loader.data.far.held == 0
-    asked = [request for request in server.asked if request[0].endswith(".tokens")]
+    asked = [request for request in far_server.asked if request[0].endswith(".tokens")]
     assert len(asked) == len(set(asked)) == far.BLOCKS
     given_up = iter(loader)
     next(given_up)
@@ -210,14 +200,14 @@ def test_no_more_is_held_than_may_be(stores, monkeypatch) -> None:
     assert 2 <= max(held) <= 4  # two, and what the last batch that was looked up reaches into
 
 
-def test_what_comes_next_is_fetched_meanwhile(server, stores) -> None:
+def test_what_comes_next_is_fetched_meanwhile(far_server, stores) -> None:
     """While a consumer is in the first block, the next ones arrive."""
     loader = WindowLoader(WindowDataset(stores[1], context_length=1000), batch_size=4)
     batches = iter(loader)
     for _ in range(60):  # 240,000 of 524,288 tokens
         next(batches)
     for _ in range(500):
-        asked = [request for request in server.asked if request[0].endswith(".tokens")]
+        asked = [request for request in far_server.asked if request[0].endswith(".tokens")]
         if len(asked) > 1:
             break
         threading.Event().wait(0.01)
@@ -225,7 +215,7 @@ def test_what_comes_next_is_fetched_meanwhile(server, stores) -> None:
     batches.close()
 
 
-def test_a_loader_travels_and_a_damaged_block_is_named(server, stores) -> None:
+def test_a_loader_travels_and_a_damaged_block_is_named(far_server, stores) -> None:
     loader = WindowLoader(WindowDataset(stores[1], context_length=1000), batch_size=4, shuffle="blocks")
     batches = iter(loader)
     for _ in range(3):
@@ -233,7 +223,7 @@ def test_a_loader_travels_and_a_damaged_block_is_named(server, stores) -> None:
     again = pickle.loads(pickle.dumps(loader))
     assert alike(next(iter(again)), next(batches))
     batches.close()
-    server.files["/store/00001.tokens"] = server.files["/store/00001.tokens"][:-1]
+    far_server.files["/store/00001.tokens"] = far_server.files["/store/00001.tokens"][:-1]
     for file in stores[1].far.cache.folder.glob("blocks"):
         file.unlink()
     with warnings.catch_warnings():
@@ -262,8 +252,8 @@ def test_supervised_windows_far_away_are_those_on_this_machine(tmp_path: Path, l
     pairs = [{"prompt": f"what is {i}? " * 30, "completion": f"{i} is {i * i}" * (1 + i % 50)} for i in range(900)]
     prepare(pairs, tmp_path / "near", tokenizer="bytes", records="completion", shard_tokens=200_000)
     local = TokenStore.open(tmp_path / "near")
-    with faulty_server.running() as server:
-        remote = TokenStore.open(far.publish(server, tmp_path / "near"), cache=tmp_path / "cache")
+    with faulty_server.running() as far_server:
+        remote = TokenStore.open(far.publish(far_server, tmp_path / "near"), cache=tmp_path / "cache")
         assert np.array_equal(remote.read_loss(0, len(remote)), local.read_loss(0, len(local)))
         data = [WindowDataset(store, context_length=600, **layout) for store in (local, remote)]
         assert data[1].supervised

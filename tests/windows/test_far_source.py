@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 import threading
 from concurrent.futures import Future
 from pathlib import Path
@@ -18,32 +17,15 @@ from foreword.tokens.store.manifest import BLOCK
 from foreword.windows import far_source
 from foreword.windows.far_source import FarSource
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-import faulty_server
-from tokens import far
-
 pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    return far.make(tmp_path_factory.mktemp("far") / "store")
-
-
 @pytest.fixture
-def server(made: Path):
-    with faulty_server.running() as running:
-        far.publish(running, made)
-        yield running
-
-
-@pytest.fixture
-def opened(server, tmp_path: Path, monkeypatch) -> TokenStore:
+def opened(far_server, tmp_path: Path, monkeypatch) -> TokenStore:
     """The store, with a cache of two of its six blocks."""
     monkeypatch.setattr(remote, "PAUSE", 0.001)
-    return TokenStore.open(server.url + "/store", cache=tmp_path / "cache", cache_bytes=2 * BLOCK)
+    return TokenStore.open(far_server.url + "/store", cache=tmp_path / "cache", cache_bytes=2 * BLOCK)
 
 
 @pytest.fixture
@@ -52,12 +34,12 @@ def source(opened: TokenStore) -> FarSource:
 
 
 @pytest.mark.parametrize("room", [1, 256])
-def test_threads_that_hold_read_and_let_go(source: FarSource, made: Path, monkeypatch, room: int) -> None:
+def test_threads_that_hold_read_and_let_go(source: FarSource, far_store: Path, monkeypatch, room: int) -> None:
     """With room for a block at first, the memory grows while others are being fetched."""
     monkeypatch.setattr(far_source, "_ROOM", room)
     monkeypatch.setattr(far_source, "_SPARE", 1)
     monkeypatch.setattr(far_source, "_TOGETHER", 2)
-    ids = TokenStore.open(made)[:]
+    ids = TokenStore.open(far_store)[:]
     wrong: list[object] = []
 
     def work(seed: int) -> None:
@@ -91,12 +73,12 @@ def test_threads_that_hold_read_and_let_go(source: FarSource, made: Path, monkey
     assert len(source._free) + taken == len(source._memory)
 
 
-def test_memory_of_what_was_given_up_is_used_again(source: FarSource, server, made: Path, monkeypatch) -> None:
+def test_memory_of_what_was_given_up_is_used_again(source: FarSource, far_server, far_store: Path, monkeypatch) -> None:
     """Not before it has come: else it would come into the memory of another block."""
     monkeypatch.setattr(far_source, "_SPARE", 0)
     source.runs(np.array([0]), 10, whole=True)  # the sums are here
     waits = threading.Event()
-    server.faults["/store/00000.tokens"] = [lambda handler, data: waits.wait(20) and False]
+    far_server.faults["/store/00000.tokens"] = [lambda handler, data: waits.wait(20) and False]
     source.retain(np.array([1]))
     ((future, slot),) = source._coming.values()
     while not future.running():
@@ -109,7 +91,7 @@ def test_memory_of_what_was_given_up_is_used_again(source: FarSource, server, ma
     future.result(20)
     source.release(np.array([], np.int64))
     assert slot in source._free
-    assert np.array_equal(source.at(np.arange(700_000, 700_010)), TokenStore.open(made)[700_000:700_010])
+    assert np.array_equal(source.at(np.arange(700_000, 700_010)), TokenStore.open(far_store)[700_000:700_010])
 
 
 def test_a_slot_is_free_once_though_its_block_comes_while_that_is_looked_at(source: FarSource) -> None:
@@ -129,9 +111,9 @@ def test_a_slot_is_free_once_though_its_block_comes_while_that_is_looked_at(sour
     assert not source._given_up
 
 
-def test_a_block_that_fails_can_be_had_once_it_is_mended(source: FarSource, server, made: Path) -> None:
-    whole = server.files["/store/00000.tokens"]
-    server.files["/store/00000.tokens"] = whole[:-1]
+def test_a_block_that_fails_can_be_had_once_it_is_mended(source: FarSource, far_server, far_store: Path) -> None:
+    whole = far_server.files["/store/00000.tokens"]
+    far_server.files["/store/00000.tokens"] = whole[:-1]
     blocks = np.array([0, 1])
     places = np.array([600_000])
     source.retain(blocks)
@@ -141,5 +123,5 @@ def test_a_block_that_fails_can_be_had_once_it_is_mended(source: FarSource, serv
     source.release(blocks)
     with pytest.raises(StoreError, match="cut short"):
         source.at(places)
-    server.files["/store/00000.tokens"] = whole
-    assert source.at(places) == TokenStore.open(made)[600_000]
+    far_server.files["/store/00000.tokens"] = whole
+    assert source.at(places) == TokenStore.open(far_store)[600_000]

@@ -165,11 +165,14 @@ class Records:
             values = [self._value(record, field) for field in self.contents.fields]
         except KeyError as missing:
             what = {"text": "the text"}.get(self.contents.kind, self.contents.kind)
+            texts_first = sorted(
+                record, key=lambda name: self.contents.kind == "text" and type(record[name]) is not str
+            )
             self.bad(
                 f"a record without the field {missing.args[0]!r}",
                 got=f"fields {list(record)[:20]}",
                 where=where,
-                fix=f"name the field that holds {what}: --field {next(iter(record), 'NAME')}",
+                fix=f"name the field that holds {what}: --field {next(iter(texts_first), 'NAME')}",
             )
             return ()
         return self.payload(values, where)
