@@ -1,4 +1,4 @@
-"""Which contents the records of a corpus have, as the options say.
+"""What the options of a run say: which contents records have, and how documents are split.
 
 Not for: what contents are (``contents``, ``supervised``). Costs: nothing.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 
 from foreword._base.files import read_text
 from foreword.errors import ArgumentError
@@ -16,7 +17,26 @@ from foreword.tokens.preparing.documents import Reading
 from foreword.tokens.preparing.supervised import Completion, Messages
 from foreword.tokens.tokenizers.tokenizer import END_OF_TEXT, ChatTemplate, Tokenizer
 
-__all__ = ["contents_of"]
+__all__ = ["checked_split", "contents_of"]
+
+
+def checked_split(split: Mapping[str, float] | None) -> dict[str, float]:
+    """The shares of the parts besides train, by name; none where there is no split.
+
+    Raises:
+        ArgumentError: a name or a share that can't be used, or the shares leave nothing for train.
+    """
+    shares = dict(split or {})
+    for name, share in shares.items():
+        if not name.isidentifier() or name == "train" or not 0 < share < 1:
+            raise ArgumentError(
+                "a split that can't be made",
+                got=f"{name!r}: {share!r}",
+                expected='names of folders other than "train", with shares between 0 and 1: {"val": 0.01}',
+            )
+    if sum(shares.values()) >= 1:
+        raise ArgumentError("the shares of the split leave nothing for train", got=shares, expected="a sum below 1")
+    return shares
 
 
 def contents_of(

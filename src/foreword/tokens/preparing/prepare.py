@@ -39,7 +39,7 @@ from foreword.tokens.preparing.corpus import (
     sha256_of,
 )
 from foreword.tokens.preparing.documents import Reader, Reading
-from foreword.tokens.preparing.options import contents_of
+from foreword.tokens.preparing.options import checked_split, contents_of
 from foreword.tokens.preparing.run import Plan, Run, differing
 from foreword.tokens.preparing.upload import Upload
 from foreword.tokens.store.sources import read_sources
@@ -244,7 +244,7 @@ def prepared(
         raise ArgumentError("no such engine", got=repr(engine), expected="local, ray")
     if engine == "local" and address is not None:
         raise ArgumentError("an address is a Ray cluster's", got=address, fix='say engine="ray" (--engine ray)')
-    shares = _checked_split(split)
+    shares = checked_split(split)
     append_end_of_text = reading.records != "messages" if append_end_of_text is None else append_end_of_text
     framing = Framing(
         before=(tokenizer.special_id(beginning),) if beginning else (),
@@ -373,20 +373,6 @@ def _workers(engine: str, count: int | None, address: str | None, task: Task) ->
     from foreword.tokens.preparing.ray_engine import RayWorkers
 
     return RayWorkers(task, count, address)
-
-
-def _checked_split(split: Mapping[str, float] | None) -> dict[str, float]:
-    shares = dict(split or {})
-    for name, share in shares.items():
-        if not name.isidentifier() or name == "train" or not 0 < share < 1:
-            raise ArgumentError(
-                "a split that can't be made",
-                got=f"{name!r}: {share!r}",
-                expected='names of folders other than "train", with shares between 0 and 1: {"val": 0.01}',
-            )
-    if sum(shares.values()) >= 1:
-        raise ArgumentError("the shares of the split leave nothing for train", got=shares, expected="a sum below 1")
-    return shares
 
 
 def _end_of_text_id(tokenizer: Tokenizer, named: bool | str) -> int:
