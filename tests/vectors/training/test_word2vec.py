@@ -239,6 +239,35 @@ def test_vectors_that_were_put_in_are_trained_on():
     assert np.abs(model.wv.vectors - 0.25).max() < 0.1
 
 
+@pytest.mark.parametrize("change", ["add", "sort", "other"])
+def test_words_that_were_changed_behind_the_models_back_are_refused(change, tmp_path):
+    model = Word2Vec([["b", "a", "a", "c"]] * 5, **SMALL, sorted_vocab=0)
+    if change == "add":
+        model.wv.add_vectors(["new"], np.ones((1, 12)))
+    elif change == "sort":
+        model.wv.sort_by_descending_frequency()
+    else:
+        model.wv = Word2Vec(SENTENCES, **SMALL).wv
+    for call in (
+        lambda: model.train([["a", "b"]], total_examples=1, epochs=1),
+        lambda: model.build_vocab([["d"]], update=True),
+        lambda: model.predict_output_word(["a"]),
+        lambda: model.save(tmp_path / "model"),
+    ):
+        with pytest.raises(ArgumentError, match="wv has other words"):
+            call()
+
+
+def test_locked_vectors_are_refused_rather_than_trained():
+    model = Word2Vec(**SMALL)
+    model.build_vocab(SENTENCES)
+    model.wv.vectors_lockf = np.ones(len(model.wv), np.float32)
+    model.train(SENTENCES, total_examples=300, epochs=1)
+    model.wv.vectors_lockf[3] = 0
+    with pytest.raises(ArgumentError, match="vectors_lockf is not followed"):
+        model.train(SENTENCES, total_examples=300, epochs=1)
+
+
 @pytest.mark.parametrize("missing", [{"epochs": None}, {"total_examples": None}])
 def test_train_needs_what_gensims_needs(model, missing):
     arguments = {"total_examples": 1, "epochs": 1} | missing
@@ -445,9 +474,15 @@ def test_a_model_of_another_class_is_refused(tmp_path, model):
         FastText.load(tmp_path / "model")
 
     class Mine(Word2Vec):
-        pass
+        def __init__(self, *args, corpus, **options):
+            super().__init__(*args, **options)
+            self.corpus = corpus
 
-    assert type(Mine.load(tmp_path / "model")) is Mine
+    mine = Mine.load(tmp_path / "model")
+    assert type(mine) is Mine
+    assert (mine.alpha, mine.sg, mine.sample) == (model.alpha, model.sg, model.sample)
+    Mine(SENTENCES, corpus="mine", **SMALL, window=7).save(tmp_path / "mine")
+    assert Word2Vec.load(tmp_path / "mine").window == Mine.load(tmp_path / "mine").window == 7
 
 
 # gensim's files.

@@ -43,6 +43,7 @@ class Building:
     corpus_total_words: int
     _input: Float32
     _output: Float32
+    _words: list[Any]
 
     @property
     def syn1neg(self) -> Float32:
@@ -118,6 +119,8 @@ class Building:
         """Choose words among those counted, and make their rows."""
         if update and not len(self.wv):
             raise ArgumentError("there is no vocabulary to update", fix="build_vocab without update first")
+        if update:
+            self._check_words()
         least = min_count or self.min_count
         if not update:
             self.min_count, self.sample = least, sample or self.sample
@@ -174,9 +177,25 @@ class Building:
 
     def _hold(self, rows: Float32, output: Float32, words: list[Any], counts: NDArray[np.int64]) -> None:
         """Take tables and words for the model's."""
-        self._input, self._output = rows, output
+        self._input, self._output, self._words = rows, output, words
         fill(self.wv, words, counts)
         self.wv.vectors = self._vectors()
+
+    def _check_words(self) -> None:
+        """Whether the rows of the tables are still those of the words of ``wv``.
+
+        Raises:
+            ArgumentError: words were added there, or sorted, or it is another.
+        """
+        words = list(self.wv.index_to_key)
+        if words != self._words:
+            raise ArgumentError(
+                "wv has other words than the model was built with, or in another order: the output table has no rows "
+                "for them",
+                got=f"{len(words):,} words",
+                expected=f"the {len(self._words):,} of build_vocab, in their order",
+                fix="add words by build_vocab(…, update=True); sort or add to a copy, copy.deepcopy(model.wv)",
+            )
 
     def _vectors(self) -> Float32:
         """The vectors that ``wv`` has."""

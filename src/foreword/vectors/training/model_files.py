@@ -243,16 +243,24 @@ def _check_kind(cls: type[Word2Vec], found: object, where: Path) -> None:
 
 
 def _arguments(cls: type[Word2Vec]) -> list[str]:
-    return [name for name in inspect.signature(cls).parameters if name not in _NOT_KEPT]
+    return [name for name in inspect.signature(_base(cls)).parameters if name not in _NOT_KEPT]
+
+
+def _base(cls: type[Word2Vec]) -> type[Word2Vec]:
+    """``Word2Vec`` or ``FastText``, of which the class is, or which it is a subclass of."""
+    return next(each for each in cls.__mro__ if each.__module__.startswith(f"{__package__}."))
 
 
 def _made(cls: type[M], options: Mapping[str, Any], where: Path) -> M:
+    """A model without words; as when gensim loads one, the constructor of a subclass is not called."""
+    model = cls.__new__(cls)
     try:
-        return cls(**options)
+        _base(cls).__init__(model, **options)
     except ArgumentError as cause:
         raise FormatError(
             "the model has options that can't be used", got=cause.problem, expected=cause.fact("got"), where=where
         ) from cause
+    return model
 
 
 def _as_json(value: Any) -> Any:

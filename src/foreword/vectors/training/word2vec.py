@@ -148,6 +148,7 @@ class Word2Vec(Building):
         self.wv = KeyedVectors(self.vector_size)
         self._input: Float32 = np.zeros((0, self.vector_size), dtype=np.float32)
         self._output: Float32 = self._input
+        self._words: list[Any] = []
         self._options()  # says now what can't be used
         if sentences is None and corpus_file is None:
             if trim_rule is not None or callbacks:
@@ -221,13 +222,16 @@ class Word2Vec(Building):
             Words trained on: those of the vocabulary, before frequent ones are left out; and words read.
 
         Raises:
-            ArgumentError: there is no vocabulary; neither total is given; no epochs; the loss is no number any more.
+            ArgumentError: there is no vocabulary, or ``wv`` has other words; neither total is given; no epochs; vectors
+                are locked; the loss is no number any more.
         """
         if not len(self.wv):
             raise ArgumentError(
                 "there is no vocabulary to train",
                 fix="build_vocab first, of sentences that have words; or a smaller min_count",
             )
+        self._check_words()
+        _check_unlocked(self.wv)
         if total_examples is None and total_words is None:
             raise ArgumentError(
                 "training needs total_examples or total_words",
@@ -303,9 +307,11 @@ class Word2Vec(Building):
 
         Raises:
             ArgumentTypeError: a text, whose words would be its letters.
+            ArgumentError: ``wv`` has other words than the model was built with.
         """
         if isinstance(context_words_list, str):
             raise ArgumentTypeError("context words are a list", got=repr(context_words_list))
+        self._check_words()
         rows = [self.wv.get_index(word) for word in context_words_list if word in self.wv]
         if not rows:
             logger.warning("none of the context words is in the vocabulary")
@@ -349,9 +355,11 @@ class Word2Vec(Building):
 
         Raises:
             FileError: it can't be written, or something else is there.
+            ArgumentError: ``wv`` has other words than the model was built with.
         """
         from foreword.vectors.training.model_files import save_model
 
+        self._check_words()
         save_model(fname, self)
 
     @classmethod
@@ -395,6 +403,21 @@ def _switch(name: str, value: Any) -> int:
     if value not in (0, 1):
         raise ArgumentError(f"{name} is 0 or 1", got=repr(value))
     return int(value)
+
+
+def _check_unlocked(wv: KeyedVectors) -> None:
+    """Refuse what would have gensim leave vectors as they are.
+
+    Raises:
+        ArgumentError: some factor is not 1.
+    """
+    for name in ("vectors_lockf", "vectors_vocab_lockf", "vectors_ngrams_lockf"):
+        if (np.asarray(getattr(wv, name, 1.0)) != 1).any():
+            raise ArgumentError(
+                f"{name} is not followed: every vector is trained",
+                got="factors other than 1",
+                fix=f"del model.wv.{name}; keep a copy of the vectors that should stay, and put them back after train",
+            )
 
 
 def _callbacks(some: Any) -> list[Any]:
