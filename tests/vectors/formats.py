@@ -62,11 +62,15 @@ def fasttext(
     version=12,
     pairs=(),
     dim=None,
+    loss=2,
+    output=None,
 ):
-    """A fastText model: matrix float32 [words + bucket, D], or the bytes of a quantised one, with its dim."""
+    """A fastText model: matrix float32 [words + bucket, D], or the bytes of a quantised one, with its dim; output
+    float32 [words, D].
+    """
     dim = dim or matrix.shape[1]
     data = b"" if old else struct.pack("<ii", MAGIC, version)
-    data += struct.pack("<12id", dim, 5, 5, 1, 5, word_ngrams, 2, model, bucket, minn, maxn, 100, 1e-4)
+    data += struct.pack("<12id", dim, 5, 5, 1, 5, word_ngrams, loss, model, bucket, minn, maxn, 100, 1e-4)
     data += struct.pack("<iiiq", len(words) + len(labels), len(words), len(labels), sum(counts))
     data += b"" if old else struct.pack("<q", pruned)
     for word, count in zip(words, counts, strict=True):
@@ -78,6 +82,8 @@ def fasttext(
     if isinstance(matrix, bytes):
         return data + matrix + b"the output matrix, which nobody reads"
     data += struct.pack("<qq", *matrix.shape) + np.float32(matrix).tobytes()
+    if output is not None:
+        return data + (b"" if old else b"\0") + struct.pack("<qq", *output.shape) + np.float32(output).tobytes()
     return data + b"the output matrix, which nobody reads"
 
 

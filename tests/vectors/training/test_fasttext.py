@@ -1,5 +1,7 @@
 """FastText: vectors of n-grams, unknown words, and models on disk."""
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from foreword.errors import ArgumentError, ArgumentTypeError, FormatError
 from foreword.vectors.store.subwords import subword_rows
 from foreword.vectors.training.fasttext import FastText
 from foreword.vectors.training.word2vec import Word2Vec
+
+from vectors.formats import fasttext
 
 from .test_word2vec import SENTENCES, gensim_data, same
 
@@ -118,3 +122,70 @@ def test_a_model_of_ngrams_in_use_alone_gets_rows_for_the_others():
     known = fw.load(gensim_data("compatible-hash-true.model"))
     assert np.allclose(model.wv.vectors, known.vectors, atol=1e-6)
     assert model.vectors_ngrams.any(axis=1).all()
+
+
+# fastText's own files.
+
+
+def facebooks(**options):
+    """A file of fastText's, and its three tables."""
+    rng = np.random.default_rng(5)
+    words = [b"</s>", b"walking", b"walks", "größer".encode()]
+    tables = [rng.standard_normal((n, 8)).astype(np.float32) for n in (4, 40, 4)]
+    given = {"minn": 2, "maxn": 4, "bucket": 40, "output": tables[2]} | options
+    matrix = np.concatenate(tables[: 1 + (given["bucket"] > 0)])
+    return fasttext(words, [9, 7, 5, 3], matrix, **given), *tables
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("options", [{}, {"old": True}, {"model": 1, "minn": 0}, {"bucket": 0, "maxn": 0}])
+def test_fasttexts_own_file_goes_on_here(tmp_path, options, packed):
+    data, own, grams, output = facebooks(**options)
+    path = tmp_path / f"m.bin{'.gz' * packed}"
+    path.write_bytes(gzip.compress(data) if packed else data)
+    model = FastText.load(path)
+    assert model.wv.index_to_key == ["</s>", "walking", "walks", "größer"]
+    assert model.wv.expandos["count"].tolist() == [9, 7, 5, 3]
+    assert np.array_equal(model.vectors_vocab, own)
+    assert np.array_equal(model.vectors_ngrams, grams[: options.get("bucket", 40)])
+    assert np.array_equal(model.syn1neg, output)
+    assert (model.sg, model.min_count, model.corpus_total_words) == (options.get("model", 2) - 1, 1, 24)
+    assert np.allclose(model.wv.vectors, fw.load(path).vectors, atol=1e-6)
+    model.build_vocab([["walker"]], update=True)
+    model.train([["walker", "walks"]] * 9, total_examples=9, epochs=1)
+    model.save(tmp_path / "model")
+    assert same(FastText.load(tmp_path / "model"), model)
+
+
+@pytest.mark.parametrize("options", [{"loss": 1}, {"loss": 3}, {"model": 3, "loss": 3}, {"output": np.zeros((5, 8))}])
+def test_files_of_fasttexts_that_cannot_be_trained_on(tmp_path, options):
+    (tmp_path / "m.bin").write_bytes(facebooks(**options)[0])
+    with pytest.raises((ArgumentError, FormatError), match="can't be trained on|output matrix 5 × 8"):
+        FastText.load(tmp_path / "m.bin")
+    with pytest.raises(ArgumentError, match="no Word2Vec"):
+        (tmp_path / "m.bin").write_bytes(facebooks()[0])
+        Word2Vec.load(tmp_path / "m.bin")
+
+
+def test_a_file_of_fasttexts_that_is_cut_short(tmp_path):
+    data = facebooks()[0]
+    for size in range(0, len(data), 7):
+        (tmp_path / "m.bin").write_bytes(data[:size])
+        with pytest.raises(FormatError):
+            FastText.load(tmp_path / "m.bin")
+    quantised = len(data) - 4 * 4 * 8 - 17
+    (tmp_path / "m.bin").write_bytes(data[:quantised] + b"\1" + data[quantised + 1 :])
+    with pytest.raises(FormatError, match="quantised output"):
+        FastText.load(tmp_path / "m.bin")
+
+
+@pytest.mark.parametrize("name", ["lee_fasttext.bin", "lee_fasttext_new.bin", "cp852_fasttext.bin"])
+def test_fasttexts_files_are_read_as_by_gensim(name):
+    theirs = pytest.importorskip("gensim.models.fasttext").load_facebook_model(str(gensim_data(name)))
+    ours = FastText.load(gensim_data(name))
+    assert ours.wv.index_to_key == theirs.wv.index_to_key
+    assert np.array_equal(ours.vectors_vocab, theirs.wv.vectors_vocab)
+    assert np.array_equal(ours.vectors_ngrams, theirs.wv.vectors_ngrams)
+    assert np.array_equal(ours.syn1neg, theirs.syn1neg)
+    for label in ("window", "epochs", "min_count", "negative", "sample", "sg", "corpus_total_words", "alpha"):
+        assert getattr(ours, label) == getattr(theirs, label), label

@@ -554,12 +554,14 @@ def fuzz(tmp_path, count, seed):
     gensim = pytest.importorskip("gensim.models")
     rng = random.Random(seed)
     gensim.Word2Vec(SENTENCES[:20], vector_size=2, min_count=1, epochs=1).save(str(tmp_path / "g"))
-    gensim.FastText(SENTENCES[:20], vector_size=2, min_count=1, epochs=1, bucket=9).save(str(tmp_path / "f"))
+    ngrams = gensim.FastText(SENTENCES[:20], vector_size=2, min_count=1, epochs=1, bucket=9)
+    ngrams.save(str(tmp_path / "f"))
+    gensim.fasttext.save_facebook_model(ngrams, str(tmp_path / "b"))
     Word2Vec(SENTENCES[:20], vector_size=2, min_count=1, epochs=1).save(tmp_path / "own")
-    originals = {name: (tmp_path / name).read_bytes() for name in ("g", "f")}
+    originals = {name: (tmp_path / name).read_bytes() for name in ("g", "f", "b")}
     refused = 0
     for _ in range(count):
-        name = rng.choice(["g", "f", "own"])
+        name = rng.choice(["g", "f", "b", "own"])
         if name == "own":
             shutil.copytree(tmp_path / "own", tmp_path / "damaged", dirs_exist_ok=True)
             file = rng.choice(sorted(each for each in (tmp_path / "damaged").rglob("*") if each.is_file()))
@@ -577,7 +579,7 @@ def fuzz(tmp_path, count, seed):
                 data[at:at] = rng.randbytes(rng.randint(1, 9))
         file.write_bytes(data)
         try:
-            model = (FastText if name == "f" else Word2Vec).load(tmp_path / "damaged" if name == "own" else file)
+            model = (FastText if name in "fb" else Word2Vec).load(tmp_path / "damaged" if name == "own" else file)
         except ForewordError:
             refused += 1
         else:

@@ -2,9 +2,9 @@
 made of.
 
 Layout (little-endian): magic, version; the arguments of training; the dictionary; the input matrix, a row for each
-word and after them one for each bucket of n-grams; then the output matrix, which is of no use here. A word's vector
-is the mean of its row and its n-grams' rows; that of ``</s>``, the end of a sentence, is its row alone. Files older
-than 2017 begin with the arguments, and lack pruning and the quantisation flag. Source: the program fastText
+word and after them one for each bucket of n-grams; then the output matrix, which training goes on from. A word's
+vector is the mean of its row and its n-grams' rows; that of ``</s>``, the end of a sentence, is its row alone. Files
+older than 2017 begin with the arguments, and lack pruning and the quantisation flag. Source: the program fastText
 (fasttext.cc, dictionary.cc).
 
 A quantised model (``.ftz``) has its matrix in codes (``fasttext_quantised``), and may be pruned: then pairs of numbers
@@ -29,14 +29,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import explained
-from foreword.errors import FormatError, TextDecodeError
+from foreword.errors import ArgumentError, FormatError, TextDecodeError
 from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys
 from foreword.vectors.formats.fasttext_quantised import read_quantised
+from foreword.vectors.formats.gensim_native import NativeModel
 from foreword.vectors.formats.source import Source
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
+from foreword.vectors.store.keys import decode
 from foreword.vectors.store.subwords import Subwords, add_subwords
 
-__all__ = ["is_classifier", "is_fasttext", "read_fasttext"]
+__all__ = ["is_classifier", "is_fasttext", "read_fasttext", "read_fasttext_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ _ARGUMENTS = struct.Struct("<12i d")
 _END_OF_SENTENCE = b"</s>"
 _MAX_WORD = 1 << 16
 _SUPERVISED = 3
+_SKIP_GRAM = 2
+_LOSSES = {1: "hierarchical softmax", 2: "negative sampling", 3: "softmax", 4: "one-vs-all"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +56,26 @@ class _Arguments:
     """The arguments of training that matter here, as their bytes have them."""
 
     dim: int
+    window: int
+    epochs: int
+    min_count: int
+    negative: int
     word_ngrams: int
-    supervised: bool
+    loss: int
+    model: int
     bucket: int
     minn: int
     maxn: int
+    sample: float
     plausible: bool
+
+    @property
+    def supervised(self) -> bool:
+        return self.model == _SUPERVISED
 
     @classmethod
     def parse(cls, data: bytes) -> _Arguments:
-        dim, ws, epoch, _, neg, word_ngrams, loss, model, bucket, minn, maxn, _, t = _ARGUMENTS.unpack(data)
+        dim, ws, epoch, least, neg, word_ngrams, loss, model, bucket, minn, maxn, _, t = _ARGUMENTS.unpack(data)
         plausible = (
             1 <= dim <= MAX_DIM
             and 0 <= ws < 1 << 20
@@ -75,7 +89,7 @@ class _Arguments:
             and 0 <= maxn <= 1 << 10
             and math.isfinite(t)
         )
-        return cls(dim, word_ngrams, model == _SUPERVISED, bucket, minn, maxn, plausible)
+        return cls(dim, ws, epoch, least, neg, word_ngrams, loss, model, bucket, minn, maxn, t, plausible)
 
 
 def is_fasttext(head: bytes) -> bool:
@@ -126,9 +140,18 @@ class _Bytes:
     def unpack(self, layout: str) -> tuple[Any, ...]:
         return struct.unpack("<" + layout, self.take(struct.calcsize("<" + layout)))
 
-    def rest(self) -> bytes:
-        """What has been read ahead; nothing can be taken after it."""
-        return self._buffer[self._at :]
+    def take_some(self, n: int) -> bytes:
+        """Of the next ``n`` bytes some; none at the end alone."""
+        if self._at == len(self._buffer):
+            self._buffer, self._at = self.source.read(min(n, BLOCK_BYTES)), 0
+        return self.take(min(n, len(self._buffer) - self._at))
+
+    def skip(self, n: int) -> None:
+        """Pass over the next ``n`` bytes."""
+        ahead = len(self._buffer) - self._at
+        self.position += n
+        self._at += min(n, ahead)
+        self.source.skip(n - ahead)
 
     def _fill(self, n: int) -> None:
         more = self.source.read(max(n, 1 << 20))
@@ -137,12 +160,33 @@ class _Bytes:
             raise FormatError("the fastText model is cut short", where=self.source.name, fix="get the file again")
 
 
-def read_fasttext(source: Source, options: Options) -> Reader:
-    """A reader of a fastText model.
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A file up to its output matrix.
 
-    Raises:
-        FormatError: it is damaged or cut short.
+    Attributes:
+        data: what reads on.
+        new: whether it is of 2017 or later.
+        arguments: of training.
+        total: words of the corpus.
+        words, counts: V of them.
+        matrix: float32 [V (+ n-grams), D], the input matrix.
+        subwords: what n-grams it has, or None.
+        quantised: whether the matrix was.
     """
+
+    data: _Bytes
+    new: bool
+    arguments: _Arguments
+    total: int
+    words: list[bytes]
+    counts: list[int]
+    matrix: NDArray[np.float32]
+    subwords: Subwords | None
+    quantised: bool
+
+
+def _read(source: Source) -> _Model:
     data = _Bytes(source)
     new, version = source.head.startswith(_MAGIC), None
     if new:
@@ -153,7 +197,7 @@ def read_fasttext(source: Source, options: Options) -> Reader:
     if not arguments.plausible:
         raise _damaged(source, "impossible arguments")
     size, n_words, n_labels = data.unpack("iii")
-    data.unpack("q")
+    total = data.unpack("q")[0]
     pruned = data.unpack("q")[0] if new else -1
     if size < 0 or n_words < 1 or n_labels < 0 or size != n_words + n_labels:
         raise _damaged(source, f"a dictionary of {size:,} entries, {n_words:,} words and {n_labels:,} labels")
@@ -182,12 +226,23 @@ def read_fasttext(source: Source, options: Options) -> Reader:
         if own_dim != dim or n_rows - n_words not in (0, arguments.bucket):
             raise _damaged(source, f"a matrix {n_rows:,} × {own_dim:,}")
         matrix = _matrix(source, data, n_rows, dim)
-    grams = matrix[n_words:]
-    minn, maxn = arguments.minn, arguments.maxn
+    maxn = arguments.maxn
     if arguments.supervised and version == 11:  # which had no n-grams of letters, whatever its arguments say
         maxn = 0
-    subwords = Subwords.of(minn, maxn, grams, buckets=arguments.bucket if listed else 0, listed=listed or None)
-    wanted = options.most(n_words)
+    buckets = arguments.bucket if listed else 0
+    subwords = Subwords.of(arguments.minn, maxn, matrix[n_words:], buckets=buckets, listed=listed or None)
+    return _Model(data, new, arguments, total, words, counts, matrix, subwords, quantised == b"\1")
+
+
+def read_fasttext(source: Source, options: Options) -> Reader:
+    """A reader of a fastText model.
+
+    Raises:
+        FormatError: it is damaged or cut short.
+    """
+    model = _read(source)
+    words, counts, matrix, subwords = model.words, model.counts, model.matrix, model.subwords
+    dim, wanted = model.arguments.dim, options.most(len(words))
 
     def blocks() -> Iterator[Pending]:
         at_once = max(1, BLOCK_BYTES // (4 * dim))
@@ -205,14 +260,55 @@ def read_fasttext(source: Source, options: Options) -> Reader:
             ends = [i for i, word in enumerate(part) if word == _END_OF_SENTENCE]
             own = rows[ends].copy()
             if subwords.as_in_fasttext:
-                add_subwords(rows, part, grams, minn=minn, maxn=maxn, many=wanted)
+                add_subwords(rows, part, subwords.vectors, minn=subwords.minn, maxn=subwords.maxn, many=wanted)
             else:
                 _add_listed(rows, part, subwords)
             rows[ends] = own
         blob, lengths = _text(part, options, where)
         return Block(blob, lengths, rows, where, np.array(counts[start:stop], dtype=np.int64))
 
+    arguments = model.arguments
     return Reader(dim, blocks, subwords, word_ngrams=arguments.word_ngrams if arguments.supervised else None)
+
+
+def read_fasttext_model(source: Source) -> NativeModel:
+    """A fastText model to train on, its options by gensim's names.
+
+    Raises:
+        FormatError: it is damaged or cut short.
+        ArgumentError: it was not trained by negative sampling, or is quantised.
+    """
+    model = _read(source)
+    arguments, data = model.arguments, model.data
+    loss = _LOSSES[arguments.loss]
+    if arguments.supervised or model.quantised or loss != "negative sampling":
+        kind = "quantised" if model.quantised else f"a classifier, trained by {loss}" if arguments.supervised else loss
+        raise ArgumentError(
+            "this model can't be trained on",
+            got=f"a fastText model: {kind}",
+            expected="skip-gram or cbow by negative sampling, not quantised",
+            where=source.name,
+            fix="foreword.load opens its vectors",
+        )
+    if source.plain:
+        data.skip(model.matrix.nbytes)
+    if model.new and data.take(1) != b"\0":
+        raise _damaged(source, "a quantised output matrix beside an input matrix that is none")
+    count = len(model.words)
+    if (shape := data.unpack("qq")) != (count, arguments.dim):
+        raise _damaged(source, f"an output matrix {shape[0]:,} × {shape[1]:,}")
+    output = _matrix(source, data, count, arguments.dim)
+    blob, lengths = _text(model.words, Options(), lambda i: f"{source.name}, word {i + 1:,}")
+    ends = np.cumsum(lengths).tolist()
+    keys = [decode(blob[end - length : end]) for end, length in zip(ends, lengths.tolist(), strict=True)]
+    options = {
+        **{"window": arguments.window, "epochs": arguments.epochs, "min_count": arguments.min_count},
+        **{"negative": arguments.negative, "sample": arguments.sample, "sg": int(arguments.model == _SKIP_GRAM)},
+        **{"min_n": max(1, arguments.minn), "max_n": arguments.maxn, "corpus_total_words": model.total},
+    }
+    subwords = model.subwords and replace(model.subwords, minn=options["min_n"])
+    counts = np.array(model.counts, dtype=np.int64)
+    return NativeModel("fastText", keys, counts, model.matrix[:count], output, subwords, options)
 
 
 def _text(words: list[bytes], options: Options, where: Callable[[int], str]) -> tuple[bytes, NDArray[np.int64]]:
@@ -229,7 +325,7 @@ def _text(words: list[bytes], options: Options, where: Callable[[int], str]) -> 
 
 
 def _matrix(source: Source, data: _Bytes, n_rows: int, dim: int) -> NDArray[np.float32]:
-    """The input matrix, mapped from the file, or from a temporary file where that is compressed."""
+    """The matrix that comes next, mapped from the file, or from a temporary file where that is compressed."""
     needed = n_rows * dim * 4
     shape = (n_rows, dim)
     if source.plain:
@@ -238,10 +334,8 @@ def _matrix(source: Source, data: _Bytes, n_rows: int, dim: int) -> NDArray[np.f
         with explained("read the vectors", source.path):
             return np.asarray(np.memmap(source.path, "<f4", "r", data.position, shape))
     with explained("unpack the vectors to a temporary file", tempfile.gettempdir()), tempfile.TemporaryFile() as file:
-        piece = data.rest()
-        while piece and needed > 0:
-            needed -= file.write(piece[:needed])
-            piece = source.read(min(needed, BLOCK_BYTES))
+        while piece := data.take_some(needed):
+            needed -= file.write(piece)
         if needed:
             raise FormatError("the fastText model is cut short", where=source.name, fix="get the file again")
         return np.asarray(np.memmap(file, "<f4", "r", 0, shape))

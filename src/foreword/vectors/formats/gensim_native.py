@@ -91,7 +91,7 @@ def read_native(source: Source, options: Options) -> Reader:
 
 @dataclass(frozen=True)
 class NativeModel:
-    """A model of words that gensim saved, to train on.
+    """A model of words that gensim saved, or fastText, to train on.
 
     Attributes:
         kind: its class.

@@ -3,7 +3,7 @@
 A word's vector is the mean of its own row and those of its n-grams; a word that was never seen has the mean of its
 n-grams' alone.
 
-Not for: classifiers, or fastText's own binary files (``foreword.load`` reads those). Costs: besides Word2Vec's, a table
+Not for: classifiers, or writing fastText's own binary files (``load`` reads those). Costs: besides Word2Vec's, a table
 of float32 [bucket, D]: 800 MB with the defaults.
 """
 

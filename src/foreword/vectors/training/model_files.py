@@ -1,4 +1,4 @@
-"""Models on disk: Foreword's own folders, and files that gensim's classes saved, read as data.
+"""Models on disk: Foreword's own folders, and files that gensim's classes or fastText saved, read as data.
 
     model.json     what it is, and its options; written with the rest, whole or not at all
     vectors/       a store of the vectors, which ``foreword.load`` opens: words, counts, n-grams
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from foreword._base.files import DAMAGED_ARRAY, explained, replaced_folder
 from foreword.errors import ArgumentError, FileError, FormatError, StoreError
+from foreword.vectors.formats.fasttext import is_fasttext, read_fasttext_model
 from foreword.vectors.formats.gensim_native import NativeModel, is_native, read_model
 from foreword.vectors.formats.source import open_source
 from foreword.vectors.store.saving import save_store
@@ -80,7 +81,7 @@ def save_model(path: str | os.PathLike[str], model: Word2Vec) -> None:
 
 
 def load_model(cls: type[M], path: str | os.PathLike[str]) -> M:
-    """The model in a folder that ``save_model`` wrote, or in a file of gensim's.
+    """The model in a folder that ``save_model`` wrote, or in a file of gensim's or fastText's.
 
     Raises:
         MissingFileError, FileError: it can't be read.
@@ -91,14 +92,16 @@ def load_model(cls: type[M], path: str | os.PathLike[str]) -> M:
     if folder.is_dir():
         return _load_own(cls, folder)
     with open_source(folder) as source:
-        if not is_native(source.head):
-            raise FormatError(
-                "no model that gensim saved",
-                where=source.name,
-                expected="a file of Word2Vec.save or FastText.save, or a folder of Foreword's",
-                fix="vectors alone are opened by foreword.load",
-            )
-        return _of_gensim(cls, read_model(source), source.name)
+        if is_native(source.head):
+            return _of_gensim(cls, read_model(source), source.name)
+        if is_fasttext(source.head):
+            return _of_gensim(cls, read_fasttext_model(source), source.name)
+        raise FormatError(
+            "no model that gensim or fastText saved",
+            where=source.name,
+            expected="a file of Word2Vec.save or FastText.save, fastText's .bin, or a folder of Foreword's",
+            fix="vectors alone are opened by foreword.load",
+        )
 
 
 # Foreword's own.
@@ -178,7 +181,7 @@ def _with_grams(model: Any, own: NDArray[Any], grams: Any, where: Path) -> NDArr
     return np.concatenate([own, rows]).astype(np.float32, copy=False)
 
 
-# gensim's.
+# gensim's and fastText's.
 
 
 def _of_gensim(cls: type[M], found: NativeModel, name: str) -> M:

@@ -364,7 +364,8 @@ class Word2Vec(Building):
 
     @classmethod
     def load(cls, fname: str | os.PathLike[str], mmap: str | None = None, rethrow: bool = False) -> Self:  # noqa: ARG003
-        """The model in a folder that ``save`` wrote, or in a file that gensim's class of this name saved.
+        """The model in a folder that ``save`` wrote, or in a file that gensim's class of this name saved; for
+        ``FastText`` also in fastText's own ``.bin``, packed or not.
 
         gensim's file is read as data: nothing that it names is called.
 
