@@ -244,7 +244,7 @@ def test_whatever_step_it_was_in_it_goes_on(corpus, tmp_path, monkeypatch, step)
 def test_a_run_of_other_options_or_another_corpus_is_not_taken_up(corpus, tmp_path, monkeypatch):
     out = tmp_path / "out"
     interrupted(corpus, out, monkeypatch, "_write")
-    with pytest.raises(StoreError, match="had other options"):
+    with pytest.raises(StoreError, match=r"had other dim\n  got: +dim=9\n  expected: dim="):
         train_vectors(corpus, out, **{**SMALL, "dim": 9})
     with pytest.raises(StoreError, match="had other min_count"):
         train_vectors(corpus, out, **{**SMALL, "min_count": 2})
@@ -278,6 +278,16 @@ def test_evaluations_come_after_each_epoch(corpus, tmp_path):
     plain = train_vectors(corpus, tmp_path / "plain", **SMALL)
     assert np.array_equal(fw.load(tmp_path / "out").vectors, fw.load(tmp_path / "plain").vectors)
     assert plain.evaluations == []
+
+
+@pytest.mark.parametrize("text", ["this is\nno file to judge by\n", "nobody\tknows\t5\n"])
+def test_what_cannot_be_judged_by_is_refused_before_the_first_epoch(corpus, tmp_path, monkeypatch, text):
+    monkeypatch.setattr(vector_training, "_run", None)
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(FormatError):
+        train_vectors(corpus, tmp_path / "out", **SMALL, evaluate=[tmp_path / "file"])
+    monkeypatch.undo()
+    assert train_vectors(corpus, tmp_path / "out", **SMALL).resumed
 
 
 # The command.
@@ -362,4 +372,5 @@ def test_an_option_mended_before_anything_was_counted(corpus, tmp_path):
         train_vectors(tmp_path / "empty.txt", tmp_path / "none", **SMALL)
     with pytest.raises(ArgumentError, match=r"no word occurs 10,000 times"):
         train_vectors(corpus, tmp_path / "out", **{**SMALL, "min_count": 10_000})
+    assert list(tmp_path.glob("*.training")) == []  # nor anything else
     assert train_vectors(corpus, tmp_path / "out", **SMALL).words  # no "unfinished training of another kind"

@@ -188,7 +188,12 @@ def train_vectors(
         trainer = _trainer(folder / "checkpoint", encoded, counts, options, spelt, count)
         before = trainer.loss_sums()
         scores = []
-        for epoch in range(min(epochs, int(trainer.words_read // max(1, len(encoded.words)))), epochs):
+        first = min(epochs, trainer.words_read // max(1, len(encoded.words)))
+        if evaluate and first < epochs:  # what can't be judged by is refused before an epoch has gone by
+            wv = _vectors(words, counts, trainer, options)
+            for file in evaluate:
+                judge(wv, file)
+        for epoch in range(first, epochs):
             _run(trainer, epoch + 1, folder / "checkpoint", every)
             if evaluate:
                 wv = _vectors(words, counts, trainer, options)
@@ -228,7 +233,9 @@ def _check_replaceable(target: Path, kind: str) -> None:
 
 @contextlib.contextmanager
 def _folder(target: Path, about: dict[str, Any], *, restart: bool) -> Iterator[tuple[Path, bool]]:
-    """The folder of what the run leaves, and whether there was such a run; it goes when the block ends well."""
+    """The folder of what the run leaves, and whether there was such a run; it goes when the block ends well, or
+    leaves nothing to go on with.
+    """
     folder = _beside(target)
     if target.exists() and not (restart or _is(folder / "run.json", about)):  # else killed while it was written
         raise FileError(
@@ -238,24 +245,48 @@ def _folder(target: Path, about: dict[str, Any], *, restart: bool) -> Iterator[t
         )
     with explained("make the folder of the run", folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder / "lock"):
-        file = folder / "run.json"
-        resumed = not restart and file.exists() and (folder / "vocabulary.json").exists()
-        if not resumed:  # nothing was done that could be lost
-            _clear(folder)
-        elif (found := _read_json(file)) != about:
-            found = found if isinstance(found, dict) else {}
-            differs = [name for name in about if found.get(name) != about[name]]
-            raise StoreError(
-                "an unfinished training of another kind is there: it had other " + " and ".join(differs),
-                where=folder,
-                fix="run it with what it was begun with, or throw it away: restart (--restart)",
-            )
-        elif about["corpus"] is None:  # objects may be others: they are counted again, and the checkpoint compares
-            _clear(folder, but=("run.json", "checkpoint"))
-        _write_json(file, about)
-        yield folder, resumed
-    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.ExitStack() as then, lock(folder / "lock"):
+        resumed = _begin(folder, about, restart=restart)
+        try:
+            yield folder, resumed
+            _clear(folder, but=("corpus.u32",))  # which Windows keeps as long as it is mapped
+        finally:
+            if not any((folder / name).exists() for name in ("vocabulary.json", "checkpoint")):
+                then.callback(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _begin(folder: Path, about: dict[str, Any], *, restart: bool) -> bool:
+    """Say in the folder what the run is; whether one is taken up.
+
+    Raises:
+        StoreError: an unfinished run of another kind is there.
+    """
+    file = folder / "run.json"
+    resumed = not restart and file.exists() and (folder / "vocabulary.json").exists()
+    if not resumed:  # nothing was done that could be lost
+        _clear(folder)
+    elif (found := _read_json(file)) != about:
+        was, wanted = _flat(found), _flat(about)
+        differs = [name for name in wanted if was.get(name) != wanted[name]]
+        shown = [name for name in differs if name not in ("corpus", "subwords")]
+        raise StoreError(
+            "an unfinished training of another kind is there: it had other " + " and ".join(differs or ["options"]),
+            got=", ".join(f"{name}={wanted[name]}" for name in shown) or None,
+            expected=", ".join(f"{name}={was.get(name)}" for name in shown) or None,
+            where=folder,
+            fix="run it with what it was begun with, or throw it away: restart (--restart)",
+        )
+    elif about["corpus"] is None:  # objects may be others: they are counted again, and the checkpoint compares
+        _clear(folder, but=("run.json", "checkpoint"))
+    _write_json(file, about)
+    return resumed
+
+
+def _flat(about: Any) -> dict[str, Any]:
+    """What a run is, its options among the rest; nothing of a damaged file."""
+    if not isinstance(about, dict) or not isinstance(about.get("options"), dict):
+        return {}
+    return {**about["options"], **{name: value for name, value in about.items() if name != "options"}}
 
 
 def _clear(folder: Path, *, but: Sequence[str] = ()) -> None:

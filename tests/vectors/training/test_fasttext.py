@@ -1,6 +1,7 @@
 """FastText: vectors of n-grams, unknown words, and models on disk."""
 
 import gzip
+import pickle
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from foreword.errors import ArgumentError, ArgumentTypeError, FormatError
 from foreword.vectors.store.subwords import subword_rows
 from foreword.vectors.training.fasttext import FastText
 from foreword.vectors.training.word2vec import Word2Vec
-
 from vectors.formats import fasttext
 
 from .test_word2vec import SENTENCES, gensim_data, same
@@ -90,6 +90,17 @@ def test_a_model_comes_back_and_goes_on(tmp_path, options):
         assert np.array_equal(loaded["walker"], FastText.load(tmp_path / "model").wv["walker"])
 
 
+@pytest.mark.parametrize("cls", [Word2Vec, FastText])
+def test_a_model_survives_pickle_and_goes_on(cls):
+    options = {name: value for name, value in SMALL.items() if name != "bucket" or cls is FastText}
+    model = cls(WORDS, **options, epochs=1)
+    again = pickle.loads(pickle.dumps(model))
+    for each in (model, again):
+        each.build_vocab([["brand", "new"]], update=True)
+        each.train(WORDS, total_examples=120, epochs=2)
+    assert same(again, model)
+
+
 @pytest.mark.parametrize("file", ["own.npy", "vectors/subwords.npy", "vectors/vectors.npy", "vectors/manifest.json"])
 def test_damaged_parts_are_refused(tmp_path, model, file):
     model.save(tmp_path / "model")
@@ -160,7 +171,7 @@ def test_fasttexts_own_file_goes_on_here(tmp_path, options, packed):
 @pytest.mark.parametrize("options", [{"loss": 1}, {"loss": 3}, {"model": 3, "loss": 3}, {"output": np.zeros((5, 8))}])
 def test_files_of_fasttexts_that_cannot_be_trained_on(tmp_path, options):
     (tmp_path / "m.bin").write_bytes(facebooks(**options)[0])
-    with pytest.raises((ArgumentError, FormatError), match="can't be trained on|output matrix 5 × 8"):
+    with pytest.raises((ArgumentError, FormatError), match=r"can't be trained on|output matrix 5 × 8"):
         FastText.load(tmp_path / "m.bin")
     with pytest.raises(ArgumentError, match="no Word2Vec"):
         (tmp_path / "m.bin").write_bytes(facebooks()[0])

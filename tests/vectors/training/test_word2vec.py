@@ -480,6 +480,8 @@ def test_a_model_of_another_class_is_refused(tmp_path, model):
 
     mine = Mine.load(tmp_path / "model")
     assert type(mine) is Mine
+    with pytest.raises(ArgumentError, match="load makes a new model"):
+        mine.load(tmp_path / "model")  # whose caller would go on with the old one
     assert (mine.alpha, mine.sg, mine.sample) == (model.alpha, model.sg, model.sample)
     Mine(SENTENCES, corpus="mine", **SMALL, window=7).save(tmp_path / "mine")
     assert Word2Vec.load(tmp_path / "mine").window == Mine.load(tmp_path / "mine").window == 7

@@ -302,9 +302,15 @@ def read_fasttext_model(source: Source) -> NativeModel:
     ends = np.cumsum(lengths).tolist()
     keys = [decode(blob[end - length : end]) for end, length in zip(ends, lengths.tolist(), strict=True)]
     options = {
-        **{"window": arguments.window, "epochs": arguments.epochs, "min_count": arguments.min_count},
-        **{"negative": arguments.negative, "sample": arguments.sample, "sg": int(arguments.model == _SKIP_GRAM)},
-        **{"min_n": max(1, arguments.minn), "max_n": arguments.maxn, "corpus_total_words": model.total},
+        "window": arguments.window,
+        "epochs": arguments.epochs,
+        "min_count": arguments.min_count,
+        "negative": arguments.negative,
+        "sample": arguments.sample,
+        "sg": int(arguments.model == _SKIP_GRAM),
+        "min_n": max(1, arguments.minn),
+        "max_n": arguments.maxn,
+        "corpus_total_words": model.total,
     }
     subwords = model.subwords and replace(model.subwords, minn=options["min_n"])
     counts = np.array(model.counts, dtype=np.int64)

@@ -149,6 +149,7 @@ class Word2Vec(Building):
         self._input: Float32 = np.zeros((0, self.vector_size), dtype=np.float32)
         self._output: Float32 = self._input
         self._words: list[Any] = []
+        self.load = _not_here  # type: ignore[method-assign,assignment]
         self._options()  # says now what can't be used
         if sentences is None and corpus_file is None:
             if trim_rule is not None or callbacks:
@@ -394,6 +395,13 @@ def _refuse(name: str, value: Any, expected: Any, why: str) -> None:
     if value is not expected and value != expected:
         shown = getattr(expected, "__name__", repr(expected))
         raise ArgumentError(f"{name} is not followed: {why}", got=f"{name}={value!r}", expected=f"{name}={shown}")
+
+
+def _not_here(*_: Any, **__: Any) -> NoReturn:
+    raise ArgumentError(
+        "load makes a new model, and would leave this one as it is",
+        fix="call it on the class: model = Word2Vec.load(path), or FastText.load(path)",
+    )
 
 
 def _rate(name: str, value: Any) -> float:
