@@ -135,7 +135,7 @@ def test_rounds_are_those_of_plain_numpy(how):
     trainer.output_table[:] = rng.standard_normal(trainer.output_table.shape) * 0.3
     grams = None
     if options.subwords:
-        offsets, rows = trainer._drawn[3:]
+        offsets, rows = trainer._plan.gram_offsets, trainer._plan.gram_rows
         grams = [rows[a:b].tolist() for a, b in itertools.pairwise(offsets)]
     reference = Reference(
         encoded,

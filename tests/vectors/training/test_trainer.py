@@ -208,7 +208,7 @@ def test_subwords_by_gensims_hash():
     options = TrainingOptions(**SMALL, subwords=Subwords(min_n=3, max_n=6, buckets=10_000))
     words = ["straße", "日本語学習", "a", "mañana's"]
     trainer = Trainer(np.zeros(0, np.uint32), np.array([4, 3, 2, 1]), options, words=words)
-    offsets, rows = trainer._drawn[3:]
+    offsets, rows = trainer._plan.gram_offsets, trainer._plan.gram_rows
     for i, word in enumerate(words):
         theirs = [4 + ft_hash_bytes(gram) % 10_000 for gram in compute_ngrams_bytes(word, 3, 6)]
         assert sorted(rows[offsets[i] : offsets[i + 1]]) == sorted([i, *theirs])

@@ -301,6 +301,7 @@ def read_fasttext_model(source: Source) -> NativeModel:
     blob, lengths = _text(model.words, Options(), lambda i: f"{source.name}, word {i + 1:,}")
     ends = np.cumsum(lengths).tolist()
     keys = [decode(blob[end - length : end]) for end, length in zip(ends, lengths.tolist(), strict=True)]
+    min_n = max(1, arguments.minn)  # as fastText takes it
     options = {
         "window": arguments.window,
         "epochs": arguments.epochs,
@@ -308,11 +309,11 @@ def read_fasttext_model(source: Source) -> NativeModel:
         "negative": arguments.negative,
         "sample": arguments.sample,
         "sg": int(arguments.model == _SKIP_GRAM),
-        "min_n": max(1, arguments.minn),
+        "min_n": min_n,
         "max_n": arguments.maxn,
         "corpus_total_words": model.total,
     }
-    subwords = model.subwords and replace(model.subwords, minn=options["min_n"])
+    subwords = model.subwords and replace(model.subwords, minn=min_n)
     counts = np.array(model.counts, dtype=np.int64)
     return NativeModel("fastText", keys, counts, model.matrix[:count], output, subwords, options)
 

@@ -16,13 +16,11 @@ from foreword._base import threads
 from foreword.errors import ArgumentError, ArgumentTypeError, MissingPackageError
 from foreword.vectors.keyed_vectors import KeyedVectors
 from foreword.vectors.training.corpus import Corpus
-from foreword.vectors.training.result import fill
+from foreword.vectors.training.result import Float32, fill
 from foreword.vectors.training.token_lists import corpus_of
 from foreword.vectors.training.vocabulary import TrimRule, WordCounts, check_rule, choose
 
-__all__ = ["Building", "Float32"]
-
-Float32 = NDArray[np.float32]
+__all__ = ["Building"]
 
 
 class Building:

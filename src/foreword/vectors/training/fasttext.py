@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from foreword._base.checks import integer
 from foreword.errors import ArgumentError, ArgumentTypeError
-from foreword.vectors.training.building import Float32
 from foreword.vectors.training.corpus import Corpus
 from foreword.vectors.training.options import Subwords
-from foreword.vectors.training.result import composed
+from foreword.vectors.training.result import Float32, composed
 from foreword.vectors.training.vocabulary import TrimRule
 from foreword.vectors.training.word2vec import Word2Vec
 

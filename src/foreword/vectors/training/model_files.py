@@ -48,7 +48,7 @@ _STATE = (
 _NOT_KEPT = ("sentences", "corpus_file", "callbacks", "trim_rule", "hashfxn")
 
 # Of gensim's older versions.
-_OLD_NAMES = {"iter": "epochs", "size": "vector_size", "layer1_size": "vector_size"}
+_OLD_NAMES = {"iter": "epochs"}
 
 
 def save_model(path: str | os.PathLike[str], model: Word2Vec) -> None:

@@ -55,12 +55,12 @@ class Pace:
         trainer, now = self.trainer, time.monotonic()
         words, loss = trainer.words_read, trainer.loss_sums()
         done = trainer.rounds - self.first_rounds
-        epoch, rounds = divmod(trainer.rounds, max(1, trainer.epoch_rounds))
+        epoch, position = divmod(words, max(1, trainer.epoch_words))
         options = trainer.options
         fallen = (options.alpha - options.min_alpha) * words / max(1, options.epochs * trainer.epoch_words)
         progress = Progress(
             epoch=epoch,
-            position=rounds * trainer.layout.lanes * trainer.layout.stretch,
+            position=position,
             words=words,
             words_per_second=(words - self.last_words) / max(now - self.last, 1e-9),
             loss=mean(loss[0] - self.last_loss[0], loss[1] - self.last_loss[1]),

@@ -16,7 +16,7 @@ from foreword.vectors.store.subwords import Subwords as Grams
 from foreword.vectors.training.options import Subwords
 from foreword.vectors.training.tables import with_grams
 
-__all__ = ["composed", "fill"]
+__all__ = ["Float32", "composed", "fill"]
 
 Float32 = NDArray[np.float32]
 

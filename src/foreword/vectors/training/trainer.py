@@ -26,7 +26,7 @@ from foreword.vectors.store.keys import encode
 from foreword.vectors.store.subwords import subword_rows
 from foreword.vectors.training import checkpoints
 from foreword.vectors.training.helper import Helper
-from foreword.vectors.training.options import TrainingOptions
+from foreword.vectors.training.options import Layout, TrainingOptions
 from foreword.vectors.training.rate import Pace, Progress, mean
 from foreword.vectors.training.tables import END_OF_SENTENCE, alias_table, keep_thresholds, with_grams
 
@@ -46,7 +46,7 @@ class Trainer:
         encoded: uint32 [N], the words' indices in order, where a sentence starts with the top bit set; usually a mapped
             file. Read in order.
         counts: int64 [V], how often each word stands in the corpus, the most frequent first.
-        options: how to train; where they leave it open, ``layout`` says how a round is laid out.
+        options: how to train; what they leave open is filled in by the corpus (``TrainingOptions.settled``).
         words: the words, for subwords.
         tables: input and output rows to go on from, float32 [V (+ buckets), D] and [V, D]; changed in place.
         workers: threads; None for as many as ``FOREWORD_THREADS`` or the processors say. More than
@@ -78,7 +78,6 @@ class Trainer:
             ) from cause
         self._kernels = kernels
         self._encoded, self._counts = _corpus(encoded, counts)
-        self.layout = options.layout(len(self._counts), len(self._encoded))
         self.options = options = options.settled(len(self._counts), len(self._encoded))
         self._words = None if words is None else list(words)
         self._workers = workers if workers is None else integer("workers", workers, at_least=1)
@@ -92,7 +91,7 @@ class Trainer:
             raise ArgumentError(
                 "the input table would have too many rows", got=f"{rows:,} rows", expected=f"fewer than {1 << 31:,}"
             )
-        offsets, grams = self._subwords()
+        self._plan = self._planned()
         if tables is None:
             tables = (_aligned((rows, options.dim)), _aligned((len(self._counts), options.dim)))
             kernels.fill(tables[0], 0, options.seed, (2.0 if options.subwords else 1.0) / options.dim)
@@ -105,17 +104,14 @@ class Trainer:
                     expected=f"contiguous float32 [{count:,}, {options.dim}]",
                 )
         self._model = kernels.Model(*tables, np.zeros(rows, np.int32), np.zeros(len(self._counts), np.int32))
-        chance, other = alias_table(self._counts, options.ns_exponent)
-        self._drawn = (
-            _frozen(keep_thresholds(self._counts, options.sample)),
-            _frozen(chance),
-            _frozen(other),
-            offsets,
-            grams,
-        )
         self._lanes = self._room_of_lanes()
 
     # What there is to see.
+
+    @property
+    def layout(self) -> Layout:
+        """How a round is laid out."""
+        return self.options.layout(len(self._counts), len(self._encoded))
 
     @property
     def rounds(self) -> int:
@@ -183,20 +179,20 @@ class Trainer:
         if checkpoint is not None:
             self._identity()  # so that the first checkpoint, which may be one of Ctrl-C, need not wait for it
         goal = epochs * self.epoch_rounds
-        rate = Pace(self, goal)
+        pace = Pace(self, goal)
         count = min(self._workers or threads.count(), self.layout.lanes)
         saved = reported = time.monotonic()
-        pace = 1.0  # rounds a segment
+        many = 1.0  # rounds a segment
         try:
             while self.rounds < goal:
                 start = time.monotonic()
-                stop = min(goal, self.rounds + max(1, int(pace)))
+                stop = min(goal, self.rounds + max(1, int(many)))
                 done = stop - self.rounds
                 self._segment(stop, count)
                 now = time.monotonic()
-                pace = min(2 * pace, done * SEGMENT / max(now - start, 1e-6))
+                many = min(2 * many, done * SEGMENT / max(now - start, 1e-6))
                 if report is not None and now - reported >= every:
-                    report(rate.progress())
+                    report(pace.progress())
                     reported = time.monotonic()
                 if checkpoint is not None and now - saved >= every:
                     self.save_checkpoint(checkpoint)
@@ -208,7 +204,7 @@ class Trainer:
         if checkpoint is not None:
             self.save_checkpoint(checkpoint)
         if report is not None:
-            report(rate.progress())
+            report(pace.progress())
 
     # Checkpoints.
 
@@ -286,13 +282,11 @@ class Trainer:
         self.settle()
         before = self.loss_sums()
         control[kernels.TICKET] = self.rounds * (self.layout.lanes + kernels.PARTS)
-        plan = self._plan()
-
         failures: list[BaseException] = []
 
         def help_out(private: Any) -> None:
             try:
-                while not failures and kernels.work(plan, self._model, self._lanes, control, private, stop):
+                while not failures and kernels.work(self._plan, self._model, self._lanes, control, private, stop):
                     time.sleep(PAUSE)
             except BaseException as failure:
                 failures.append(failure)
@@ -339,23 +333,24 @@ class Trainer:
 
     # Room to work in.
 
-    def _plan(self) -> Any:
-        options, words = self.options, max(1, len(self._encoded))
-        keep, chance, other, offsets, grams = self._drawn
+    def _planned(self) -> Any:
+        options, layout, words = self.options, self.layout, max(1, len(self._encoded))
+        chance, other = alias_table(self._counts, options.ns_exponent)
+        offsets, grams = self._subwords()
         return self._kernels.Plan(
             tokens=self._encoded,
-            keep=keep,
-            chance=chance,
-            other=other,
+            keep=_frozen(keep_thresholds(self._counts, options.sample)),
+            chance=_frozen(chance),
+            other=_frozen(other),
             gram_offsets=offsets,
             gram_rows=grams,
-            lanes=self.layout.lanes,
-            stretch=self.layout.stretch,
+            lanes=layout.lanes,
+            stretch=layout.stretch,
             window=options.window,
-            pool=self.layout.pool,
+            pool=layout.pool,
             shared=options.shared,
             targets=self._step.count,
-            damping=self.layout.damping,
+            damping=layout.damping,
             shrink=int(options.shrink_windows),
             cbow=int(options.method == "cbow"),
             mean=int(options.cbow_mean),
@@ -374,7 +369,7 @@ class Trainer:
     def _room_of_lanes(self) -> Any:
         lanes, (inputs, outputs) = self.layout.lanes, self._copies()
         # Of subwords, a lane changes the rows of all its words: at most those of the words that have most.
-        sizes = np.diff(self._drawn[3]) if len(self._drawn[3]) > 1 else np.ones(1, np.int64)
+        sizes = np.diff(self._plan.gram_offsets)
         entries = int(np.sort(sizes)[::-1][:inputs].sum()) if self.options.subwords else inputs
         parts = self._kernels.PARTS + 1
         return self._kernels.Lanes(

@@ -11,11 +11,12 @@ while ``train`` runs.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -25,9 +26,10 @@ from foreword._base.checks import integer, number
 from foreword._base.files import explained
 from foreword.errors import ArgumentError, ArgumentTypeError
 from foreword.vectors.keyed_vectors import KeyedVectors
-from foreword.vectors.training.building import Building, Float32
+from foreword.vectors.training.building import Building
 from foreword.vectors.training.corpus import Corpus, Encoded
 from foreword.vectors.training.options import MOST_DIM, MOST_RATE, Subwords, TrainingOptions
+from foreword.vectors.training.result import Float32
 from foreword.vectors.training.token_lists import corpus_of
 from foreword.vectors.training.vocabulary import TrimRule
 
@@ -149,7 +151,7 @@ class Word2Vec(Building):
         self._input: Float32 = np.zeros((0, self.vector_size), dtype=np.float32)
         self._output: Float32 = self._input
         self._words: list[Any] = []
-        self.load = _not_here  # type: ignore[method-assign,assignment]
+        self.load = _not_here  # type: ignore[method-assign]
         self._options()  # says now what can't be used
         if sentences is None and corpus_file is None:
             if trim_rule is not None or callbacks:
@@ -452,16 +454,14 @@ def _call(callbacks: Iterable[Any], method: str, model: Word2Vec) -> None:
             getattr(callback, method)(model)
 
 
-def _room() -> Any:
+@contextlib.contextmanager
+def _room() -> Iterator[Path]:
     """A folder for the encoded corpus, which goes with the block."""
     fix = "set TMPDIR to a folder that you can write to"
     with explained("make a temporary folder", tempfile.gettempdir(), fix=fix):
-        return _Room(prefix="foreword-training-", ignore_cleanup_errors=True)
-
-
-class _Room(tempfile.TemporaryDirectory[str]):
-    def __enter__(self) -> Path:  # type: ignore[override]
-        return Path(super().__enter__())
+        room = tempfile.TemporaryDirectory(prefix="foreword-training-", ignore_cleanup_errors=True)
+    with room as name:
+        yield Path(name)
 
 
 def _compare(encoded: Encoded, total_examples: int | None, total_words: int | None) -> None:
