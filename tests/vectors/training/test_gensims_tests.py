@@ -110,8 +110,9 @@ class FastText(fw.FastText):
 
 
 @pytest.fixture
-def modules(monkeypatch):
+def modules(monkeypatch, tmp_path):
     """gensim's two modules of tests, with our classes in the place of theirs."""
+    monkeypatch.chdir(tmp_path)  # where some of them leave files
     monkeypatch.setitem(sys.modules, "testfixtures", types.SimpleNamespace(log_capture=lambda: _with_no_lines))
     words = importlib.import_module("gensim.test.test_word2vec")
     grams = importlib.import_module("gensim.test.test_fasttext")
