@@ -155,8 +155,8 @@ class Model(torch.nn.Module):
         return self.layer(inputs.float()).mean()
 
 
-def hf_run(loader, folder, *, data=None, checkpoint=None, callback=True, **options):
-    """What a run of Hugging Face's Trainer trains on."""
+def hf_run(loader, folder, *, data=None, checkpoint=None, callback=True, memory_ends_at=None, **options):
+    """What a run of Hugging Face's Trainer trains on; once, its memory is at an end after so many batches."""
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
 
@@ -165,8 +165,13 @@ def hf_run(loader, folder, *, data=None, checkpoint=None, callback=True, **optio
             return super().get_train_dataloader() if loader is None else loader
 
         def compute_loss(self, model, inputs, **_):
+            if not started_over and len(model.seen) == memory_ends_at:
+                started_over.extend(model.seen)
+                model.seen.clear()
+                raise RuntimeError("CUDA out of memory. Tried to allocate all of it.")
             return model(*inputs)
 
+    started_over = []
     arguments = transformers.TrainingArguments(
         str(folder),
         **{"num_train_epochs": 3, "save_strategy": "steps" if checkpoint is None else "no", "save_steps": 1, **options},
@@ -203,6 +208,13 @@ def test_hf_trainer_saves_the_place_with_each_epoch(epochs, tmp_path):
     whole = hf_run(one_source(), tmp_path, save_strategy="epoch")
     again = hf_run(one_source(), tmp_path, checkpoint=str(tmp_path / "checkpoint-20"), ignore_data_skip=True)
     assert again == whole[20:]
+
+
+@pytest.mark.parametrize("at", [3, 13])
+def test_hf_trainer_starts_over_with_a_smaller_batch(make_loader, epochs, tmp_path, at):
+    """auto_find_batch_size begins training again, and with it the epochs."""
+    seen = hf_run(make_loader(), tmp_path, memory_ends_at=at, auto_find_batch_size=True, save_strategy="no")
+    assert seen == [batch for epoch in epochs for batch in epoch]
 
 
 def test_hf_trainer_does_not_go_on_without_a_place(tmp_path):

@@ -150,8 +150,9 @@ def test_set_epoch(mixture, epochs):
         setter.set_epoch(3)
         assert at(loader) == (3, 0)
         assert firsts(next(iter(loader))) == epochs[3][0]
-        setter.set_epoch(3)  # there already
         assert at(loader) == (3, 4)
+        setter.set_epoch(3)  # it was broken off
+        assert at(loader) == (3, 0)
         setter.set_epoch(1)
         assert at(loader) == (1, 0)
         outer = iter(loader)
@@ -165,6 +166,37 @@ def test_set_epoch(mixture, epochs):
         loader.set_epoch(-1)
     with pytest.raises(TypeError, match="epoch must be an integer"):
         loader.set_epoch(1.0)
+
+
+@pytest.mark.parametrize("taken", [3, 100])
+def test_an_epoch_that_is_set_again_begins_again(mixture, epochs, taken):
+    """As with torch's DistributedSampler: who retries an epoch gets that epoch, not the next."""
+    loader = make_loader(mixture)
+    for epoch in (0, 0, 1, 1, 0, 2):
+        loader.set_epoch(epoch)
+        assert [firsts(batch) for batch in islice(loader, taken)] == epochs[epoch][:taken]
+    resumed = make_loader(mixture)
+    resumed.load_state_dict(loader.state_dict())
+    resumed.set_epoch(2 if taken < 100 else 3)  # as a trainer does that resumes
+    assert [firsts(batch) for batch in resumed] == (epochs[2] + epochs[3])[taken:][: 100 - taken % 100]
+
+
+@pytest.mark.filterwarnings("ignore:an earlier iterator")
+def test_an_epoch_that_is_set_begins_again_beside_a_forgotten_iterator(monkeypatch, mixture, epochs):
+    """A cell of a notebook that was interrupted keeps its iterator alive in the traceback."""
+    shell = types.SimpleNamespace(execution_count=1)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    loader = make_loader(mixture)
+    loader.set_epoch(0)
+    interrupted = iter(loader)
+    next(interrupted)
+    loader.set_epoch(0)  # it runs
+    assert at(loader) == (0, 4)
+    shell.execution_count = 2
+    for epoch in range(3):
+        loader.set_epoch(epoch)
+        assert [firsts(batch) for batch in loader] == epochs[epoch]
+    assert firsts(next(interrupted)) == epochs[0][1]
 
 
 def test_giving_up_a_loaded_place_warns_of_what_is_left(mixture):

@@ -8,7 +8,7 @@ An iterator owns its place, and the loader's follows from what iterators handed 
 3. The loader's place is the one that waits; else that of the unfinished iterator, the earliest if one runs inside
    another; else where the last was given up, or, had it finished, the start of the next epoch.
 4. Loading a state lets its place wait, and detaches iterators that have started: they go on, and move nothing.
-5. ``set_epoch`` lets the epoch's start wait, unless the place is in that epoch.
+5. ``set_epoch`` lets the epoch's start wait, unless a place in that epoch waits, or one of its iterators runs.
 6. Handed out means returned by ``next``; what was prefetched does not count.
 7. When an iterator ends inside an earlier one, the loader's place is the earlier one's again. Where that one seems
    forgotten, as in a cell of a notebook that was interrupted, there is one warning; when it ends, it moves nothing.
@@ -156,8 +156,17 @@ class Iterations:
         elif iteration.waited and self._waiting is None:  # an error came before its first batch
             self._waiting, self._waiting_loaded = iteration.start, iteration.loaded
 
+    def going_on_in(self, epoch: int) -> bool:
+        """Whether an iterator of the epoch runs or is the next to begin: its start needn't be made to wait."""
+        place = self.place()
+        if place.epoch != epoch:
+            return False
+        if self._waiting is None and self._running:
+            return not self._forgotten(self._running[0])
+        return self._waiting is not None or not place.cursor
+
     def set_epoch(self, start: Place, step: int) -> None:
-        """Let the start of another epoch than the place is in wait."""
+        """Let the start of an epoch that isn't going on wait."""
         if self._waiting_loaded or (self._given_up is not None and not self._running):
             self._warn_of_what_is_left(self.place(), start, step)
         self._waiting, self._waiting_loaded = start, False

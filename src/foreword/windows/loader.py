@@ -230,7 +230,7 @@ class WindowLoader:
         return self._epochs.steps(self._epochs.first, self.batch_size * self._counted_for)
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin with ``epoch`` next; nothing where the loader stands in that epoch already.
+        """Begin with ``epoch`` next; nothing where a state loaded in the midst of it waits, or it is being iterated.
 
         Args:
             epoch: from 0.
@@ -239,7 +239,7 @@ class WindowLoader:
             ArgumentError: it is below 0; or an epoch of a mixture from before it was changed.
         """
         epoch = integer("epoch", epoch, at_least=0)
-        if epoch != self.epoch:
+        if not self._iterations.going_on_in(epoch):
             self._history = self._known_history()
             self._iterations.set_epoch(self._history.start_of(epoch, self._epochs), self._step)
 
