@@ -77,9 +77,7 @@ def ngrams_of(
             got=f"shape {list(rows.shape)}",
             expected=f"{[*ids.shape, table.hash.width]}",
         )
-    added: Tensor = table(rows)
-    if table.path is not None:  # its rows stay float32, whatever the layer is made
-        added = added.to(dtype)
+    added: Tensor = table(rows).to(dtype)  # the rows of a folder stay float32, whatever the layer is made
     return added if layer.ngram_projection is None else layer.ngram_projection(added)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from foreword._base.checks import integer
 from foreword.errors import ArgumentError, ArgumentTypeError, TokenIdError
 
-__all__ = ["INTEGERS", "bad_ids", "even", "find_outside", "positive", "within"]
+__all__ = ["INTEGERS", "bad_ids", "even", "find_outside", "positive", "whole", "within"]
 
 # What torch looks rows up by.
 INTEGERS = (torch.int64, torch.int32)
@@ -29,8 +29,15 @@ def even(name: str, value: Any) -> int:
     return number
 
 
+def whole(offset: Any) -> None:
+    """Nothing, if ``offset`` is an integer, or stands for one: in a graph, or on a device."""
+    if not isinstance(offset, (int, torch.SymInt, Tensor, fx.Proxy)):
+        integer("offset", offset)
+
+
 def within(context_length: int, *, offset: int, length: int) -> None:
     """Nothing, if the positions offset … offset + length − 1 are in the context."""
+    whole(offset)
     if offset < 0:
         raise ArgumentError("offset must be at least 0", got=repr(offset))
     if offset + length > context_length:

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.compiler import is_compiling, is_exporting
 from torch.nn import functional
 
-from foreword.embeddings._checks import INTEGERS, positive, within
+from foreword.embeddings._checks import INTEGERS, positive, whole, within
 from foreword.embeddings._tables import is_bare
 from foreword.errors import ArgumentError
 
@@ -51,6 +51,13 @@ class Computed(nn.Module):
         if before.dtype != after.dtype or before.is_meta:
             self._refresh(after.device, after.dtype)
         return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # transformers makes models on the meta device, and sets what no file holds to empty memory, one after another.
+        held = self.__dict__.get("_buffers", {}).get(name)
+        super().__setattr__(name, value)
+        if held is not None and held.is_meta and not any(buffer.is_meta for buffer in self.buffers()):
+            self._refresh(value.device, value.dtype)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
@@ -96,6 +103,8 @@ def rows(
     """
     size = table.shape[0] - start
     if positions is None:
+        if type(offset) is not int:
+            whole(offset)
         length = size - offset if length is None else length
         first = start + offset
         # a slice would tie a graph to lengths within the table; what is quantized can't be cut
@@ -109,7 +118,7 @@ def rows(
         return found.clone() if copy else found
     if not traced(positions):
         usable(positions, offset, length)
-    if not is_bare(table):  # nor cut
+    if not is_bare(table) and not is_exporting():  # nor cut
         outside(positions, size, least=least)
         return functional.embedding(positions + start, table)
     if start + least:

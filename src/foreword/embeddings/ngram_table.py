@@ -91,6 +91,8 @@ class NgramTable(nn.Module):
         super().__init__()
         self.hash, self.path = NgramHash(orders, rows, heads, seed, end_of_text_id), path
         self.table: nn.Embedding | MappedTable
+        # A buffer, so that who reads a state_dict key by key finds it; what it holds is never asked for.
+        self.register_buffer(_IDENTITY, torch.tensor(self._identity(), device=device))
         if path is not None:
             self.table = _in_folder(path, self.hash, vocabulary, positive("dim", dim), writable, device, dtype)
             return
@@ -238,30 +240,35 @@ class NgramTable(nn.Module):
             "end_of_text_id": hash_.end_of_text_id,
         }
 
-    def _identity(self) -> Tensor:
-        """The hashes as one number: rows learned under other hashes are noise here."""
+    def _identity(self) -> int:
+        """The hashes as one number of 64 bits: rows learned under other hashes are noise here."""
         digest = hashlib.blake2b(self.hash.identity.encode(), digest_size=8).digest()
-        return torch.tensor(int.from_bytes(digest, "little", signed=True))
+        return int.from_bytes(digest, "little", signed=True)
+
+    def _check_identity(self, found: int, where: str) -> None:
+        if found != self._identity():
+            raise ArgumentError(
+                "the rows in the state_dict belong to other n-grams",
+                got=f"{where}{_IDENTITY} = {found}",
+                expected=f"{self._identity()}, of {self.hash.identity}",
+                fix="make the NgramTable with the orders, rows, heads, seed and end_of_text_id that it was saved with",
+            )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # transformers sets what it has read tensor by tensor, and marks it; what it has not is empty memory.
+        if name == _IDENTITY and getattr(value, "_is_hf_initialized", False):
+            self._check_identity(int(value), "")
+        super().__setattr__(name, value)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination[prefix + _IDENTITY] = self._identity()
+        destination[prefix + _IDENTITY] = torch.tensor(self._identity())
 
-    def _load_from_state_dict(
-        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing: Any, *rest: Any
-    ) -> None:
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         found = state_dict.get(prefix + _IDENTITY)
-        if found is None:
-            missing.append(prefix + _IDENTITY)
-        elif int(found) != int(self._identity()):
-            raise ArgumentError(
-                "the rows in the state_dict belong to other n-grams",
-                got=f"{prefix}{_IDENTITY} = {int(found)}",
-                expected=f"{int(self._identity())}, of {self.hash.identity}",
-                fix="make the NgramTable with the orders, rows, heads, seed and end_of_text_id that it was saved with",
-            )
-        others = {name: value for name, value in state_dict.items() if name != prefix + _IDENTITY}
-        super()._load_from_state_dict(others, prefix, local_metadata, strict, missing, *rest)
+        if found is not None:
+            self._check_identity(int(found), prefix)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def extra_repr(self) -> str:  # noqa: D102
         return ", ".join(f"{name}={value}" for name, value in self.options.items())
