@@ -71,7 +71,9 @@ def hf():
     return model
 
 
-@pytest.mark.parametrize("options", [{}, {"device_map": "cpu"}, {"dtype": torch.bfloat16}], ids=["plain", "map", "half"])
+@pytest.mark.parametrize(
+    "options", [{}, {"device_map": "cpu"}, {"dtype": torch.bfloat16}], ids=["plain", "map", "half"]
+)
 @pytest.mark.parametrize("position", ["learned", "sinusoidal", "rotary", "dynamic", "alibi", "none"])
 def test_hugging_face_s_from_pretrained(hf, tmp_path, position, options):
     """It makes models on the meta device, and puts empty memory in the place of what is in no file."""

@@ -6,7 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import foreword as fw
-from foreword.errors import StoreError
+from foreword.errors import ArgumentTypeError, StoreError
 from foreword.windows import trainer_callback
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -138,6 +138,57 @@ def test_lightning_evaluates_on_the_loader_it_trains_on(lightning, make_loader, 
 def test_lightning_overfits_batches_in_order(lightning, tmp_path):
     model = fit(lightning, one_source(shuffle=False), tmp_path, overfit_batches=2)
     assert model.seen == 3 * [(0, 4, 8, 12), (16, 20, 24, 28)]
+
+
+def test_lightning_takes_several_loaders(lightning, make_loader, epochs, tmp_path):
+    """The shorter one begins its next epoch within the longer one's, or ends them both."""
+
+    def two():
+        return {"long": make_loader(), "short": make_loader(batch_size=8)}
+
+    class Model(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.seen = torch.nn.Linear(4, 1), []
+
+        def training_step(self, batch, _):
+            self.seen.append({name: firsts(one) for name, one in batch.items()})
+            return self.layer(torch.ones(1, 4)).sum()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.0)
+
+    short = make_loader(batch_size=8)
+    shorts = [[firsts(batch) for batch in short] for _ in range(3)]
+    for mode, want in (
+        ("max_size_cycle", zip(epochs[0], shorts[0] + shorts[1], strict=True)),
+        ("min_size", [*zip(epochs[0], shorts[0], strict=False), *zip(epochs[1], shorts[1], strict=False)]),
+    ):
+        trainer = lightning.Trainer(
+            max_epochs=1 if mode == "max_size_cycle" else 2,
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=False,
+        )
+        model = Model()
+        trainer.fit(model, lightning.pytorch.utilities.CombinedLoader(two(), mode))
+        assert [(step["long"], step["short"]) for step in model.seen] == list(want)
+
+
+def test_fabric_saves_and_loads_the_loader(lightning, make_loader, epochs, tmp_path):
+    fabric = lightning.Fabric(accelerator="cpu", devices=1)
+    loader = make_loader(device=fabric.device)
+    list(islice(loader, 3))
+    list(islice(loader, 4))
+    fabric.save(tmp_path / "state.ckpt", {"loader": loader})
+    resumed = make_loader(device=fabric.device)
+    fabric.load(tmp_path / "state.ckpt", {"loader": resumed})
+    assert [firsts(batch) for batch in resumed] == epochs[1][4:]
+    with pytest.raises(TypeError, match="Only PyTorch DataLoader"):
+        fabric.setup_dataloaders(loader)
 
 
 # ---------------------------------------------------------------- Hugging Face's Trainer
@@ -373,6 +424,23 @@ def test_torchs_dataloader_over_what_the_loader_offers(make_loader, epochs):
     assert loader.state_dict()["cursor"] == 4
     with pytest.raises(IndexError, match="there is no window 40 of 40"):
         loader.dataset[40]
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": None}, {"shuffle": True}])
+def test_a_loader_is_no_dataset(options):
+    with pytest.raises(ArgumentTypeError, match=r"batch_sampler=loader\.batch_sampler"):
+        next(iter(DataLoader(one_source(), **options)))
+
+
+def test_batches_without_an_end(make_loader, epochs):
+    """What to write for ``itertools.cycle``, which keeps the first epoch's batches and repeats them."""
+    loader = make_loader()
+    endless = chain.from_iterable(repeat(loader))
+    assert [firsts(next(endless)) for _ in range(13)] == epochs[0] + epochs[1][:3]
+    resumed = make_loader()
+    resumed.load_state_dict(loader.state_dict())
+    rest = chain.from_iterable(repeat(resumed))
+    assert [firsts(next(rest)) for _ in range(17)] == epochs[1][3:] + epochs[2]
 
 
 def test_workers_by_spawn_map_the_file_again(tmp_path):

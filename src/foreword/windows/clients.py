@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from foreword.errors import StoreError
+from foreword.errors import ArgumentTypeError, StoreError
 from foreword.windows.plan import my_places
 
 if TYPE_CHECKING:
     from foreword.windows.loader import WindowLoader
 
-__all__ = ["BatchSampler", "sampler", "trainer_callback"]
+__all__ = ["BatchSampler", "LikeDataLoader", "sampler", "trainer_callback"]
 
 KEPT = "WindowLoader"  # the name of the loader's state in a checkpoint's trainer_state.json
 
@@ -30,6 +30,27 @@ def sampler(loader: WindowLoader, batches: Callable[[], Iterator[list[int]]], sa
     ``samples`` are the windows of an epoch of all ranks.
     """
     return _sampler_class(loader.shuffle)(loader, batches, samples)
+
+
+class LikeDataLoader:
+    """What is read of torch's DataLoader beside its batches, and the error for who takes a loader for a dataset."""
+
+    # Read by those who build another DataLoader from it.
+    num_workers: ClassVar[int] = 0
+    prefetch_factor: ClassVar[int | None] = None
+    # accelerate then leaves the loader as it is, which splits its windows among the ranks itself, and saves its state.
+    _is_accelerate_prepared: ClassVar[bool] = True
+    use_stateful_dataloader: ClassVar[bool] = True
+
+    def __getitem__(self, index: Any) -> NoReturn:
+        """Raise ArgumentTypeError: torch's DataLoader asks what it takes for a dataset."""
+        raise ArgumentTypeError(
+            "a loader gives batches in its order, and none by number",
+            got=f"loader[{index!r}]",
+            expected="for batch in loader",
+            fix="iterate it; torch's DataLoader takes loader.dataset, with batch_sampler=loader.batch_sampler and "
+            "collate_fn=loader.collate_fn",
+        )
 
 
 class BatchSampler:

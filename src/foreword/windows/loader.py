@@ -20,7 +20,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ class _Block(NamedTuple):
     owners: NDArray[np.intp] | None
 
 
-class WindowLoader:
+class WindowLoader(clients.LikeDataLoader):
     """Batches of windows: iterating gives (inputs, targets), two int64 tensors [B, T], until the epoch ends.
 
     With ``shuffle`` each epoch has its own order. An epoch ends when its last batch has been handed out; an iterator
@@ -119,13 +119,6 @@ class WindowLoader:
     >>> inputs.shape, targets[0]
     (torch.Size([8, 4]), tensor([1, 2, 3, 4]))
     """
-
-    # Attributes of torch's DataLoader, read by those who build another one from it.
-    num_workers: ClassVar[int] = 0
-    prefetch_factor: ClassVar[int | None] = None
-    # accelerate then leaves the loader as it is, which splits its windows among the ranks itself, and saves its state.
-    _is_accelerate_prepared: ClassVar[bool] = True
-    use_stateful_dataloader: ClassVar[bool] = True
 
     def __init__(
         self,
