@@ -1,5 +1,7 @@
 """The layer in models and tools that read, place and draw a module's tensors in ways of their own."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 
 from foreword import errors
-from foreword.embeddings import AlibiBias, InputEmbedding, LearnedPositions, NgramTable, RotaryPositions
+from foreword.embeddings import AlibiBias, InputEmbedding, LearnedPositions, NgramTable, RotaryPositions, RowAdam
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what these packages warn of is not ours
 IDS = torch.tensor([[3, 1, 2, 3], [9, 0, 5, 3]])
@@ -141,6 +143,35 @@ def test_what_reads_a_state_key_by_key():
     torch.testing.assert_close(again(IDS), layer(IDS))
     with pytest.raises(errors.ArgumentError, match="belong to other n-grams"):
         dcp.set_model_state_dict(with_ngrams(seed=1), state)
+
+
+def test_the_state_of_steps_by_rows_in_torch_s_distributed_checkpoint():
+    def begin():
+        layer = InputEmbedding(20, 8, 6, sparse=True)
+        return layer, RowAdam(layer.parameter_groups().sparse, lr=0.1)
+
+    def step(layer, optimizer, ids):
+        optimizer.zero_grad()
+        layer(ids).square().sum().backward()
+        optimizer.step()
+
+    layer, optimizer = begin()
+    step(layer, optimizer, IDS)
+    model, moments = dcp.get_state_dict(layer, optimizer)
+    again, resumed = begin()
+    dcp.set_state_dict(again, resumed, model_state_dict=model, optim_state_dict=copy.deepcopy(moments))
+    for one in ((layer, optimizer), (again, resumed)):
+        step(*one, IDS + 3)
+        step(*one, IDS)
+    assert torch.equal(again.token_embedding.weight, layer.token_embedding.weight)
+    assert resumed.state_dict()["state"][0]["step"] == 3
+    again.token_embedding.weight.grad = torch.zeros(20, 8)  # a layer that has trained by rows goes on so
+    with pytest.raises(errors.ArgumentError, match="needs row-sparse gradients"):
+        resumed.step()
+    fresh, optimizer = begin()
+    fresh.token_embedding.weight.grad = torch.ones(20, 8)
+    with pytest.raises(errors.ArgumentError, match="needs row-sparse gradients"):
+        optimizer.step()
 
 
 def test_accelerate_places_a_table_of_n_grams(tmp_path):

@@ -6,13 +6,14 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 from itertools import chain, islice, repeat
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 import foreword as fw
 from foreword.errors import ArgumentTypeError, StoreError
@@ -430,6 +431,37 @@ def test_torchs_dataloader_over_what_the_loader_offers(make_loader, epochs):
 def test_a_loader_is_no_dataset(options):
     with pytest.raises(ArgumentTypeError, match=r"batch_sampler=loader\.batch_sampler"):
         next(iter(DataLoader(one_source(), **options)))
+
+
+class Wrapped(IterableDataset):
+    """A loader's batches, as many write it."""
+
+    def __init__(self, **options):
+        self.options = options
+
+    def __iter__(self):
+        worker = get_worker_info()
+        shared = {"rank": worker.id, "world_size": worker.num_workers} if self.options.get("share") else {}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield from (firsts(batch) for batch in one_source(**shared))
+        yield [str(warning.message) for warning in caught]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("share", [False, True])
+def test_a_loader_in_several_workers_of_a_dataloader_warns(workers, share):
+    """Every worker would hand out every batch."""
+    if share and not workers:
+        return
+    found = list(DataLoader(Wrapped(share=share), batch_size=None, num_workers=workers, collate_fn=lambda one: one))
+    batches = [one for one in found if isinstance(one, tuple)]
+    messages = [message for one in found if isinstance(one, list) for message in one]
+    windows = sorted(window for batch in batches for window in batch)
+    times = workers if workers > 1 and not share else 1
+    assert windows == sorted(list(range(0, 160, 4)) * times)
+    assert len(messages) == (workers if times > 1 else 0)
+    assert all("every batch comes 2 times" in message for message in messages)
 
 
 def test_batches_without_an_end(make_loader, epochs):

@@ -123,7 +123,9 @@ class RowAdam(Optimizer):
         return loss
 
     def _update(self, weight: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        if not grad.is_sparse:
+        # torch's distributed checkpoint has an optimizer make its state by a step of zeros.
+        begins = not (isinstance(weight, Rows) or self.state.get(weight))
+        if not grad.is_sparse and not (begins and not grad.any()):
             raise ArgumentError(
                 "RowAdam needs row-sparse gradients",
                 got="a dense gradient",
@@ -141,6 +143,8 @@ class RowAdam(Optimizer):
                     fix="eps=1e-4, or a table of float32",
                 )
             state.update(step=0, exp_avg=torch.zeros_like(weight), exp_avg_sq=torch.zeros_like(weight))
+        if not grad.is_sparse:
+            return
         if state["exp_avg"].shape != weight.shape:
             raise ArgumentError(
                 "the moments are of another table",

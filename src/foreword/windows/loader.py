@@ -243,6 +243,8 @@ class WindowLoader(clients.LikeDataLoader):
         """The batches of one iterator, which takes its place now: a generator begins with its first ``next``."""
         iterations = self._iterations  # those of now: when a state is loaded, the loader gets others
         rank, world_size = ranks.resolve(self._given_rank, self._given_world_size)
+        if self._given_rank is None:
+            ranks.warn_of_workers(stacklevel=2)
         if self._counted_for not in (None, world_size):
             warnings.warn(
                 f"len(loader) was taken for {self._counted_for:,} processes, and there are {world_size:,}: it differs "

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 from foreword.errors import ArgumentError
 
-__all__ = ["resolve"]
+__all__ = ["resolve", "warn_of_workers"]
 
 
 def resolve(rank: int | None, world_size: int | None) -> tuple[int, int]:
@@ -33,6 +34,19 @@ def resolve(rank: int | None, world_size: int | None) -> tuple[int, int]:
             fix="give both rank and world_size, or neither",
         )
     return rank, world_size
+
+
+def warn_of_workers(stacklevel: int) -> None:
+    """Warn in one of several worker processes of a DataLoader: each would hand out all batches of this rank."""
+    data = sys.modules.get("torch.utils.data")
+    worker = None if data is None else data.get_worker_info()
+    if worker is not None and worker.num_workers > 1:
+        warnings.warn(
+            f"a loader is iterated in each of {worker.num_workers} workers of a DataLoader, so every batch comes "
+            f"{worker.num_workers} times; give the DataLoader loader.dataset and loader.batch_sampler, or iterate the "
+            "loader itself, with prefetch=1",
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _process_group() -> tuple[int, int] | None:
