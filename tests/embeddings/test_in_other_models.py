@@ -128,6 +128,14 @@ def test_hugging_face_s_from_pretrained_with_n_grams(hf, tmp_path):
     torch.testing.assert_close(kind.from_pretrained(tmp_path / "begun")(IDS), begun(IDS))
 
 
+def test_a_layer_that_is_read_where_hugging_face_makes_a_model(hf, tmp_path):
+    InputEmbedding(20, 8, 6).save_pretrained(tmp_path / "layer")
+    kind, new = hf(lambda: InputEmbedding.from_pretrained(tmp_path / "layer"))
+    new().save_pretrained(tmp_path / "model")
+    with pytest.raises(errors.ArgumentError, match="read on the meta device"):
+        kind.from_pretrained(tmp_path / "model")
+
+
 # ---------------------------------------------------------------- torch
 
 

@@ -56,7 +56,8 @@ class Computed(nn.Module):
         # transformers makes models on the meta device, and sets what no file holds to empty memory, one after another.
         held = self.__dict__.get("_buffers", {}).get(name)
         super().__setattr__(name, value)
-        if held is not None and held.is_meta and not any(buffer.is_meta for buffer in self.buffers()):
+        empty = held is not None and held.is_meta and isinstance(value, Tensor)
+        if empty and not any(buffer.is_meta for buffer in self.buffers()):
             self._refresh(value.device, value.dtype)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any) -> None:

@@ -82,8 +82,14 @@ def load(
         MissingFileError, FileError: a file is not there or can't be read.
         FormatError: not the tensors of a model, cut short, no tensor of the name, a shape that doesn't fit, NaN or
             infinity.
-        ArgumentError: a model whose first layer isn't known, or does what Foreword doesn't have.
+        ArgumentError: a model whose first layer isn't known, or does what Foreword doesn't have; the meta device.
     """
+    if torch.empty(0).is_meta:
+        raise ArgumentError(
+            "a layer can't be read on the meta device",
+            got='from_pretrained() under torch.device("meta"), as where transformers makes a model',
+            fix="make InputEmbedding(…) of those sizes there, and load its weights after",
+        )
     tensors = open_tensors(path, config)
     whole = tensors.config
     with _described(tensors):
