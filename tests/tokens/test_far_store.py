@@ -490,3 +490,31 @@ def test_the_cache_stays_below_its_bound(far_server, far_store: Path, tmp_path: 
 
 def test_the_manifest_of_a_store_names_no_secrets(far_store: Path) -> None:
     assert "storage_options" not in json.loads((far_store / "manifest.json").read_text())["policies"]
+
+
+def test_ctrl_c_at_any_line_of_the_cache_holds_no_lock(tmp_path: Path, monkeypatch) -> None:
+    """Whatever was interrupted, another thread or process gets the block, at once, and the right one."""
+    monkeypatch.setattr(block_cache, "_PATIENCE", 1.0)
+    cache = BlockCache(tmp_path / "cache", 2 * BLOCK)
+    blocks = [bytes([i]) * 100 for i in range(3)]
+    turn, fetched = 0, 0
+
+    def read(cache: BlockCache, data: bytes) -> None:
+        memory = bytearray(len(data))
+
+        def fetch() -> None:
+            nonlocal fetched
+            fetched += 1
+            memory[:] = data
+
+        cache.fill(memoryview(memory), hashlib.sha256(data).digest(), fetch)
+        assert memory == data
+
+    def work() -> None:
+        read(cache, blocks[turn % 3])
+
+    for turn in interrupts.at_each_line([block_cache, system], work):
+        began = time.monotonic()
+        for data in blocks:
+            read(BlockCache(tmp_path / "cache"), data)
+        assert time.monotonic() - began < 1.0, turn  # else it waited for a lock that nobody holds

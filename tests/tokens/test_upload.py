@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -414,3 +415,28 @@ def test_supervised_records_are_sent_and_resumed(bucket, tmp_path: Path, monkeyp
         shards.has(stem, shard, {"tokens": 2, "loss": 1})
     with pytest.raises(StoreError, match=r"missing(.|\n)*loss"):
         store.verify()
+
+
+def test_a_failure_that_comes_while_that_is_looked_at_is_not_lost(tmp_path: Path, monkeypatch) -> None:
+    """Else the manifest would be sent without a shard."""
+
+    class Failing(Future):  # fails between one look and the next
+        looks = 0
+
+        def done(self) -> bool:
+            self.looks += 1
+            return self.looks > 1
+
+        def result(self, timeout: float | None = None) -> Any:
+            raise DownloadError("can't write the object")
+
+    monkeypatch.setenv("FOREWORD_HOME", str(tmp_path))
+    upload = Upload("memory://store", None)
+    shard = tmp_path / "00000.tokens"
+    shard.touch()
+    upload._sent.append((Failing(), [shard]))
+    with pytest.raises(DownloadError):
+        for _ in range(2):
+            upload.saved()
+    assert shard.exists()
+    upload.close()

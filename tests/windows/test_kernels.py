@@ -202,6 +202,21 @@ def test_a_forked_child_has_the_order(monkeypatch, held):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_that_is_forked_while_llvm_compiles_anything_does_without_it():
+    """What the other thread held of LLVM is held for ever there: numpy answers, in place of a wait without end."""
+    from foreword.vectors.search import kernels as searching
+
+    with machine_code.compiling():
+        child = os.fork()
+    if not child:
+        searching._loaded, searching._failed = None, False
+        os._exit(0 if searching.load() is None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert searching.load() is not None
+
+
 SCRIPT = """
 import sys, numpy as np, foreword as fw
 data = fw.WindowDataset((np.arange(2_000_000) % 50_021).astype(np.uint16), context_length=64)
