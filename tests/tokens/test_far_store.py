@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 import faulty_server
-from foreword._base import remote
+import interrupts
+from foreword._base import remote, system
 from foreword._base.system import lock_file
 from foreword.errors import ArgumentError, DownloadError, FileError, MissingFileError, MissingPackageError, StoreError
 from foreword.tokens import TokenStore, export, inspect
@@ -492,19 +493,16 @@ def test_the_manifest_of_a_store_names_no_secrets(far_store: Path) -> None:
     assert "storage_options" not in json.loads((far_store / "manifest.json").read_text())["policies"]
 
 
-def test_ctrl_c_at_any_line_of_the_cache_holds_no_lock(tmp_path: Path, monkeypatch) -> None:
-    """Whatever was interrupted, another thread or process gets the block, at once, and the right one."""
-    monkeypatch.setattr(block_cache, "_PATIENCE", 1.0)
+def test_ctrl_c_at_any_line_of_the_cache_holds_no_lock(tmp_path: Path) -> None:
+    """Whatever was interrupted, whoever comes next gets the right block, and waits for nobody."""
     cache = BlockCache(tmp_path / "cache", 2 * BLOCK)
     blocks = [bytes([i]) * 100 for i in range(3)]
-    turn, fetched = 0, 0
+    turn = 0
 
     def read(cache: BlockCache, data: bytes) -> None:
         memory = bytearray(len(data))
 
         def fetch() -> None:
-            nonlocal fetched
-            fetched += 1
             memory[:] = data
 
         cache.fill(memoryview(memory), hashlib.sha256(data).digest(), fetch)
@@ -514,7 +512,9 @@ def test_ctrl_c_at_any_line_of_the_cache_holds_no_lock(tmp_path: Path, monkeypat
         read(cache, blocks[turn % 3])
 
     for turn in interrupts.at_each_line([block_cache, system], work):
-        began = time.monotonic()
+        for path in [cache.folder / "lock", *(cache.folder / "locks").iterdir()]:
+            release = lock_file(path, shared=False)
+            assert release is not None, turn
+            release()
         for data in blocks:
-            read(BlockCache(tmp_path / "cache"), data)
-        assert time.monotonic() - began < 1.0, turn  # else it waited for a lock that nobody holds
+            read(BlockCache(cache.folder), data)

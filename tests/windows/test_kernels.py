@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import foreword as fw
+from foreword._base import machine_code
+from foreword.vectors.search import kernels as searching
 from foreword.windows import kernels
 from foreword.windows.order import SORTED_BELOW, Permutation, _argsort
 
@@ -206,8 +208,6 @@ def test_a_forked_child_has_the_order(monkeypatch, held):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_that_is_forked_while_llvm_compiles_anything_does_without_it():
     """What the other thread held of LLVM is held for ever there: numpy answers, in place of a wait without end."""
-    from foreword.vectors.search import kernels as searching
-
     with machine_code.compiling():
         child = os.fork()
     if not child:
