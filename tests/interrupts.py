@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import linecache
 import sys
 from collections.abc import Callable, Iterator
@@ -10,41 +11,42 @@ from typing import Any
 
 
 def at_each_line(
-    modules: list[ModuleType], work: Callable[[], object], *, error: type[BaseException] = KeyboardInterrupt
+    modules: list[ModuleType], work: Callable[[], object], *, start: int = 1, step: int = 1
 ) -> Iterator[int]:
-    """Run ``work`` until it comes to its end, with ``error`` raised before the first, second, … line of ``modules``
-    that this thread comes to; after each time that it was raised, its number, for the caller to look at what is left.
+    """Run ``work`` until it comes to its end, with KeyboardInterrupt raised before the first, second, … line of
+    ``modules`` that this thread comes to; after each time that it was raised, its number, for the caller to look at
+    what is left. Or from the ``start``-th line on, at one in ``step``.
 
-    Not at a line that begins a ``with``: it is come to again at its end, where Python itself lets nothing come between.
+    Not at a line that begins a ``with``, which is come to again at its end, or a ``try``: there Python itself lets no
+    signal come between.
     """
     files = {str(module.__file__) for module in modules}
-    for number in range(1, 100_000):
-        if not _interrupted(files, work, number, error):
+    for number in itertools.count(start, step):
+        if not _interrupted(files, work, number):
             return
         yield number
 
 
-def _interrupted(files: set[str], work: Callable[[], object], number: int, error: type[BaseException]) -> bool:
+def _interrupted(files: set[str], work: Callable[[], object], number: int) -> bool:
     left, came = number, False
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal left, came
         if frame.f_code.co_filename not in files:
             return None
-        if event == "line" and not linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip().startswith(
-            "with "
-        ):
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        if event == "line" and not line.startswith(("with ", "try:")):
             left -= 1
             if not left:
                 came = True
-                raise error  # which ends the tracing, too
+                raise KeyboardInterrupt  # which ends the tracing, too
         return trace
 
     before = sys.gettrace()
     sys.settrace(trace)
     try:
         work()
-    except error:
+    except KeyboardInterrupt:
         if not came:
             raise
     finally:

@@ -127,7 +127,7 @@ class Upload:
                 self._sent.append((future, files))
                 continue
             future.result()
-            for file in files:
+            for file in sorted(files, key=lambda file: file.suffix != ".tokens"):  # a shard without it has been sent
                 file.unlink(missing_ok=True)
 
     def publish(self, name: str, files: Sequence[str]) -> None:
