@@ -48,6 +48,16 @@ print("done", trainer.rounds, flush=True)
 """
 
 
+_AT_WORK = """
+segment = trainer._segment
+def first(*arguments):
+    trainer._segment = segment
+    print("at work", flush=True)
+    segment(*arguments)
+trainer._segment = first
+"""
+
+
 @pytest.mark.parametrize("how", HOW, ids=str)
 def test_a_run_goes_on_to_the_same_bits(tmp_path, how):
     encoded, counts = drawn()
@@ -137,14 +147,14 @@ def test_ctrl_c_leaves_a_checkpoint(tmp_path):
     how = SMALL | {"epochs": 100_000}
     path = tmp_path / "run"
     np.savez(f"{path}.npz", encoded=encoded, counts=counts)
-    code = _CHILD.replace("every=0", "every=1e9")
+    code = _CHILD.replace("every=0", "every=1e9").replace('print("ready", flush=True)\n', _AT_WORK)
     child = subprocess.Popen(
         [sys.executable, "-c", code, str(path), "0.05", repr(how)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert child.stdout.readline() == "ready\n"
+    assert child.stdout.readline() == "at work\n"
     time.sleep(0.5)
     child.send_signal(signal.SIGINT)
     try:
