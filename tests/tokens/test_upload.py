@@ -504,3 +504,21 @@ def test_killed_while_what_was_sent_is_deleted_here(tmp_path: Path, monkeypatch)
     upload.saved()
     assert deleted[0] == ".tokens"
     upload.close()
+
+
+def test_interrupted_between_the_manifest_and_the_end(tmp_path: Path, monkeypatch) -> None:
+    """The store is there; the next call takes away what is not of it."""
+    monkeypatch.setenv("FOREWORD_HOME", str(tmp_path / "home"))
+    place, memory = f"memory://{tmp_path.name}", fsspec.filesystem("memory")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Upload, "end", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(["some text"], place, tokenizer="bytes")
+    assert memory.exists(f"/{tmp_path.name}/.preparing")
+    assert prepare(["some text"], place, tokenizer="bytes").documents == 1
+    assert not memory.exists(f"/{tmp_path.name}/.preparing")
+    assert not list((tmp_path / "home" / "prepare").glob("*/*"))

@@ -67,6 +67,7 @@ class FarSource:
         self._idle: collections.OrderedDict[int, None] = collections.OrderedDict()  # blocks in memory that nobody holds
         self._memory = np.empty((0, self._items), self.dtype)
         self._slots = np.full(int(self._first[-1]), -1, np.int32)  # where in memory each block is
+        self._blocks = np.zeros(0, np.int64)  # which block each slot of memory was last given to
         self._free: list[int] = []  # slots that have been found to be free
         self._views: dict[int, NDArray[Any]] = {}
 
@@ -209,14 +210,13 @@ class FarSource:
                     self._coming.pop(number)  # so that it is read anew when it is wanted again
                     future.cancel()
                     raise
-                self._slots[number] = slot
-                del self._coming[number]
             else:
                 slot = self._free_slot()
                 self._read(number, self._memory[slot])
-                if not self._held[number]:
-                    self._idle[number] = None
-                self._slots[number] = slot
+            if not self._held[number]:
+                self._idle[number] = None
+            self._blocks[slot], self._slots[number] = number, slot
+            self._coming.pop(number, None)
 
     def _trim(self) -> None:
         """Give back the memory of blocks that nobody holds, all but a few."""
@@ -229,8 +229,7 @@ class FarSource:
         """A slot of memory that no block has, and that nothing is fetched into."""
         if not self._free:
             self._under_way = {slot: future for slot, future in self._under_way.items() if not future.done()}
-            taken = np.zeros(len(self._memory), bool)
-            taken[self._slots[self._slots >= 0]] = True
+            taken = (self._blocks >= 0) & (self._slots[self._blocks] == np.arange(len(self._blocks)))
             taken[[*self._under_way, *(slot for _, slot in self._coming.values())]] = True
             if taken.all():
                 self._grow()
@@ -243,7 +242,8 @@ class FarSource:
         memory = np.empty((was + max(was, min(_ROOM, len(self._slots) + _SPARE)), self._items), self.dtype)
         wait(self._under_way.values())  # they come into the old memory
         memory[:was] = self._memory
-        self._memory, self._views = memory, {}
+        blocks = np.append(self._blocks, np.full(len(memory) - was, -1))
+        self._memory, self._blocks, self._views = memory, blocks, {}
 
     def _view(self, length: int) -> NDArray[Any]:
         """The memory as overlapping items of ``length`` ids."""
