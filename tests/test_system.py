@@ -186,3 +186,23 @@ def test_a_lock_that_is_forgotten_is_free(tmp_path):
     release = system.lock_file(path, shared=False)
     assert release is not None
     release()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_holds_no_lock_of_its_parent(tmp_path):
+    path = tmp_path / "lock"
+    path.touch()
+    release = system.lock_file(path, shared=False)
+    goes, over = os.pipe()
+    child = os.fork()
+    if not child:
+        status = 0 if system.lock_file(path, shared=False) is None else 2  # the parent has it still
+        os.read(goes, 1)
+        os._exit(status if system.lock_file(path, shared=False) is not None else 1)
+    release()
+    os.write(over, b".")
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.close(goes)
+    os.close(over)
+    assert status in (0, 2)  # 2: the parent was quicker

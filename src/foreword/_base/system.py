@@ -171,6 +171,8 @@ def lock_file(path: Path, *, shared: bool) -> Callable[[], None] | None:
         if isinstance(cause, BlockingIOError):
             return None
         raise
+    if not shared:
+        _alone.add(file)
     return file.close
 
 
@@ -268,3 +270,15 @@ def limit_memory(size: int) -> None:
         return
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+_alone: weakref.WeakSet[Any] = weakref.WeakSet()  # files that this process has locked for itself
+
+
+def _let_go() -> None:
+    """In a forked child, whose copies of its parent's locks would hold them as long as it lives, against itself, too."""
+    for file in list(_alone):
+        file.close()
+
+
+after_fork(_let_go)
