@@ -276,7 +276,7 @@ _alone: weakref.WeakSet[Any] = weakref.WeakSet()  # files that this process has 
 
 
 def _let_go() -> None:
-    """In a forked child, whose copies of its parent's locks would hold them as long as it lives, against itself, too."""
+    """In a forked child: its copies of its parent's locks would hold them as long as it lives, also against itself."""
     for file in list(_alone):
         file.close()
 
