@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import interrupts
 from foreword._base import files as _files
 from foreword.errors import ArgumentError, FileError, MissingFileError, TextDecodeError
 
@@ -218,3 +219,35 @@ def test_a_text_where_a_path_belongs():
         with pytest.raises(FileError) as caught:
             use(text)
         assert "give a path, not a text" in str(caught.value)
+
+
+def test_ctrl_c_at_any_line_leaves_the_old_folder_or_the_new_one(tmp_path):
+    folder, written = tmp_path / "folder", 0
+
+    def work():
+        nonlocal written
+        written += 1
+        with _files.replaced_folder(folder) as fresh:
+            (fresh / "file").write_text(str(written))
+
+    work()
+    for number in interrupts.at_each_line([_files], work):
+        found = int((folder / "file").read_text())
+        assert found in (written, written - 1), number
+        written = found
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder"]
+
+
+def test_a_folder_that_was_being_replaced_when_its_process_was_killed_is_kept_until_there_is_a_new_one(tmp_path):
+    folder = tmp_path / "folder"
+    old = tmp_path / ".folder.old"
+    old.mkdir()
+    (old / "file").write_text("old")
+
+    def fails():
+        with _files.replaced_folder(folder):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert (folder / "file").read_text() == "old"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import random
 import threading
@@ -150,3 +151,19 @@ def test_what_is_no_answer(server, monkeypatch) -> None:
     del server.files[path]
     with pytest.raises(MissingFileError):
         part(folder, 0, 100)
+
+
+def test_connections_are_closed_though_others_take_them_meanwhile():
+    class Connection:
+        def close(self):
+            if idle:
+                taken.append(idle.pop())
+            closed.append(self)
+
+    taken, closed = [], []
+    idle = collections.deque(Connection() for _ in range(6))
+    everything = set(idle)
+    plain_http._close(idle)
+    assert not idle
+    assert set(taken) | set(closed) == everything
+    assert not set(taken) & set(closed)

@@ -1,9 +1,11 @@
 """What only some systems have, and the portable way beside it: both give the same."""
 
+import gc
 import os
 import socket
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -171,3 +173,36 @@ def test_a_store_that_is_being_prepared_is_refused_to_others(tmp_path):
     with pytest.raises(ValueError, match="as it was"), exclusive(tmp_path / "fresh"):
         raise ValueError("as it was")
     assert not (tmp_path / "fresh").exists()
+
+
+def test_a_lock_that_is_forgotten_is_free(tmp_path):
+    """As where Ctrl-C comes after it was taken and before who took it knows."""
+    path = tmp_path / "lock"
+    path.touch()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        assert system.lock_file(path, shared=False) is not None
+        gc.collect()
+    release = system.lock_file(path, shared=False)
+    assert release is not None
+    release()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_holds_no_lock_of_its_parent(tmp_path):
+    path = tmp_path / "lock"
+    path.touch()
+    release = system.lock_file(path, shared=False)
+    goes, over = os.pipe()
+    child = os.fork()
+    if not child:
+        status = 0 if system.lock_file(path, shared=False) is None else 2  # the parent has it still
+        os.read(goes, 1)
+        os._exit(status if system.lock_file(path, shared=False) is not None else 1)
+    release()
+    os.write(over, b".")
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.close(goes)
+    os.close(over)
+    assert status in (0, 2)  # 2: the parent was quicker

@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import interrupts
 from foreword import errors
-from foreword._base import system
+from foreword._base import files, system
 from foreword.embeddings import ngram_rows, row_file, row_file_kernel, row_file_plain
 from foreword.embeddings.ngram_rows import MappedRows
 from foreword.embeddings.row_file import PAGE, Layout, State
@@ -519,3 +521,82 @@ def test_whatever_came_to_the_disk_before_the_power_went_the_checkpoint_is_whole
 def test_whatever_came_to_the_disk_before_the_power_went_the_checkpoint_is_whole_many_times(tmp_path):
     for seed in range(4, 300):
         power_cut(tmp_path / str(seed), seed)
+
+
+def test_ctrl_c_at_any_line_of_a_checkpoint(tmp_path):
+    """Whatever was interrupted, what comes after it is no part of a checkpoint that was before."""
+    table = opened(tmp_path / "table", rows=6, dim=2)
+    ids, grads = np.arange(6), np.ones((6, 2), np.float32)
+    rows, wrong = {0: table.gather(ids)}, []
+    table.step(ids, grads, **OPTIONS)
+    for number in interrupts.at_each_line([row_file, files, ngram_rows], table.checkpoint):
+        before = table.gather(ids)
+        table.step(ids, grads, **OPTIONS)
+        shutil.rmtree(tmp_path / "killed", ignore_errors=True)
+        shutil.copytree(tmp_path / "table", tmp_path / "killed")
+        with MappedRows.open(tmp_path / "killed", identity="seed=0", rows=6, dim=2, writable=False) as killed:
+            found, checkpoint = killed.gather(ids), killed.state_dict()["checkpoint"]
+            rows.setdefault(checkpoint, before)  # it came to be, though it was interrupted
+            if not np.array_equal(found, rows[checkpoint]):
+                wrong.append(number)
+    assert not wrong
+    table.close()
+
+
+def test_a_state_that_was_written_counts_though_the_disk_failed_then(tmp_path, monkeypatch):
+    table = opened(tmp_path / "table", rows=6, dim=2)
+    ids, grads = np.arange(6), np.ones((6, 2), np.float32)
+    table.step(ids, grads, **OPTIONS)
+    was = table.gather(ids)
+    with monkeypatch.context() as patch:
+        patch.setattr(system, "sync_folder", failing)  # the file has its name by then
+        with pytest.raises(errors.FileError):
+            table.checkpoint()
+    table.step(ids, grads, **OPTIONS)
+    table.close()
+    with opened(tmp_path / "table", rows=6, dim=2) as again:
+        assert np.array_equal(again.gather(ids), was)
+
+
+def failing(_):
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def test_what_is_expected_of_a_closed_table_is_nothing(tmp_path):
+    table = opened(tmp_path / "table")
+    table.close()
+    table.expect(np.arange(100))
+    assert table._behind._thread is None
+
+
+def test_a_table_is_collected_in_its_own_thread(tmp_path):
+    """Garbage is collected in any thread; what that thread reads stays mapped meanwhile."""
+    table = opened(tmp_path / "table")
+    went, done, problems = threading.Event(), threading.Event(), []
+
+    def task():
+        went.wait(20)
+        try:
+            table._finish()
+        except RuntimeError as problem:
+            problems.append(problem)
+        done.set()
+
+    table._behind.do(task)
+    table.expect(np.arange(100))
+    went.set()
+    assert done.wait(20)
+    assert not problems
+    opened(tmp_path / "table").close()
+
+
+def test_ctrl_c_while_a_table_is_closed_lets_go_of_it(tmp_path, monkeypatch):
+    table = opened(tmp_path / "table")
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(table._behind, "stop", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        table.close()
+    opened(tmp_path / "table").close()

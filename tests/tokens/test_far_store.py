@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 import faulty_server
-from foreword._base import remote
+import interrupts
+from foreword._base import remote, system
 from foreword._base.system import lock_file
 from foreword.errors import ArgumentError, DownloadError, FileError, MissingFileError, MissingPackageError, StoreError
 from foreword.tokens import TokenStore, export, inspect
@@ -490,3 +491,30 @@ def test_the_cache_stays_below_its_bound(far_server, far_store: Path, tmp_path: 
 
 def test_the_manifest_of_a_store_names_no_secrets(far_store: Path) -> None:
     assert "storage_options" not in json.loads((far_store / "manifest.json").read_text())["policies"]
+
+
+def test_ctrl_c_at_any_line_of_the_cache_holds_no_lock(tmp_path: Path) -> None:
+    """Whatever was interrupted, whoever comes next gets the right block, and waits for nobody."""
+    cache = BlockCache(tmp_path / "cache", 2 * BLOCK)
+    blocks = [bytes([i]) * 100 for i in range(3)]
+    turn = 0
+
+    def read(cache: BlockCache, data: bytes) -> None:
+        memory = bytearray(len(data))
+
+        def fetch() -> None:
+            memory[:] = data
+
+        cache.fill(memoryview(memory), hashlib.sha256(data).digest(), fetch)
+        assert memory == data
+
+    def work() -> None:
+        read(cache, blocks[turn % 3])
+
+    for turn in interrupts.at_each_line([block_cache, system], work):
+        for path in [cache.folder / "lock", *(cache.folder / "locks").iterdir()]:
+            release = lock_file(path, shared=False)
+            assert release is not None, turn
+            release()
+        for data in blocks:
+            read(BlockCache(cache.folder), data)

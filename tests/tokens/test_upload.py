@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
 import random
@@ -10,12 +11,14 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import interrupts
 from foreword._base import remote
 from foreword._base.remote import RemoteFolder
 from foreword.errors import ArgumentError, DownloadError, ForewordError, MissingFileError, StoreError
@@ -24,6 +27,7 @@ from foreword.tokens.preparing import run
 from foreword.tokens.preparing.upload import Upload
 
 pytest.importorskip("s3fs")
+fsspec = pytest.importorskip("fsspec")
 moto_server = pytest.importorskip("moto.server")
 
 OPTIONS: dict[str, Any] = {"tokenizer": "bytes", "shard_tokens": 100_000, "documents": "line"}
@@ -414,3 +418,107 @@ def test_supervised_records_are_sent_and_resumed(bucket, tmp_path: Path, monkeyp
         shards.has(stem, shard, {"tokens": 2, "loss": 1})
     with pytest.raises(StoreError, match=r"missing(.|\n)*loss"):
         store.verify()
+
+
+def test_a_failure_that_comes_while_that_is_looked_at_is_not_lost(tmp_path: Path, monkeypatch) -> None:
+    """Else the manifest would be sent without a shard."""
+
+    class Failing(Future):  # fails between one look and the next
+        looks = 0
+
+        def done(self) -> bool:
+            self.looks += 1
+            return self.looks > 1
+
+        def result(self, timeout: float | None = None) -> Any:
+            raise DownloadError("can't write the object")
+
+    monkeypatch.setenv("FOREWORD_HOME", str(tmp_path))
+    upload = Upload("memory://store", None)
+    shard = tmp_path / "00000.tokens"
+    shard.touch()
+    upload._sent.append((Failing(), [shard]))
+    with pytest.raises(DownloadError):
+        for _ in range(2):
+            upload.saved()
+    assert shard.exists()
+    upload.close()
+
+
+def interrupt_at(tmp_path: Path, monkeypatch, *, start: int, step: int) -> None:
+    """Prepare to a URL, interrupted at one line in so many, and again to its end: the same objects are there.
+
+    To memory of this process, so that it is done often.
+    """
+    from foreword._base import files, remote
+    from foreword.tokens.preparing import blocks, journal, run, upload
+    from foreword.tokens.preparing import prepare as preparing
+    from foreword.tokens.store import writer
+
+    monkeypatch.setenv("FOREWORD_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
+    memory = fsspec.filesystem("memory")
+    documents = [f"document {i} " + i * "x" for i in range(10)]
+    options = {"tokenizer": "bytes", "shard_tokens": 60, "workers": 1}
+    number, name = 0, tmp_path.name
+
+    def objects() -> dict[str, bytes]:
+        place = f"/{name}/{number}/"
+        return {path.removeprefix(place): memory.cat(path) for path in memory.find(place)}
+
+    def work() -> None:
+        prepare(documents, f"memory://{name}/{number}", **options)
+
+    work()
+    whole = objects()
+    assert "manifest.json" in whole
+    modules = [run, journal, blocks, preparing, upload, remote, files, writer]
+    for number in itertools.count(start, step):
+        for _ in interrupts.at_each_line(modules, work, start=number, step=10**9):
+            break
+        else:
+            return
+        work()
+        assert objects() == whole, number
+        memory.rm(f"/{name}/{number}", recursive=True)
+
+
+def test_ctrl_c_at_some_lines(tmp_path: Path, monkeypatch) -> None:
+    interrupt_at(tmp_path, monkeypatch, start=29, step=197)
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_any_line(tmp_path: Path, monkeypatch) -> None:
+    interrupt_at(tmp_path, monkeypatch, start=1, step=1)
+
+
+def test_killed_while_what_was_sent_is_deleted_here(tmp_path: Path, monkeypatch) -> None:
+    """What is left of a shard here does not count: it has been sent."""
+    monkeypatch.setenv("FOREWORD_HOME", str(tmp_path / "home"))
+    upload = Upload("memory://" + tmp_path.name, None)
+    deleted: list[str] = []
+    monkeypatch.setattr(Path, "unlink", lambda path, **_: deleted.append(path.suffix))
+    sent: Future[None] = Future()
+    sent.set_result(None)
+    upload._sent.append((sent, [Path(f"00000.{kind}") for kind in ("loss", "offsets", "tokens", "sums")]))
+    upload.saved()
+    assert deleted[0] == ".tokens"
+    upload.close()
+
+
+def test_interrupted_between_the_manifest_and_the_end(tmp_path: Path, monkeypatch) -> None:
+    """The store is there; the next call takes away what is not of it."""
+    monkeypatch.setenv("FOREWORD_HOME", str(tmp_path / "home"))
+    place, memory = f"memory://{tmp_path.name}", fsspec.filesystem("memory")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Upload, "end", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(["some text"], place, tokenizer="bytes")
+    assert memory.exists(f"/{tmp_path.name}/.preparing")
+    assert prepare(["some text"], place, tokenizer="bytes").documents == 1
+    assert not memory.exists(f"/{tmp_path.name}/.preparing")
+    assert not list((tmp_path / "home" / "prepare").glob("*/*"))

@@ -2,14 +2,17 @@
 
 import multiprocessing
 import os
+import queue
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+import interrupts
 from foreword import KeyedVectors
 from foreword._base import threads
 from foreword.vectors.search import kernels
@@ -103,6 +106,8 @@ def test_forked_children_search(folder):
 SCRIPT = """
 import sys
 from foreword import KeyedVectors
+from foreword.vectors.search import kernels
+kernels._PATIENCE = 60.0  # also on a machine that is busy
 wv = KeyedVectors.load(sys.argv[1])
 print(wv.most_similar(["w3", "w4"], ["w5"], topn=4))
 assert "llvmlite" not in sys.modules, "LLVM stood before the first answer"
@@ -163,3 +168,39 @@ def test_serial_blas_is_undone_when_the_last_leaves():
             assert all(set(found) <= {1} for found in pool.map(enter, range(50)))
         assert set(limits()) <= {1}
     assert limits() == before
+
+
+def test_no_thread_begins_with_work_that_has_failed(monkeypatch):
+    """One that comes late would else work on after its caller has seen the failure."""
+    late = queue.SimpleQueue()
+    monkeypatch.setenv("FOREWORD_THREADS", "2")
+    monkeypatch.setattr(threads, "_helpers", lambda: late)
+    taken = []
+
+    def work(parts):
+        for part in parts:
+            taken.append(part)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(work, range(10))
+    while not late.empty():
+        late.get()()
+    assert taken == [0]
+
+
+def test_ctrl_c_at_any_line_leaves_no_thread_at_work(monkeypatch):
+    monkeypatch.setenv("FOREWORD_THREADS", "3")
+    taken = []
+
+    def work(parts):
+        for part in parts:
+            taken.append(part)
+            time.sleep(1e-4)
+        return len(taken)
+
+    for number in interrupts.at_each_line([threads], lambda: threads.run(work, range(6))):
+        seen = len(taken)
+        time.sleep(1e-3)
+        assert len(taken) == seen, number
+    assert sorted(taken[-6:]) == list(range(6))

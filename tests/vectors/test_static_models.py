@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import foreword as fw
+import interrupts
 from foreword.errors import ArgumentError, ArgumentTypeError, FileError, FormatError, StoreError
 from foreword.vectors import encoding
 
@@ -420,3 +421,17 @@ def test_other_safetensors_beside_a_tokenizer_are_read_as_before(tmp_path):
     shutil.copy(tmp_path / "reviews.safetensors", tmp_path / "model.safetensors")
     named = fw.load(tmp_path / "model.safetensors", vocabulary=tmp_path / "reviews.txt")
     assert list(named.index_to_key) == ["good", "bad"]
+
+
+def test_ctrl_c_at_any_line_mixes_up_no_words(tmp_path):
+    save_model2vec(tmp_path / "m", wordpiece(), rows_of(wordpiece()))
+    texts = ["the king", "a queen b", "kings c"]
+    expected = fw.load(tmp_path / "m").encode(texts)
+    wv = fw.load(tmp_path / "m")
+    turn = 0
+
+    def work():
+        wv.encode([f"the {'a' * (turn % 7)}b", "b" * (turn % 5)])
+
+    for turn in interrupts.at_each_line([encoding], work):
+        assert np.array_equal(wv.encode(texts), expected), turn

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import foreword as fw
+from foreword._base import machine_code
+from foreword.vectors.search import kernels as searching
 from foreword.windows import kernels
 from foreword.windows.order import SORTED_BELOW, Permutation, _argsort
 
@@ -200,6 +202,19 @@ def test_a_forked_child_has_the_order(monkeypatch, held):
     if not child:
         os._exit(0 if np.array_equal(order(places), wanted) and (kernels._loaded is None) == held else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_that_is_forked_while_llvm_compiles_anything_does_without_it():
+    """What the other thread held of LLVM is held for ever there: numpy answers, in place of a wait without end."""
+    with machine_code.compiling():
+        child = os.fork()
+    if not child:
+        searching._loaded, searching._failed = None, False
+        os._exit(0 if searching.load() is None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert searching.load() is not None
 
 
 SCRIPT = """

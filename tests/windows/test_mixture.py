@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import foreword as fw
+import interrupts
 from foreword.errors import ArgumentError
 from foreword.windows import timetable
 from foreword.windows.mixture import Schedule
@@ -241,3 +242,18 @@ def test_other_pieces_hold_from_where_they_are_given():
     other = fw.WindowLoader(data, batch_size=10, weights=[(0, {"a": 1}), (30, {"b": 1})])
     other.load_state_dict(loader.state_dict())
     assert [sum(given_of(batch)) for batch in other][:4] == [0, 0, 0, 10]
+
+
+def test_ctrl_c_at_any_line_leaves_no_half_of_a_timetable():
+    weights = Weights((0, 40), ((Fraction(3, 4), Fraction(1, 4)), (Fraction(1, 3), Fraction(2, 3))))
+    expected = timetable.Timetable(weights).sources(0, 100)
+    table = timetable.Timetable(weights)
+
+    def work():
+        nonlocal table
+        table = timetable.Timetable(weights)
+        table.sources(0, 100)
+
+    for number in interrupts.at_each_line([timetable], work):
+        assert np.array_equal(table.sources(0, 100), expected), number
+        assert table.counts(100) == np.bincount(expected).tolist(), number

@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -10,7 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import foreword as fw
+import interrupts
 from foreword.errors import ArgumentError, StoreError
+from foreword.windows import iterations, prefetch
+from foreword.windows import loader as loaders
+from foreword.windows.prefetch import ahead
 
 pytestmark = pytest.mark.filterwarnings("ignore:the loader gives no batch")
 
@@ -458,14 +463,68 @@ def test_an_index_that_is_no_integer_is_refused(index):
 
 
 def test_the_prefetching_thread_ends_with_its_iteration():
-    import threading
-
     loader = fw.WindowLoader(numbered(5000), batch_size=1, prefetch=2)
     iterator = iter(loader)
     next(iterator)
     assert any(thread.name.startswith("foreword-prefetch") for thread in threading.enumerate())
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("foreword-prefetch")]
     iterator.close()
-    assert not any(thread.name.startswith("foreword-prefetch") for thread in threading.enumerate())
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_an_iterator_may_be_collected_in_its_own_thread():
+    go_on, over, problems, iterators = threading.Event(), threading.Event(), [], []
+
+    def work(item):
+        if item == 2:
+            go_on.wait(20)
+            try:
+                iterators.pop().close()
+            except RuntimeError as problem:
+                problems.append(problem)
+            over.set()
+        return item
+
+    iterators.append(ahead(work, iter(range(10)), 2))
+    assert next(iterators[0]) == 0
+    go_on.set()
+    assert over.wait(20)
+    assert not problems
+
+
+def test_ctrl_c_at_any_line_of_an_epoch():
+    """Whatever was interrupted, the state goes on where batches were handed out; one may have been, and never come."""
+
+    def batches(epoch=None, state=None):
+        again = fw.WindowLoader(numbered(6), batch_size=2, shuffle=True)
+        if state is None:
+            again.set_epoch(epoch)
+        else:
+            again.load_state_dict(state)
+        return [tuple(firsts(batch)) for batch in again]
+
+    loader = fw.WindowLoader(numbered(6), batch_size=2, shuffle=True)
+    epoch, received = 1, []
+
+    def work():
+        loader.set_epoch(epoch)
+        received.extend(tuple(firsts(batch)) for batch in loader)
+
+    for number in interrupts.at_each_line([iterations, loaders, prefetch], work):
+        assert not loader._iterations._running, number
+        rest = batches(state=loader.state_dict())
+        if loader.epoch < epoch:  # it was not set
+            assert not received, number
+        elif loader.epoch > epoch:  # all was handed out
+            assert len(received) >= 2, number
+            assert rest == batches(epoch + 1), number
+        else:
+            left = rest if rest != batches(epoch + 1) else []
+            assert left == batches(epoch)[3 - len(left) :], number
+            assert 3 - len(left) - len(received) in (0, 1), number
+        epoch, received = loader.epoch + 1, []
 
 
 def test_batches_do_not_share_what_they_hold():

@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from foreword._base.machine_code import compiling
+
 __all__ = ["compiled"]
 
 
@@ -25,7 +27,7 @@ def compiled(signature: Any, function: Callable[..., Any], *, fastmath: bool | s
     import numba
 
     try:
-        with _without_extensions():
+        with compiling(), _without_extensions():
             try:
                 return numba.njit([signature], nogil=True, fastmath=fastmath, cache=True)(function)  # type: ignore[no-any-return]
             except Exception:  # no folder takes the cache, or it is damaged

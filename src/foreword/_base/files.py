@@ -215,6 +215,9 @@ def replaced_folder(path: str | os.PathLike[str], kind: str = "folder") -> Itera
     old = folder.with_name(f".{folder.name}.old")
     fresh = folder if not folder.exists() else folder.with_name(f".{folder.name}.new")
     with explained(f"replace the {kind}", folder):
+        if not folder.exists() and old.exists():  # a process was killed between two renames
+            os.rename(old, folder)
+            fresh = folder.with_name(f".{folder.name}.new")
         for left in {old, fresh} - {folder}:
             shutil.rmtree(left, ignore_errors=True)
     with atomic_folder(fresh) as partial:
@@ -229,12 +232,10 @@ def _swap(folder: Path, fresh: Path, old: Path) -> None:
     """Rename ``folder`` to ``old``, ``fresh`` to ``folder``; or neither, as on Windows where a file of it is open."""
     try:
         os.rename(folder, old)
-        try:
-            os.rename(fresh, folder)
-        except OSError:
+        os.rename(fresh, folder)
+    except BaseException:
+        if not folder.exists() and old.exists():
             os.rename(old, folder)
-            raise
-    except OSError:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
 

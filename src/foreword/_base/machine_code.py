@@ -5,14 +5,18 @@ Not for: what loops do, and whether compiling pays. Costs: importing llvmlite, 8
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from ctypes import c_float, c_int32, c_int64, c_void_p
 from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["MachineCode", "address"]
+from foreword._base import system
+
+__all__ = ["MachineCode", "address", "compiling"]
 
 _TYPES = {"p": c_void_p, "i": c_int32, "n": c_int64, "f": c_float}
 
@@ -31,19 +35,20 @@ class MachineCode:
     """
 
     def __init__(self, text: str, *, cpu: str = "", features: str | None = None) -> None:
-        from llvmlite import binding
+        with compiling():
+            from llvmlite import binding
 
-        binding.initialize_native_target()
-        binding.initialize_native_asmprinter()
-        module = binding.parse_assembly(text)
-        module.verify()
-        if features is None:
-            features = "" if cpu else binding.get_host_cpu_features().flatten()
-        machine = binding.Target.from_default_triple().create_target_machine(
-            cpu=cpu or binding.get_host_cpu_name(), features=features, opt=3, jit=True
-        )
-        self._code = binding.create_mcjit_compiler(module, machine)
-        self._code.finalize_object()
+            binding.initialize_native_target()
+            binding.initialize_native_asmprinter()
+            module = binding.parse_assembly(text)
+            module.verify()
+            if features is None:
+                features = "" if cpu else binding.get_host_cpu_features().flatten()
+            machine = binding.Target.from_default_triple().create_target_machine(
+                cpu=cpu or binding.get_host_cpu_name(), features=features, opt=3, jit=True
+            )
+            self._code = binding.create_mcjit_compiler(module, machine)
+            self._code.finalize_object()
 
     def address(self, name: str) -> int:
         """Where a function begins; 0 where there is none of that name."""
@@ -72,3 +77,35 @@ def address(array: NDArray[Any]) -> int:
         TypeError: it may not be written, or its items don't lie one after the other.
     """
     return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+
+
+_compiling = threading.RLock()
+_at_work = 0  # calls of LLVM that this process is in the midst of
+_lost = False
+
+
+@contextlib.contextmanager
+def compiling() -> Iterator[None]:
+    """LLVM compiles inside the block.
+
+    Raises:
+        ImportError: this process was forked while it did so in another thread: what that held of LLVM is held for ever.
+    """
+    global _at_work
+    if _lost:
+        raise ImportError("the process was forked while LLVM was compiling: no compiled kernels")
+    with _compiling:
+        _at_work += 1
+        try:
+            yield
+        finally:
+            _at_work -= 1
+
+
+def _forget() -> None:
+    global _compiling, _at_work, _lost
+    _lost, _at_work = _lost or _at_work > 0, 0
+    _compiling = threading.RLock()
+
+
+system.after_fork(_forget)

@@ -15,7 +15,7 @@ import functools
 import http.client
 import os
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 __all__ = ["answer", "receive"]
@@ -91,7 +91,7 @@ def _idle(url: Any) -> collections.deque[http.client.HTTPConnection]:
     idle = _kept.get(server)
     if idle is None:
         for other in list(_kept)[: 1 - _SERVERS]:
-            _close(_kept.pop(other, ()))
+            _close(_kept.pop(other, collections.deque()))
         idle = _kept.setdefault(server, collections.deque())
     return idle
 
@@ -108,13 +108,15 @@ def _connection(
 
 @atexit.register
 def _close_all() -> None:
-    for idle in _kept.values():
+    for idle in list(_kept.values()):
         _close(idle)
 
 
-def _close(connections: Iterable[http.client.HTTPConnection]) -> None:
-    for connection in connections:
-        connection.close()
+def _close(idle: collections.deque[http.client.HTTPConnection]) -> None:
+    """Close connections that nobody uses; each is taken first, as another thread may be about to use it."""
+    with contextlib.suppress(IndexError):
+        while True:
+            idle.pop().close()
 
 
 @functools.cache

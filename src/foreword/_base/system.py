@@ -161,15 +161,19 @@ def lock_file(path: Path, *, shared: bool) -> Callable[[], None] | None:
         except filelock.Timeout:
             return None
         return lock.release
-    descriptor = os.open(path, os.O_RDONLY if shared else os.O_RDWR)  # NFS wants that for a lock of its own
+    # NFS wants a lock of its own to be written through. A file, not a descriptor: it is closed when it is forgotten, as
+    # where Ctrl-C comes before the caller has it.
+    file = open(path, "rb" if shared else "r+b", buffering=0)  # noqa: SIM115
     try:
-        locks.flock(descriptor, (locks.LOCK_SH if shared else locks.LOCK_EX) | locks.LOCK_NB)
+        locks.flock(file, (locks.LOCK_SH if shared else locks.LOCK_EX) | locks.LOCK_NB)
     except BaseException as cause:
-        os.close(descriptor)
+        file.close()
         if isinstance(cause, BlockingIOError):
             return None
         raise
-    return lambda: os.close(descriptor)
+    if not shared:
+        _alone.add(file)
+    return file.close
 
 
 def reserve(descriptor: int, offset: int, length: int) -> None:
@@ -266,3 +270,15 @@ def limit_memory(size: int) -> None:
         return
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+_alone: weakref.WeakSet[Any] = weakref.WeakSet()  # files that this process has locked for itself
+
+
+def _let_go() -> None:
+    """In a forked child: its copies of its parent's locks would hold them as long as it lives, also against itself."""
+    for file in list(_alone):
+        file.close()
+
+
+after_fork(_let_go)

@@ -8,6 +8,7 @@ Not for: work that holds the interpreter's lock. Costs: 10–50 µs to hand work
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import os
@@ -64,15 +65,22 @@ def run(work: Callable[[Iterator[P]], T], parts: Sequence[P]) -> list[T]:
 
     ``work`` is called at most once a thread, with an iterator that gives it the next part that nobody has taken, at
     least one; what it keeps from one part helps it with the next. The calling thread waits for no thread that has not
-    begun by the time that nothing is left.
+    begun by the time that nothing is left. When one fails, no more parts are taken, and nobody is at work any more when
+    its exception is raised here.
     """
-    left = iter(parts)  # one next() at a time, by the interpreter's lock
+    left = collections.deque(parts)
     started: list[threading.Lock] = []
     results: list[T] = []
     failures: list[BaseException] = []
 
+    def rest() -> Iterator[P]:
+        with contextlib.suppress(IndexError):
+            while True:
+                yield left.popleft()
+
     def take() -> None:
-        results.extend(work(itertools.chain((first,), left)) for first in left)
+        mine = rest()
+        results.extend([work(itertools.chain((first,), mine)) for first in mine])
 
     def help_out() -> None:
         done = threading.Lock()
@@ -82,11 +90,15 @@ def run(work: Callable[[Iterator[P]], T], parts: Sequence[P]) -> list[T]:
                 take()
             except BaseException as failure:
                 failures.append(failure)
+                left.clear()
 
-    for _ in range(min(count(), len(parts)) - 1):
-        _helpers().put(help_out)
     try:
+        for _ in range(min(count(), len(parts)) - 1):
+            _helpers().put(help_out)
         take()
+    except BaseException:
+        left.clear()  # who has not begun finds none left, and does not begin after the failure has been seen
+        raise
     finally:
         for done in started:
             done.acquire()

@@ -203,8 +203,8 @@ class MappedRows:
         Args:
             rows: int64 of any shape, in any order; below 0 is none. They are not changed meanwhile.
         """
-        file, layout, kernel = self._file, self._layout, self._kernel
-        if file.in_memory:
+        file, layout, kernel, words = self._file, self._layout, self._kernel, self._file.words
+        if file.in_memory or not len(words):  # it is closed
             return
 
         def fetch() -> None:
@@ -212,7 +212,7 @@ class MappedRows:
             ids = ids[(ids >= 0) & (ids < file.rows)]
             with contextlib.suppress(OSError):  # then it is read by touching alone
                 file.read_soon(places(layout, ids))
-            kernel.touch(file.words, layout, ids)
+            kernel.touch(words, layout, ids)  # which stay mapped, though the table be closed meanwhile
 
         self._behind.do(fetch)
 
@@ -356,7 +356,8 @@ class _Behind:
     def __init__(self) -> None:
         self.failure: Exception | None = None
         self._guard = threading.Lock()
-        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(_WAITING)
+        # Simple: a table that is garbage may be closed in the midst of any call of it.
+        self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def do(self, task: Callable[[], None]) -> bool:
@@ -365,10 +366,9 @@ class _Behind:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="foreword-rows", daemon=True)
                 self._thread.start()
-        try:
-            self._waiting.put_nowait(task)
-        except queue.Full:
+        if self._waiting.qsize() >= _WAITING:
             return False
+        self._waiting.put(task)
         return True
 
     def stop(self) -> None:
@@ -379,7 +379,8 @@ class _Behind:
             while True:
                 self._waiting.get_nowait()
         self._waiting.put(None)
-        self._thread.join()
+        if self._thread is not threading.current_thread():  # in which a table that is garbage may be collected
+            self._thread.join()
 
     def _serve(self) -> None:
         while (task := self._waiting.get()) is not None:
@@ -391,8 +392,10 @@ class _Behind:
 
 
 def _finish(behind: _Behind, file: RowFile) -> None:
-    behind.stop()
-    file.close()
+    try:
+        behind.stop()
+    finally:
+        file.close()
 
 
 def _share(n: int, work: Callable[[int, int], None]) -> None:

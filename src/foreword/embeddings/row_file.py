@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from foreword._base import system
 from foreword._base.files import atomic_folder, atomic_write, explained, output_path, read_regular
-from foreword.errors import ArgumentError, MissingFileError, StoreError
+from foreword.errors import ArgumentError, FileError, MissingFileError, StoreError
 
 __all__ = ["PAGE", "Layout", "RowFile", "State", "create", "open_rows"]
 
@@ -147,7 +147,7 @@ class RowFile:
         self.folder, self.id, self.identity = folder, str(header["id"]), str(header["identity"])
         self.rows, self.writable = int(header["rows"]), writable
         self.layout, self._release = Layout.of(int(header["dim"])), release
-        state = _read_state(folder, self.id)
+        state = _read_state(folder, self.id).given_up()  # what was written when its process ended is dead
         path = folder / _ROWS
         with explained("open the table", path):
             self.descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | getattr(os, "O_BINARY", 0))
@@ -174,9 +174,15 @@ class RowFile:
     def state(self, state: State) -> None:
         if max(state.checkpoint, state.writing or 0) >= _LARGEST:
             raise StoreError("the table has had as many checkpoints as can be numbered", where=self.folder)
-        if self.writable:
-            _write_state(self.folder, self.id, state)
-        self._state, self.numbers = state, state.numbers
+        try:
+            if self.writable:
+                _write_state(self.folder, self.id, state)
+            self._state, self.numbers = state, state.numbers
+        except BaseException:  # it may stand on the disk all the same, and what stands there counts
+            with contextlib.suppress(FileError, StoreError):
+                if _read_state(self.folder, self.id) == state:
+                    self._state, self.numbers = state, state.numbers
+            raise
 
     def sync(self) -> None:
         """Make the rows durable."""
@@ -318,7 +324,7 @@ def _write_state(folder: Path, table: str, state: State) -> None:
 
 
 def _read_state(folder: Path, table: str) -> State:
-    """The state; what was written when its process ended is dead."""
+    """The state, as it is on the disk."""
     path = folder / _STATE
     text, _, rest = read_regular(path, "read the state of the table").partition(b"\n")
     if hashlib.sha256(text).hexdigest().encode() + b"\n" != rest:
@@ -327,4 +333,4 @@ def _read_state(folder: Path, table: str) -> State:
     if saved.pop("table") != table:
         raise StoreError("the state is that of another table", where=path, fix="restore the table from a copy")
     previous = saved["previous"] and (int(saved["previous"][0]), int(saved["previous"][1]))
-    return State(**{**saved, "previous": previous, "dead": tuple(saved["dead"])}).given_up()
+    return State(**{**saved, "previous": previous, "dead": tuple(saved["dead"])})

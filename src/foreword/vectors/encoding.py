@@ -183,9 +183,7 @@ class Tokens:
 
     _known: dict[str, int]
     _characters: int
-    _rows: Ids
-    _starts: Ids
-    _totals: Ids
+    _found: tuple[Ids, Ids, Ids]  # rows of all words, where those of each begin, how many tokens each has
 
     def __init__(self, encoder: TextEncoder, keys: Sequence[Any]) -> None:
         try:
@@ -277,7 +275,7 @@ class Tokens:
                     self._forget()
                 self._learn(list(set(words).difference(self._known)))
                 at = np.fromiter(map(self._known.__getitem__, words), np.int64, len(words))
-            rows, starts, totals = self._rows, self._starts, self._totals
+            rows, starts, totals = self._found
         first = starts[at]
         lengths = starts[at + 1] - first
         offsets = _offsets(lengths)
@@ -285,14 +283,18 @@ class Tokens:
         return rows[places], offsets[ends], np.diff(_offsets(totals[at])[ends])
 
     def _learn(self, words: list[str]) -> None:
-        """Remember the tokens of words, under the lock."""
-        ids, totals = self._ids_of_words(words)
-        rows, offsets = self._known_rows(ids, totals)
-        self._known.update(zip(words, range(len(self._known), len(self._known) + len(words)), strict=True))
+        """Remember the tokens of words, under the lock. Where Ctrl-C comes, some may be found that no word has."""
+        ids, new = self._ids_of_words(words)
+        more, offsets = self._known_rows(ids, new)
+        rows, starts, totals = self._found
+        first = len(totals)
         self._characters += sum(map(len, words))
-        self._rows = np.concatenate([self._rows, rows])
-        self._starts = np.concatenate([self._starts, self._starts[-1] + offsets[1:]])
-        self._totals = np.concatenate([self._totals, totals])
+        self._found = (
+            np.concatenate([rows, more]),
+            np.concatenate([starts, starts[-1] + offsets[1:]]),
+            np.concatenate([totals, new]),
+        )
+        self._known.update(zip(words, range(first, first + len(words)), strict=True))
 
     def _ids_of_words(self, words: list[str]) -> tuple[Ids, Ids]:
         """The token ids of words, one word's after another, and how many each has.
@@ -309,7 +311,7 @@ class Tokens:
 
     def _forget(self) -> None:
         self._known, self._characters = {}, 0
-        self._rows, self._starts, self._totals = np.empty(0, np.int64), np.zeros(1, np.int64), np.empty(0, np.int64)
+        self._found = np.empty(0, np.int64), np.zeros(1, np.int64), np.empty(0, np.int64)
 
 
 def _joined(found: list[list[int]]) -> tuple[Ids, Ids]:

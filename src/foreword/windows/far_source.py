@@ -4,16 +4,19 @@ As ``source.Source``, which reads what lies on this machine. A loader says which
 fetched by threads, and stay until they have been used (``release``). Others are read when a window needs them. Blocks
 lie side by side in one array, so that the windows of a batch are gathered by one call of numpy, as of a mapped file.
 
-Not for: fetching and checking blocks (``tokens.store.far``). Costs: 1 MiB of memory a block held, and 16 MiB.
+Any thread may call at any moment, and an exception, as of Ctrl-C, may come at any line. So no slot of memory is kept in
+two lists that could contradict each other: those are free that no block has and nothing is fetched into. And letting go
+waits for nobody: an iterator may be collected, and let go of its blocks, in the midst of another call.
+
+Not for: fetching and checking blocks (``tokens.store.far``). Costs: 1 MiB of memory a block held, and 24 MiB.
 """
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import functools
-import os
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from typing import Any
@@ -21,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base import system
 from foreword.tokens.store.far import FarArray
 from foreword.tokens.store.manifest import BLOCK
 from foreword.tokens.store.store import TokenStore
@@ -31,6 +35,7 @@ __all__ = ["FarSource"]
 _ROOM = 256  # blocks that the array has room for at first: more than a loader holds
 _SPARE = 16  # blocks that stay although nobody has asked to hold them
 _TOGETHER = 64  # blocks that are read for one call at a time
+_FOUND = 8  # free slots that are looked for at once: few, so that memory which has been used is used again
 
 
 class FarSource:
@@ -50,17 +55,20 @@ class FarSource:
         # Blocks are numbered through; the number of each shard's first, and of all.
         self._first = np.concatenate(([0], np.cumsum(-(-np.diff(self._starts) // self._items)))).astype(np.int64)
         self._renew()
+        _sources.add(self)
 
     def _renew(self) -> None:
-        self._process = os.getpid()
-        self._guard = threading.RLock()
+        """Begin with nothing in memory, as a forked child does: what was being fetched is its parent's."""
+        self._guard = threading.Lock()
+        self._let_go: collections.deque[NDArray[np.int64]] = collections.deque()  # blocks to be released
         self._held: collections.Counter[int] = collections.Counter()  # block → how often it is held
         self._coming: dict[int, tuple[Future[Any], int]] = {}  # block → what fetches it, and the slot that it goes to
-        self._given_up: list[tuple[Future[Any], int]] = []  # the same of blocks that nobody wants any more
+        self._under_way: dict[int, Future[Any]] = {}  # slot → what fetches into it, wanted or not
         self._idle: collections.OrderedDict[int, None] = collections.OrderedDict()  # blocks in memory that nobody holds
         self._memory = np.empty((0, self._items), self.dtype)
         self._slots = np.full(int(self._first[-1]), -1, np.int32)  # where in memory each block is
-        self._free: list[int] = []
+        self._blocks = np.zeros(0, np.int64)  # which block each slot of memory was last given to
+        self._free: list[int] = []  # slots that have been found to be free
         self._views: dict[int, NDArray[Any]] = {}
 
     def __len__(self) -> int:
@@ -91,34 +99,51 @@ class FarSource:
 
     def retain(self, numbers: NDArray[np.int64]) -> None:
         """Fetch these blocks, and hold them until they are released as often as they were retained."""
-        with self._own():
+        with self._guard:
             for number in numbers.tolist():
-                if not self._held[number]:
-                    self._idle.pop(number, None)
-                    if self._slots[number] < 0:
-                        self._fetch(number)
                 self._held[number] += 1
+                self._idle.pop(number, None)
+                if self._slots[number] < 0 and number not in self._coming:
+                    self._fetch(number)
+        self._settle()
 
     def _fetch(self, number: int) -> None:
         assert self.store.far is not None
-        slot = self._free_slot()
-        self._coming[number] = (self.store.far.submit(functools.partial(self._read, number, self._memory[slot])), slot)
+        slot, future = self._free_slot(), Future[Any]()
+        try:
+            self._under_way[slot] = future
+            self._coming[number] = future, slot
+            self.store.far.submit(functools.partial(self._read, number, self._memory[slot]), future)
+        except BaseException:
+            self._coming.pop(number, None)
+            future.cancel()
+            raise
 
     def release(self, numbers: NDArray[np.int64]) -> None:
-        """Let go of blocks that were retained."""
-        with self._own():
-            for number in numbers.tolist():
-                if not self._held[number]:  # retained by the process that this one was forked from
-                    continue
-                self._held[number] -= 1
-                if not self._held[number]:
-                    del self._held[number]
-                    if number in self._coming:
-                        self._coming[number][0].cancel()
-                        self._given_up.append(self._coming.pop(number))
-                    else:
-                        self._idle[number] = None
-            self._trim()
+        """Let go of blocks that were retained, at once or when whoever works with the memory now is done."""
+        self._let_go.append(numbers)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Do what is left to do for those who have let go."""
+        while self._let_go and not self._guard.locked():
+            with self._guard:
+                while self._let_go:
+                    for number in self._let_go[0].tolist():
+                        self._held[number] -= 1
+                        if self._held[number] <= 0:  # below: retained by the process that this one was forked from
+                            self._give_up(number)
+                    self._let_go.popleft()
+                self._trim()
+
+    def _give_up(self, number: int) -> None:
+        """Nobody holds a block any more."""
+        del self._held[number]
+        future, _ = self._coming.pop(number, (None, 0))
+        if future is not None:
+            future.cancel()
+        if self._slots[number] >= 0:
+            self._idle[number] = None
 
     def runs(self, starts: NDArray[np.int64], length: int, *, whole: bool) -> NDArray[Any]:  # noqa: ARG002
         """The ids from each start on, [n, length]; past the end of the stream, they are whatever is before it."""
@@ -127,10 +152,14 @@ class FarSource:
         inside = places + length <= self._items
         inside &= starts + length <= self._ends(numbers)
         for some, rows in _parts(numbers, inside):
-            with self._in_memory(some):
+            self._wait_for(some)
+            with self._guard:
+                self._bring(some)
                 slots = self._slots[numbers[rows]].astype(np.int64)
                 items = self._view(length)[slots * self._items + places[rows]]
                 ids[rows] = items.view(self.dtype).reshape(-1, length)
+                self._trim()
+            self._settle()
         rows = np.flatnonzero(~inside)  # those that cross from one block into the next, or the end
         for low in range(0, len(rows), _TOGETHER):
             some = rows[low : low + _TOGETHER]
@@ -142,9 +171,13 @@ class FarSource:
         numbers, inside = self._where(places.reshape(-1))
         ids = np.empty(len(numbers), self.dtype)
         for some, rows in _parts(numbers, np.ones(len(numbers), bool)):
-            with self._in_memory(some):
+            self._wait_for(some)
+            with self._guard:
+                self._bring(some)
                 slots = self._slots[numbers[rows]].astype(np.int64)
                 ids[rows] = self._memory.reshape(-1)[slots * self._items + inside[rows]]
+                self._trim()
+            self._settle()
         return ids.reshape(places.shape)
 
     def _where(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -160,57 +193,57 @@ class FarSource:
         """Where the shard of each block ends in the stream."""
         return self._starts[np.searchsorted(self._first, numbers, side="right")]
 
-    @contextlib.contextmanager
-    def _in_memory(self, numbers: NDArray[np.int64]) -> Iterator[None]:
-        """Inside the block, these blocks are in memory."""
-        with self._own():
+    def _wait_for(self, numbers: NDArray[np.int64]) -> None:
+        """Wait for those of the blocks that are coming; without the lock, as others may say meanwhile what is next."""
+        with self._guard:
             coming = [self._coming[number][0] for number in numbers.tolist() if number in self._coming]
-        wait(coming)  # without the lock: others may say meanwhile what comes next
-        with self._own():
-            for number in numbers[self._slots[numbers] < 0].tolist():
-                self._bring(number)
-            yield
-            self._trim()
+        wait(coming)
 
-    def _bring(self, number: int) -> None:
-        """Put a block into memory."""
-        if number in self._coming:
-            future, slot = self._coming[number]
-            future.result()
-            del self._coming[number]
-        else:
-            slot = self._free_slot()
-            try:
+    def _bring(self, numbers: NDArray[np.int64]) -> None:
+        """Put blocks into memory."""
+        for number in numbers[self._slots[numbers] < 0].tolist():
+            if number in self._coming:
+                future, slot = self._coming[number]
+                try:
+                    future.result()
+                except BaseException:
+                    self._coming.pop(number)  # so that it is read anew when it is wanted again
+                    future.cancel()
+                    raise
+            else:
+                slot = self._free_slot()
                 self._read(number, self._memory[slot])
-            except BaseException:
-                self._free.append(slot)
-                raise
-            self._idle[number] = None
-        self._slots[number] = slot
+            if not self._held[number]:
+                self._idle[number] = None
+            self._blocks[slot], self._slots[number] = number, slot
+            self._coming.pop(number, None)
 
     def _trim(self) -> None:
         """Give back the memory of blocks that nobody holds, all but a few."""
         while len(self._idle) > _SPARE:
-            number, _ = self._idle.popitem(last=False)
-            self._free.append(int(self._slots[number]))
+            number = next(iter(self._idle))
             self._slots[number] = -1
-        given_up, self._given_up = self._given_up, []
-        for future, slot in given_up:
-            if future.done():
-                self._free.append(slot)
-            else:
-                self._given_up.append((future, slot))
+            del self._idle[number]
 
     def _free_slot(self) -> int:
-        """A slot of memory that no block has."""
+        """A slot of memory that no block has, and that nothing is fetched into."""
         if not self._free:
-            was = len(self._memory)  # memory that no block has been put into yet takes none
-            memory = np.empty((was + max(was, min(_ROOM, len(self._slots) + _SPARE)), self._items), self.dtype)
-            wait([future for future, _ in (*self._coming.values(), *self._given_up)])  # they come into the old memory
-            memory[:was] = self._memory
-            self._memory, self._views = memory, {}
-            self._free = list(range(was, len(memory)))
+            self._under_way = {slot: future for slot, future in self._under_way.items() if not future.done()}
+            taken = (self._blocks >= 0) & (self._slots[self._blocks] == np.arange(len(self._blocks)))
+            taken[[*self._under_way, *(slot for _, slot in self._coming.values())]] = True
+            if taken.all():
+                self._grow()
+                taken = np.append(taken, np.zeros(len(self._memory) - len(taken), bool))
+            self._free = np.flatnonzero(~taken)[:_FOUND][::-1].tolist()
         return self._free.pop()
+
+    def _grow(self) -> None:
+        was = len(self._memory)  # memory that no block has been put into yet takes none
+        memory = np.empty((was + max(was, min(_ROOM, len(self._slots) + _SPARE)), self._items), self.dtype)
+        wait(self._under_way.values())  # they come into the old memory
+        memory[:was] = self._memory
+        blocks = np.append(self._blocks, np.full(len(memory) - was, -1))
+        self._memory, self._blocks, self._views = memory, blocks, {}
 
     def _view(self, length: int) -> NDArray[Any]:
         """The memory as overlapping items of ``length`` ids."""
@@ -226,11 +259,16 @@ class FarSource:
         shard = int(np.searchsorted(self._first, number, side="right")) - 1
         self._shards[shard].fill(number - int(self._first[shard]), memory)
 
-    def _own(self) -> threading.RLock:
-        """The lock of this process; a forked child begins with nothing: what was being fetched is its parent's."""
-        if self._process != os.getpid():
-            self._renew()
-        return self._guard
+
+_sources: weakref.WeakSet[FarSource] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for source in list(_sources):
+        source._renew()
+
+
+system.after_fork(_renew_all)
 
 
 def _parts(

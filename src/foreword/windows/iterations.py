@@ -112,8 +112,8 @@ class Iterations:
             return self._running[0].place(self._epochs)
         return self._ended
 
-    def begin(self, step: int) -> Iteration:
-        """An iterator is to hand out its first batch: it takes a place."""
+    def next_one(self, step: int) -> Iteration:
+        """What an iterator that is to hand out its first batch begins with, by ``begin``."""
         waiting, loaded = self._waiting, self._waiting_loaded
         place = self._next_start(step) if waiting is None else waiting
         if not self._epochs.steps(place, step) and self._epochs.steps(self._epochs.first, step):
@@ -122,10 +122,12 @@ class Iterations:
             self._warn_of_what_is_left(self._given_up.place(self._epochs), place, step)
         if self._running:
             self._warn_of_the_forgotten()
-        self._waiting, self._waiting_loaded = None, False
-        iteration = Iteration(place, step, waited=waiting is not None, loaded=loaded)
+        return Iteration(place, step, waited=waiting is not None, loaded=loaded)
+
+    def begin(self, iteration: Iteration) -> None:
+        """The iterator takes its place; ``end`` is called in any case, also where this is interrupted."""
         self._running.append(iteration)
-        return iteration
+        self._waiting, self._waiting_loaded = None, False
 
     def _next_start(self, step: int) -> Place:
         if self.latest is None:
@@ -138,17 +140,19 @@ class Iterations:
         """The iterator is about to hand out its last batch."""
         after = self._epochs.next(iteration.place(self._epochs), iteration.step)
         iteration.block, iteration.handed_out, iteration.finished = after, 0, True
-        self.latest = iteration
+        self.latest, self._ended = iteration, after
         self._running.remove(iteration)
-        self._ended = after
         for other in self._running:
             other.overtake()
 
     def end(self, iteration: Iteration) -> None:
         """The iterator is over: it has finished, or is given up where it is."""
-        if iteration.finished:
+        if iteration not in self._running:  # it has finished, or not begun
             return
         self._running.remove(iteration)
+        if iteration.finished:  # what says so was interrupted
+            self._ended, self.latest = iteration.block, iteration
+            return
         if not iteration.untouched:
             if self.latest is iteration or not self._forgotten(iteration):
                 self._ended = iteration.place(self._epochs)

@@ -252,16 +252,17 @@ class WindowLoader(clients.LikeDataLoader):
                 stacklevel=2,
             )
         self._counted_for = None
-        iteration = iterations.begin(self.batch_size * world_size)
-        self._history = self._history.since(Leg(iteration.start, self.batch_size, world_size, self._epochs))
-        left = self._epochs.steps(iteration.start, iteration.step)
-        if not left:
-            iterations.finish(iteration)
-            return
         finalizing = sys.is_finalizing  # local: an iterator may be collected when modules are empty already
-        planned = self._read_ahead(self._blocks(iteration.start, rank, world_size))
-        blocks = ahead(fetch, planned, self.prefetch)
+        blocks = ahead(fetch, iter(()), 0)  # none so far
+        iteration = iterations.next_one(self.batch_size * world_size)
         try:
+            iterations.begin(iteration)
+            self._history = self._history.since(Leg(iteration.start, self.batch_size, world_size, self._epochs))
+            left = self._epochs.steps(iteration.start, iteration.step)
+            if not left:
+                iterations.finish(iteration)
+                return
+            blocks = ahead(fetch, self._read_ahead(self._blocks(iteration.start, rank, world_size)), self.prefetch)
             with self._bar(iteration.start) if self.progress else contextlib.nullcontext() as bar:
                 for block, batches in blocks:
                     iteration.block, iteration.handed_out = block.place, 0

@@ -40,8 +40,9 @@ def ahead(function: Callable[[T_], U_], items: Iterator[T_], depth: int) -> Gene
             waiting.extend((item, pool.submit(function, item)) for item in islice(items, 1))
             yield result
     finally:
+        # Nobody waits for the thread: an iterator that is garbage may be collected in it, or where it is waited for.
         if not finalizing() and os.getpid() == process:  # Python's end has joined the thread
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _pool() -> ThreadPoolExecutor:

@@ -89,10 +89,11 @@ class ReadAhead:
                         source.retain(numbers)
                 if not waiting:
                     return
-                item, needs = waiting.popleft()
-                used.append(needs)
+                used.append(waiting[0][1])  # in both for a moment, rather than in none when Ctrl-C comes
+                item, _ = waiting.popleft()
                 if len(used) > self._behind + 1:
-                    _release(used.popleft())
+                    _release(used[0])
+                    used.popleft()
                 yield item
         finally:
             for needs in [*used, *(needs for _, needs in waiting)]:

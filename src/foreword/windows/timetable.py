@@ -83,6 +83,28 @@ class _Stretch(NamedTuple):
     times: int | None
 
 
+class _Known(NamedTuple):
+    """What has been tabulated: the stretches, the samples in them, what each source gives in them, and which piece of
+    the weights is next.
+    """
+
+    stretches: list[_Stretch]
+    samples: int
+    counts: list[int]
+    piece: int
+
+    def and_then(self, rounds: list[NDArray[np.intp]], times: int | None) -> _Known:
+        """The same with one more stretch: the rounds, so many times."""
+        if not sum(map(len, rounds)) or times == 0:
+            return self
+        pattern = _Pattern(np.concatenate(rounds), len(self.counts))
+        stretches = [*self.stretches, _Stretch(self.samples, self.counts, pattern, times)]
+        if times is None:
+            return self._replace(stretches=stretches)
+        counts = [count + times * total for count, total in zip(self.counts, pattern.total, strict=True)]
+        return self._replace(stretches=stretches, samples=self.samples + times * len(pattern), counts=counts)
+
+
 class Timetable:
     """The order of the sources by some weights, from the first sample on.
 
@@ -97,10 +119,7 @@ class Timetable:
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
-        self._stretches: list[_Stretch] = []
-        self._samples = 0  # in stretches so far
-        self._counts = [0] * weights.sources
-        self._piece = 0  # the next to be tabulated
+        self._known = _Known([], 0, [0] * weights.sources, 0)
         self._left = LONGEST  # samples that may still be gone through
 
     def counts(self, samples: int) -> list[int]:
@@ -128,13 +147,13 @@ class Timetable:
 
     def places(self, i: int, nth: NDArray[np.int64]) -> NDArray[np.int64]:
         """At which samples, from 0, source ``i`` gives those of its samples that are ``nth``; they must come."""
-        while not self._last and self._counts[i] <= nth.max(initial=-1):
+        while not self._last and self._known.counts[i] <= nth.max(initial=-1):
             self._tabulate()
         places = np.empty_like(nth)
-        before = [stretch.before[i] for stretch in self._stretches]
+        before = [stretch.before[i] for stretch in self._known.stretches]
         owner = np.searchsorted(before, nth, side="right") - 1
         for found in np.unique(owner).tolist():
-            begin, _, pattern, _ = self._stretches[found]
+            begin, _, pattern, _ = self._known.stretches[found]
             mine = owner == found
             times, rest = np.divmod(nth[mine] - before[found], pattern.total[i])
             places[mine] = begin + times * len(pattern) + pattern.places(i, rest)
@@ -142,19 +161,22 @@ class Timetable:
 
     def reach(self, samples: int) -> None:
         """Tabulate so far that ``samples`` samples are known."""
-        while not self._last and self._samples < samples:
+        while not self._last and self._known.samples < samples:
             self._tabulate()
 
     @property
     def _last(self) -> bool:
-        return bool(self._stretches) and self._stretches[-1].times is None
+        stretches = self._known.stretches
+        return bool(stretches) and stretches[-1].times is None
 
     def _at(self, sample: int) -> _Stretch:
-        return self._stretches[bisect.bisect_right(self._stretches, sample, key=lambda stretch: stretch.begin) - 1]
+        stretches = self._known.stretches
+        return stretches[bisect.bisect_right(stretches, sample, key=lambda stretch: stretch.begin) - 1]
 
     def _tabulate(self) -> None:
-        """One more piece of the weights."""
-        weights, piece = self._weights, self._piece
+        """One more piece of the weights: all of it is known at once, or where Ctrl-C comes nothing of it."""
+        known, weights = self._known, self._weights
+        piece = known.piece
         end = weights.begins[piece + 1] if piece + 1 < len(weights.begins) else None
         period, shares = weights.period(piece), weights.shares[piece]
         # A source's deadline is at most two of its samples ahead: up to here, none lies beyond the piece's end.
@@ -162,23 +184,23 @@ class Timetable:
         parts = [int(share * period) for share in shares]
         rounds: list[NDArray[np.intp]] = []
         ahead: dict[tuple[int, ...], int] = {}  # how the counts stood at the start of each round
-        samples, counts = self._samples, list(self._counts)
+        samples, counts = known.samples, list(known.counts)
         while safe is None or samples + period <= safe:
             stand = tuple(count - len(rounds) * part for count, part in zip(counts, parts, strict=True))
             if stand in ahead:
                 first = ahead[stand]
-                self._append(rounds[:first], 1)
+                known = known.and_then(rounds[:first], 1)
                 length = (len(rounds) - first) * period
-                self._append(rounds[first:], None if safe is None else (safe - self._samples) // length)
+                known = known.and_then(rounds[first:], None if safe is None else (safe - known.samples) // length)
                 break
             ahead[stand] = len(rounds)
             rounds.append(self._gone_through(counts, period))
             samples += period
         else:
-            self._append(rounds, 1)
+            known = known.and_then(rounds, 1)
         if end is not None:
-            self._append([self._gone_through(list(self._counts), end - self._samples)], 1)
-        self._piece += 1
+            known = known.and_then([self._gone_through(list(known.counts), end - known.samples)], 1)
+        self._known = known._replace(piece=piece + 1)
 
     def _gone_through(self, counts: list[int], samples: int) -> NDArray[np.intp]:
         """The sources of the next samples.
@@ -192,16 +214,6 @@ class Timetable:
         sources = take_turns(self._weights, counts, samples)
         self._left -= samples  # not where it was interrupted
         return sources
-
-    def _append(self, rounds: list[NDArray[np.intp]], times: int | None) -> None:
-        """One more stretch: the rounds, so many times."""
-        if not sum(map(len, rounds)) or times == 0:
-            return
-        pattern = _Pattern(np.concatenate(rounds), self._weights.sources)
-        self._stretches.append(_Stretch(self._samples, list(self._counts), pattern, times))
-        if times is not None:
-            self._samples += times * len(pattern)
-            self._counts = [c + times * total for c, total in zip(self._counts, pattern.total, strict=True)]
 
 
 def timetable(weights: Weights) -> Timetable:

@@ -1,6 +1,7 @@
 """Checkpoints: runs that are killed or interrupted go on to the same bits; damaged and foreign ones are refused."""
 
 import _thread
+import itertools
 import json
 import os
 import random
@@ -13,9 +14,12 @@ import time
 import numpy as np
 import pytest
 
+import interrupts
+from foreword._base import files
 from foreword.errors import FileError, ForewordError, FormatError, MissingFileError, StoreError
-from foreword.vectors.training import checkpoints
+from foreword.vectors.training import checkpoints, helper
 from foreword.vectors.training import options as module
+from foreword.vectors.training import trainer as trainer_module
 from foreword.vectors.training.corpus import FIRST
 from foreword.vectors.training.options import Layout, Subwords, TrainingOptions
 from foreword.vectors.training.trainer import Trainer
@@ -41,6 +45,16 @@ else:
 print("ready", flush=True)
 trainer.run(checkpoint=path, every=0)
 print("done", trainer.rounds, flush=True)
+"""
+
+
+_AT_WORK = """
+segment = trainer._segment
+def first(*arguments):
+    trainer._segment = segment
+    print("at work", flush=True)
+    segment(*arguments)
+trainer._segment = first
 """
 
 
@@ -133,14 +147,14 @@ def test_ctrl_c_leaves_a_checkpoint(tmp_path):
     how = SMALL | {"epochs": 100_000}
     path = tmp_path / "run"
     np.savez(f"{path}.npz", encoded=encoded, counts=counts)
-    code = _CHILD.replace("every=0", "every=1e9")
+    code = _CHILD.replace("every=0", "every=1e9").replace('print("ready", flush=True)\n', _AT_WORK)
     child = subprocess.Popen(
         [sys.executable, "-c", code, str(path), "0.05", repr(how)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert child.stdout.readline() == "ready\n"
+    assert child.stdout.readline() == "at work\n"
     time.sleep(0.5)
     child.send_signal(signal.SIGINT)
     try:
@@ -294,3 +308,38 @@ def test_the_state_is_tables_and_a_few_numbers(tmp_path):
     assert tables < path.stat().st_size < tables + 2000
     header = json.loads(path.read_bytes().split(b"\n")[2])
     assert sorted(header) == ["corpus", "options", "rounds", "words"]
+
+
+def interrupt_at(tmp_path, *, start, step, monkeypatch):
+    """A run that is interrupted at one line in so many, and goes on, itself or from its checkpoint: the same bits."""
+    monkeypatch.setattr(trainer_module, "SEGMENT", 1e-4)
+    encoded, counts = drawn()
+    options = TrainingOptions(**SMALL | {"epochs": 1})
+    whole = Trainer(encoded, counts, options, workers=2)
+    whole.run()
+    path, trainer = tmp_path / "run", None
+
+    def work():
+        trainer.run(checkpoint=path, every=0.0)
+
+    for number in itertools.count(start, step):
+        path.unlink(missing_ok=True)
+        trainer = Trainer(encoded, counts, options, workers=2)
+        modules = [trainer_module, checkpoints, helper, files]
+        if not list(itertools.islice(interrupts.at_each_line(modules, work, start=number, step=10**9), 1)):
+            return
+        again = [trainer]
+        if path.exists():
+            again.append(Trainer.resume(path, encoded, counts, options=options, workers=2))
+        for each in again:
+            each.run()
+            assert bits(each) == bits(whole), number
+
+
+def test_ctrl_c_at_some_lines(tmp_path, monkeypatch):
+    interrupt_at(tmp_path, start=31, step=283, monkeypatch=monkeypatch)
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_any_line(tmp_path, monkeypatch):
+    interrupt_at(tmp_path, start=1, step=1, monkeypatch=monkeypatch)

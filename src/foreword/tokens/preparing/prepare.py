@@ -300,16 +300,20 @@ def _prepared(
     manifests = [_manifest(folder, name, upload) for name in plan.names]
     complete = None not in manifests
     saved = journal.load(folder)
-    if saved is not None and (restart or (manifests[0] and complete and journal.is_published(saved, manifests[0]))):
-        journal.discard(folder, plan.names)
+    published = saved is not None and manifests[0] and complete and journal.is_published(saved, manifests[0])
+    if saved is not None and (restart or published):
+        if upload is None:
+            journal.discard(folder, plan.names)
         saved = None
-    if upload is not None and saved is None:
+    if upload is not None and saved is None and not published:
         upload.clear()
     sources: Sequence[Source] = found.sources
     stores = None
     accounts: list[dict[str, Any]] = []
     if complete:
         stores = _open(folder, plan, upload)
+        if upload is not None and published:
+            upload.end({name: len(store.shards) for name, store in stores.items()})
         first = stores[plan.names[0]]
         accounts = read_sources(first.folder, first.manifest)
         where = folder if upload is None else upload.shown

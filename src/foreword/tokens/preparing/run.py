@@ -379,6 +379,7 @@ class Run:
         new = before is None or any(account["sha256"] not in self._known for account in read)
         if new:
             self._refuse_empty(read, [sum(shard["documents"] for shard in part) for part in shards])
+            self._fresh = False  # from here on there may be a store, and the journal says that something is left to do
             self._write_manifests(shards, accounts, self._totals(read, before), before)
         kept: dict[str, int] = {}
         for index, name in enumerate(self._plan.names):

@@ -121,11 +121,14 @@ class Upload:
 
     def saved(self) -> None:
         """The journal tells of all shards that were closed: those that have been sent are not needed here any more."""
-        for future, files in [entry for entry in self._sent if entry[0].done()]:
+        sent, self._sent = self._sent, []
+        for future, files in sent:
+            if not future.done():
+                self._sent.append((future, files))
+                continue
             future.result()
-            for file in files:
+            for file in sorted(files, key=lambda file: file.suffix != ".tokens"):  # a shard without it has been sent
                 file.unlink(missing_ok=True)
-        self._sent = [entry for entry in self._sent if not entry[0].done()]
 
     def publish(self, name: str, files: Sequence[str]) -> None:
         """Send the part's other files, when all shards have been sent; the last one is the manifest."""

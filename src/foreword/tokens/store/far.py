@@ -101,9 +101,9 @@ class FarFiles:
         digest = bytes(self._sums_of(shard)[place * DIGEST : (place + 1) * DIGEST])
         self._fill(f"{shard:05}.{kind}", number * BLOCK, memory, digest)
 
-    def submit(self, work: Callable[[], Any]) -> Future[Any]:
-        """A future of ``work``, done by one of a few threads."""
-        return _own_threads().submit(work)
+    def submit(self, work: Callable[[], Any], future: Future[Any] | None = None) -> Future[Any]:
+        """A future of ``work``, ``future`` if it is given, done by one of a few threads."""
+        return _own_threads().submit(work, Future() if future is None else future)
 
     def stream(self, name: str, size: int | None) -> Iterator[tuple[int, bytes]]:
         """A whole object as it is now, past the cache, in blocks, each with its place; it should have ``size`` bytes.
@@ -202,12 +202,11 @@ class _Threads:
         self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
         self._started = 0
 
-    def submit(self, work: Callable[[], Any]) -> Future[Any]:
-        future: Future[Any] = Future()
+    def submit(self, work: Callable[[], Any], future: Future[Any]) -> Future[Any]:
         self._waiting.put((future, work))
         if self._started < REQUESTS:
-            self._started += 1
             threading.Thread(target=self._serve, name=f"foreword-far-{self._started}", daemon=True).start()
+            self._started += 1
         return future
 
     def _serve(self) -> None:

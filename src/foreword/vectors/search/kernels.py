@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base import system
-from foreword._base.machine_code import MachineCode
+from foreword._base.machine_code import MachineCode, compiling
 from foreword.vectors.search.assembly import text
 from foreword.vectors.search.instructions import GENERIC, SDOT, VNNI_256, VNNI_512, Instructions
 
@@ -121,12 +121,13 @@ def available() -> list[Instructions]:
     Raises:
         ImportError: llvmlite is not there, or can't run here.
     """
-    from llvmlite import binding
+    with compiling():
+        from llvmlite import binding
 
-    try:
-        has = {name for name, there in binding.get_host_cpu_features().items() if there}
-    except RuntimeError:  # LLVM can't tell on this system
-        has = set()
+        try:
+            has = {name for name, there in binding.get_host_cpu_features().items() if there}
+        except RuntimeError:  # LLVM can't tell on this system
+            has = set()
     if platform.machine() == "arm64" and platform.system() == "Darwin":
         has |= set(SDOT.features)  # every processor of Apple's own that runs macOS
     kinds = (VNNI_512, VNNI_256) if platform.machine() in ("x86_64", "AMD64") else (SDOT,)
