@@ -426,6 +426,8 @@ def test_what_is_not_an_exported_page_is_never_replaced(tmp_path):
     with pytest.raises(FileError, match="something else"):
         export(file, replace=True)
     assert file.read_text() == "years of work"
+    with pytest.raises(FileError, match="no folder can be made"):
+        export(file / "page")
 
 
 def test_what_an_export_can_not_have_is_refused(tmp_path):

@@ -56,6 +56,7 @@ _ADVICE = {
     errno.ENOENT: "check the path for a typing error",
     errno.EISDIR: "name a file, not a folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EBUSY: "it is in use, as the current folder is: name another path",
     errno.EEXIST: "something else is there already: name another path",
     errno.ENOTEMPTY: "something else is there already: name another path",
     errno.ENAMETOOLONG: "give a path, not a text",

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from foreword.cli._options import given
+from foreword.errors import ArgumentError, MissingFileError
+
+if TYPE_CHECKING:
+    from foreword.explorer.settings import Settings
 
 Host = Annotated[str, typer.Option(help="The address to listen on. Beyond this machine, requests need a token.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes any that is free.")]
@@ -20,7 +28,7 @@ TokenizerNames = Annotated[
     typer.Option("--tokenizer", help="A tokenizer, by name or path; may be repeated.", show_default="gpt2, bytes"),
 ]
 Stores = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option("--store", help="A token store, or a folder of them, that may be opened; may be repeated."),
 ]
 AllowHosts = Annotated[
@@ -32,6 +40,7 @@ Token = Annotated[
 
 
 def explore(
+    context: typer.Context,
     host: Host = "127.0.0.1",
     port: Port = 8765,
     vectors: VectorNames = None,
@@ -54,18 +63,23 @@ def explore(
 ) -> None:
     """Show tokens, windows, embeddings and word vectors on a local web page.
 
-    Nothing leaves this machine, and the page can open only what is named here.
+    Nothing leaves this machine, and the page can open only what is named here. That is opened before the page is
+    served, and downloaded where it has to be.
 
     Example: foreword explore --store corpus-store --tokenizer gpt2 --tokenizer cl100k_base
 
     Example: foreword explore --export page
     """
     if export is not None:
+        for option in given(context, "host", "port", "allow_host", "token", *(["browser"] if browser else [])):
+            raise ArgumentError(
+                "nothing is served where the page is exported",
+                got=f"{option} with --export",
+                fix="leave one of them out",
+            )
         _export(export, vectors, tokenizer, store, replace=replace)
         return
     if replace:
-        from foreword.errors import ArgumentError
-
         raise ArgumentError("--replace goes with --export", fix="give --export FOLDER too, or leave it out")
     _run(host, port, vectors, tokenizer, store, allow_host, token, page=True, browser=browser)
 
@@ -89,18 +103,11 @@ def serve(
 
 
 def _export(
-    folder: Path, vectors: list[str] | None, tokenizers: list[str] | None, stores: list[Path] | None, *, replace: bool
+    folder: Path, vectors: list[str] | None, tokenizers: list[str] | None, stores: list[str] | None, *, replace: bool
 ) -> None:
     from foreword.explorer.export import export
-    from foreword.explorer.settings import Settings
 
-    defaults = Settings()
-    settings = Settings(
-        vectors=tuple(vectors or defaults.vectors),
-        tokenizers=tuple(tokenizers or defaults.tokenizers),
-        stores=tuple(stores or []),
-    )
-    done = export(folder, settings, replace=replace)
+    done = export(folder, _named(vectors, tokenizers, stores), replace=replace)
     words = " and ".join(f"{count:,} words of {name}" for name, count, _ in done.vectors)
     size, compressed = done.bytes / 1e6, done.compressed / 1e6
     print(f"{done.folder}: {done.files} files, {size:.1f} MB, compressed {compressed:.1f} MB, with {words}")
@@ -112,53 +119,75 @@ def _run(
     port: int,
     vectors: list[str] | None,
     tokenizers: list[str] | None,
-    stores: list[Path] | None,
+    stores: list[str] | None,
     allow_hosts: list[str] | None,
     token: str | None,
     *,
     page: bool,
     browser: bool,
 ) -> None:
+    """Check every option, open what is named, and only then listen."""
     import secrets
     import socket
 
-    from foreword.errors import ArgumentError, MissingFileError
-    from foreword.explorer.settings import LOOPBACK, Settings
+    from foreword.explorer.settings import LOOPBACK
 
     if not host:
         raise ArgumentError("the address to listen on is empty", fix="--host 127.0.0.1, or 0.0.0.0 for every network")
-    for path in stores or []:
-        if not path.is_dir():
-            raise MissingFileError("there is no such folder of stores", where=path)
-    for name in vectors or []:
-        _check_vectors(name)
+    _check_token(token)
     local = host in LOOPBACK
-    names = {host, *(name.lower() for name in allow_hosts or [])} | (
-        {socket.gethostname().lower()} if not local else set()
-    )
-    defaults = Settings()
-    settings = Settings(
-        vectors=tuple(vectors or defaults.vectors),
-        tokenizers=tuple(tokenizers or defaults.tokenizers),
-        stores=tuple(stores or []),
+    names = {host, *map(_host_name, allow_hosts or [])} | ({socket.gethostname().lower()} if not local else set())
+    settings = dataclasses.replace(
+        _named(vectors, tokenizers, stores),
         hosts=LOOPBACK | names,
         token=token or (None if local else secrets.token_urlsafe(24)),
         page=page,
     )
     from foreword.explorer import server
+    from foreword.explorer.library import Library
 
+    Library(settings).open_all()
     listener = server.bind(host, port)
     print(f"Foreword is at {server.address(listener, settings)}  (Ctrl-C ends it)", flush=True)
     server.serve(settings, listener, open_browser=browser)
 
 
-def _check_vectors(name: str) -> None:
-    """Fail now, and not in every panel, where there are no such vectors.
+def _named(vectors: list[str] | None, tokenizers: list[str] | None, stores: list[str] | None) -> Settings:
+    """Settings of what the options name, each once."""
+    from foreword.explorer.settings import Settings
 
-    What the catalogue has may still have to be downloaded, which is done when the page asks for it.
-    """
-    from foreword.vectors import load
-    from foreword.vectors.sources.catalogue import CATALOGUE
+    for name in stores or []:
+        if "://" in name or not name:
+            raise ArgumentError(
+                "a store is opened from a folder of this machine",
+                got=f"--store {name!r}",
+                fix="name the folder; foreword inspect reads a store behind a URL",
+            )
+        if not Path(name).is_dir():
+            raise MissingFileError("there is no such folder of stores", where=name)
+    defaults = Settings()
+    return Settings(
+        vectors=tuple(dict.fromkeys(vectors or defaults.vectors)),
+        tokenizers=tuple(dict.fromkeys(tokenizers or defaults.tokenizers)),
+        stores=tuple(map(Path, dict.fromkeys(stores or []))),
+    )
 
-    if name not in CATALOGUE and "://" not in name:
-        load(name)
+
+def _check_token(token: str | None) -> None:
+    """A header can carry it, and it is not empty: that would ask for nothing."""
+    if token is not None and re.fullmatch(r"[!-~]+", token) is None:
+        raise ArgumentError(
+            "a token that a request can't carry",
+            got=repr(token),
+            expected="letters, digits and signs of ASCII, without spaces",
+            fix='python -c "import secrets; print(secrets.token_urlsafe())" gives one',
+        )
+
+
+def _host_name(name: str) -> str:
+    """What a browser may call this server, as it stands in a request: an address has more about it."""
+    if re.fullmatch(r"\[?[\w.:-]+\]?", name) is None or "://" in name:
+        raise ArgumentError(
+            "not the name of a host", got=f"--allow-host {name!r}", expected="a name alone, such as notebook.local"
+        )
+    return name.lower()

@@ -182,10 +182,13 @@ def _shares(split: list[str] | None) -> dict[str, float] | None:
                 expected="val=0.01",
                 fix="of several parts, give each its own: --split val=0.01 --split test=0.01",
             ) from None
+    if len(shares) < len(split or []):
+        raise ArgumentError("a part has two shares", got=" ".join(f"--split {part}" for part in split or []))
     return shares or None
 
 
 def inspect(
+    context: typer.Context,
     store: Store,
     verify: Annotated[bool, typer.Option("--verify", help="Compare every byte with its checksum.")] = False,
     first: Annotated[int, typer.Option(min=0, help="How many tokens of the beginning to print.")] = 30,
@@ -230,6 +233,7 @@ def inspect(
     from foreword.tokens import TokenStore
     from foreword.tokens import inspect as look
 
+    window_options.check(context, windows=windows, trace=trace is not None, when=when is not None)
     opened = TokenStore.open(store, tokenizer=_tokenizer(tokenizer, pattern) if tokenizer else None, dtype=dtype)
     if verify:
         opened.verify()

@@ -10,13 +10,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from foreword.cli._options import given
 from foreword.cli._reading import takes_reading
+from foreword.errors import ArgumentError
 
 __all__ = ["train"]
 
 
 @functools.partial(takes_reading, documents="line")
 def train(
+    context: typer.Context,
     corpus: Annotated[
         str,
         typer.Argument(
@@ -92,6 +95,13 @@ def train(
     Example: foreword vectors train corpus.txt vectors/ --method skip-gram --epochs 5 --evaluate wordsim353.tsv
     """
     from foreword.recipes import train_vectors
+
+    for option in [] if method.startswith("fasttext") else given(context, "min_n", "max_n", "buckets"):
+        raise ArgumentError(
+            f"{option} is of fasttext's n-grams",
+            got=f"--method {method}",
+            fix="leave it out, or choose --method fasttext or fasttext-cbow",
+        )
 
     def evaluated(epoch: int, scores: list[Any]) -> None:
         if not as_json:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from foreword._base.words import counted
+from foreword.cli._options import given
 from foreword.cli._plot import Plot, checked
 from foreword.cli.training import train
 
@@ -33,6 +34,7 @@ app.command()(train)
 
 
 def similar(
+    context: typer.Context,
     words: Annotated[list[str], typer.Argument(help="Words to add up.", show_default=False)],
     minus: Annotated[
         list[str] | None, typer.Option(help="A word to subtract; may be repeated.", show_default=False)
@@ -59,6 +61,10 @@ def similar(
     from foreword.errors import ArgumentError
     from foreword.vectors import load
 
+    for option in given(context, "method", "dark") if map_ is None else []:
+        raise ArgumentError(f"{option} goes with --map", fix="give --map FILE too, or leave it out")
+    if map_ is not None and map_ == plot:
+        raise ArgumentError("--map and --plot would write one file", got=str(map_), fix="name two files")
     if sorted(words) == sorted(minus or []):
         raise ArgumentError(
             "the words cancel out: no direction is left to be near to",
@@ -118,7 +124,11 @@ def download(names: Annotated[list[str], typer.Argument(help="Catalogue names, U
     Example: foreword vectors download glove-twitter-25
     """
     from foreword import downloader
+    from foreword.vectors.sources import catalogue
 
+    for name in names:  # a typing error in the last one, before the first is downloaded
+        if "://" not in name:
+            catalogue.find(name)
     for name in names:
         print(downloader.load(name, return_path=True))
 

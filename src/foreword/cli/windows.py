@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from foreword.errors import printable
+from foreword.cli._options import given
+from foreword.errors import ArgumentError, printable
 
 if TYPE_CHECKING:
     from foreword.tokens import TokenStore
     from foreword.windows import EpochReport, WindowDataset
 
-__all__ = ["as_data", "report", "traced"]
+__all__ = ["as_data", "check", "report", "traced"]
 
 Windows = Annotated[bool, typer.Option("--windows", help="Print also what an epoch of windows trains on.")]
 ContextLength = Annotated[int, typer.Option(help="Of windows: tokens of each.")]
@@ -43,6 +44,21 @@ State = Annotated[
     Path | None,
     typer.Option(help="With --trace or --when: a loader's state_dict(), as JSON.", show_default=False),
 ]
+
+
+def check(context: typer.Context, *, windows: bool, trace: bool, when: bool) -> None:
+    """Refuse options that say nothing, as none is given that they go with."""
+    unused: dict[str, str] = {}
+    if not (windows or trace or when):
+        cut = ("context_length", "stride", "batch_size", "within", "tail", "packing")
+        unused |= dict.fromkeys(given(context, *cut), "--windows, --trace or --when")
+    if not (trace or when):
+        loader = ("shuffle", "seed", "epoch", "world_size", "state")
+        unused |= dict.fromkeys(given(context, *loader), "--trace or --when")
+    if not trace:
+        unused |= dict.fromkeys(given(context, "rank"), "--trace")
+    for option, others in unused.items():
+        raise ArgumentError(f"{option} goes with {others}", fix="give one of them too, or leave it out")
 
 
 def report(data: WindowDataset, store: TokenStore, *, batch_size: int) -> EpochReport:

@@ -236,6 +236,20 @@ class Library:
             self._given.setdefault(Path(path).resolve(), os.fspath(path))
         self._folders = _named(self._given, lambda folder: folder.name or "root")
 
+    def open_all(self) -> None:
+        """Open all that was named, so that what can't be opened is one error now, and not one in every panel.
+
+        Raises:
+            ForewordError: of the first that can't be opened. Stores below a folder are opened when they are asked for.
+        """
+        for name in self.tokenizers:
+            self.tokenizer(name)
+        for name in self.vectors:
+            self.words(name)
+        for name, place in self.stores().items():
+            if name in self._folders:  # a store itself, and not one of those below a folder
+                self.open_store(place)
+
     def words(self, name: str) -> Words:
         """Word vectors by name; the first time, they are loaded."""
         source = _known("word vectors", name, self.vectors)

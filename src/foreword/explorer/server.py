@@ -137,10 +137,13 @@ def bind(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes any that is free.
 
     Raises:
-        FileError: the address can't be had (another program has the port, there is no such address).
+        FileError: there is no such address, or another program has the port.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    address = explained("listen", host, fix="name an address of this machine: 127.0.0.1, or 0.0.0.0 for every network")
+    with address, socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
     with explained("listen", f"{host}:{port}", fix="choose another port: --port 0 takes any that is free"):
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
             own_port(listener)

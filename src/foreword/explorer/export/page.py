@@ -204,6 +204,9 @@ def _glove_licence() -> str:
 def _check_free(target: Path, *, replace: bool) -> None:
     """Refuse to write over anything but an empty folder, or with ``replace`` a page of ours."""
     with explained("look at the folder", target):
+        above = next(folder for folder in (target, *target.absolute().parents) if folder.exists())
+        if above != target and not (above.is_dir() and os.access(above, os.W_OK)):
+            raise FileError("no folder can be made here", got=str(above), where=target, fix="choose another place")
         if not target.exists() or (target.is_dir() and not any(target.iterdir())):
             return
         readme = target / "README.txt"
