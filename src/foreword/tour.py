@@ -135,7 +135,7 @@ def _steps(text: Path | None, vectors: str) -> Iterator[Step]:
     else:
         yield step(
             "Find neighbours",
-            "Nearness is the cosine of the angle between two vectors: 1 for the same direction, 0 for none in common.",
+            "Nearness is the cosine of the angle between two vectors: 1 for the same direction, 0 for unrelated ones.",
             f"nearest = wv.most_similar({_quoted(words[0])}, topn=3)",
             "nearest",
         )

@@ -6,7 +6,7 @@ import { showGuide, startGuide } from "./guide.js";
 import { watchScrolling } from "./hints.js";
 import { label } from "./pieces.js";
 import { contexts, strides } from "./sentences.js";
-import { SCHEMES, lightRows, makeSchemes, prepareSums, renewSums, showSchemeCode, showSchemes, showStrips, showSums, sumsOf } from "./sums.js";
+import { SCHEMES, lightRows, makeSchemes, prepareSums, renewSums, showScheme, showSchemes, showStrips, showSums, sumsOf } from "./sums.js";
 import { showExamples, showMerges, showSideBySide, showTokens } from "./tokens.js";
 import { DIM, HEADS, LONGEST, SEED, SHOWN, held, ids, lost, now, onMove, remember, state, tokenizer } from "./view.js";
 import { showTraining, startTraining } from "./train.js";
@@ -208,7 +208,7 @@ function controlsFromState() {
   $("#last").checked = state.last;
   $("#side-by-side").open = state.side;
   for (const radio of document.querySelectorAll("[data-position]")) if (radio.type === "radio") radio.checked = radio.value === state.position;
-  showSchemeCode();
+  showScheme();
 }
 
 /** The windows and what follows, again. */

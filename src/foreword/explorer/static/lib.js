@@ -136,7 +136,18 @@ export function py(strings, ...values) {
 
 /** A Python literal that is shown cut short, and copied whole. */
 export function brief(literal, longest) {
-  return { shown: literal.length > longest ? `${literal.slice(0, longest - 1)}…` : literal, whole: literal };
+  return { shown: literal.length > longest ? `${whole(literal, longest - 1)}…` : literal, whole: literal };
+}
+
+/** The beginning of a text, at most so many code units long, that ends between two characters. */
+function whole(text, longest) {
+  let end = 0;
+  for (const each of Intl.Segmenter ? new Intl.Segmenter().segment(text.slice(0, 2 * longest)) : text) {
+    const next = end + (each.segment ?? each).length;
+    if (next > longest) break;
+    end = next;
+  }
+  return text.slice(0, end);
 }
 
 /** Show Python in a block, with a button that copies it: after what it needs of the blocks before, so that it runs. */

@@ -38,13 +38,16 @@ export function tokensAndWords(text, tokens) {
   const best = mostCut(text, tokens);
   const all = `Your text has ${plural(count, "word")} and ${plural(tokens.length, "token")}.`;
   if (!best) return all;
-  if (best.tokens.length < 2) return `${all} Here each word is a single token; a rarer word would be cut into several.`;
+  if (best.tokens.length < 2) {
+    const sign = tokens.reduce((most, { group }) => (group && group.count > (most?.count ?? 0) ? group : most), null);
+    return `${all} Here each word is a single token${sign ? `, and “${sign.text.trim()}”, which is no word, is ${plural(sign.count, "token")}.` : "; a rarer word would be cut into several."}`;
+  }
   const parts = best.tokens.some((token) => token.group) ? "" : `: ${best.tokens.map((token) => token.text.trim()).join(" · ")}`;
   return `${all} “${best.word}” alone is ${plural(best.tokens.length, "token")}${parts}.`;
 }
 
 export const vocabulary = (size, tokens, distinct) =>
-  `vocab_size = ${number(size)} is how many different tokens the tokenizer has. Your text uses ${number(distinct)} of them, in ${plural(tokens, "token")}.`;
+  `vocab_size = ${number(size)} is how many different tokens the tokenizer has.${tokens ? ` Your text uses ${number(distinct)} of them, in ${plural(tokens, "token")}.` : ""}`;
 
 /** What stride means beside context_length. */
 export function strides(S, T) {

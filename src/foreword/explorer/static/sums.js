@@ -120,7 +120,7 @@ export const values = (data) => `${[...data.subarray(0, 5)].map((value) => value
 const SIDE = 64; // positions, and dimensions, of the pictures
 export const SCHEMES = {
   learned: [
-    "Learned", "A row for each position, learned like the rows of tokens. GPT-2 and the notebook.",
+    "Learned", "A row for each position, learned like the rows of tokens. GPT-2 has them.",
     () => py`import torch\nfrom foreword.embeddings import LearnedPositions\n\ntorch.manual_seed(${SEED})\nLearnedPositions(${SIDE}, ${SIDE})()`,
   ],
   sinusoidal: [
@@ -166,7 +166,10 @@ export async function showSchemes() {
   });
 }
 
-export const showSchemeCode = () => code($("#code-positions"), SCHEMES[state.position][2]());
+export function showScheme() {
+  $("#about-scheme").textContent = SCHEMES[state.position][1];
+  code($("#code-positions"), SCHEMES[state.position][2]());
+}
 
 /** For a new theme. */
 export function renewSums() {

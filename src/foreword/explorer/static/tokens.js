@@ -24,8 +24,7 @@ export function showTokens() {
   arrange(tokens, text);
   $("#about-words").textContent = tokens.length ? tokensAndWords(text, tokens) : "";
   $("#about-vocabulary").textContent = vocabulary(vocab_size, tokens.length, distinct);
-  const each = tokens.length ? (utf8_bytes / tokens.length).toFixed(2) : "–";
-  const pairs = [[number(tokens.length), tokens.length === 1 ? "token" : "tokens"], [number(distinct), "distinct"], [number(characters), characters === 1 ? "character" : "characters"], [number(utf8_bytes), utf8_bytes === 1 ? "byte" : "bytes"], [each, "bytes a token"], [number(vocab_size), "vocab_size"]];
+  const pairs = [[number(tokens.length), tokens.length === 1 ? "token" : "tokens"], [number(distinct), "distinct"], [number(characters), characters === 1 ? "character" : "characters"], [number(utf8_bytes), utf8_bytes === 1 ? "byte" : "bytes"], ...(tokens.length ? [[(utf8_bytes / tokens.length).toFixed(2), "bytes a token"]] : []), [number(vocab_size), "vocab_size"]];
   $("#facts-tokens").replaceChildren(...pairs.map(([value, name]) => make("li", {}, make("b", {}, value), ` ${name}`)));
   showChips($("#tokens"), tokens.slice(0, SHOWN), (token, nodes) => chip("button", token, nodes, { type: "button", "data-place": token.place, tabindex: -1 }), text);
   $("#more-tokens").textContent = tokens.length > SHOWN ? `… and ${plural(tokens.length - SHOWN, "more token")}, not drawn here but cut into windows below.` : "";
