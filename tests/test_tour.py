@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -83,6 +84,18 @@ def test_the_tour_works_on_pythons_own_prose_and_any_vectors(small_vectors):
     ):
         assert piece in done.stdout, piece
     assert "\x1b[" not in done.stdout
+
+
+@pytest.mark.torch
+def test_the_readme_shows_the_tour_as_it_is():
+    """At 90 columns: its parts between …, each a piece of what is printed. The topics' numbers differ among Pythons."""
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```text\n(1  Load.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    printed = "\n".join(line.rstrip() for line in run("tour", COLUMNS="90").stdout.splitlines())
+    parts = re.split(r"^(?=[0-9]  |─)|^ +…$", shown, flags=re.MULTILINE)
+    assert len(parts) >= 5
+    for part in filter(None, map(str.rstrip, parts)):
+        assert re.sub(r"(?m)^ +\w+\[0.*\n?", "", part).strip() in re.sub(r"(?m)^ +\w+\[0.*\n?", "", printed)
 
 
 @pytest.mark.torch

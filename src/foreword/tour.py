@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from foreword._base.words import counted
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -93,7 +95,7 @@ def _steps(text: Path | None, vectors: str) -> Iterator[Step]:
 
     yield step(
         "Load word vectors",
-        "A word vector is a list of numbers that stands for a word, learnt from texts so that words used alike have "
+        "A word vector is a list of numbers that stands for a word, learned from texts so that words used alike have "
         "vectors that point alike.",
         f"""
         import foreword as fw
@@ -186,17 +188,20 @@ def _steps(text: Path | None, vectors: str) -> Iterator[Step]:
         "data.account()",
     )
     if torch_is_here:
-        yield from _steps_with_torch(step)
+        yield from _steps_with_torch(step, len(namespace["inputs"]))
 
 
-def _steps_with_torch(step: Callable[..., Step]) -> Iterator[Step]:
-    """The steps about what a model learns; torch's own random numbers are as they were, at the end."""
+def _steps_with_torch(step: Callable[..., Step], windows: int) -> Iterator[Step]:
+    """The steps about what a model learns, from a batch of so many windows.
+
+    torch's own random numbers are as they were, at the end.
+    """
     import torch
 
     with torch.random.fork_rng(devices=[]):
         yield step(
             "An embedding table",
-            "In a language model the rows are not given but learnt: they start at random, and looking one up is just "
+            "In a language model the rows are not given but learned: they start at random, and looking one up is just "
             "picking a row.",
             """
             import torch
@@ -209,7 +214,8 @@ def _steps_with_torch(step: Callable[..., Step]) -> Iterator[Step]:
         )
         yield step(
             "Input embeddings",
-            "Ids [8, 4] become vectors [8, 4, 256]: each id is replaced by its row of 256 numbers. A token's row is "
+            f"A batch of {counted(windows, 'window')} of 4 ids is [{windows}, 4], and becomes [{windows}, 4, 256]: "
+            "each id is replaced by its row of 256 numbers. A token's row is "
             "the same wherever it stands, so a row for its position is added: it tells the model the order.",
             """
             torch.manual_seed(123)
@@ -236,7 +242,8 @@ def _steps_with_torch(step: Callable[..., Step]) -> Iterator[Step]:
             before, losses = layer.token_embedding.weight.detach().clone(), []
             for _ in range(4):
                 scores = guess(layer(inputs))  # for every token, how likely it comes next
-                loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), targets.flatten())
+                loss = torch.nn.functional.cross_entropy(
+                    scores.flatten(0, 1), targets.flatten())
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -267,8 +274,9 @@ def show(steps: Iterable[Step]) -> None:
             style="cyan" if not narrow else None, justify="left" if narrow else "right", no_wrap=not narrow
         )
         table.add_column()
+        room = console.width - (4 if narrow else 8 + max(map(len, step.gives)))  # beside names and margins
         for expression, value in step.gives.items():
-            shown = Text(_rendered(value, console.width - 4 if narrow else WIDTH))
+            shown = Text(_rendered(value, room))
             if narrow:  # a column beside the values would leave them no room
                 table.add_row(Text(expression, style="cyan"))
                 table.add_row(Padding(shown, (0, 0, 0, 1)))
@@ -328,7 +336,12 @@ def _rendered(value: Any, width: int) -> str:
     if isinstance(value, list) and value and isinstance(value[0], tuple):
         return "\n".join(f"{score:.4f}  {word}" for word, score in value)
     if isinstance(value, list) and value and isinstance(value[0], bytes):
-        return " ".join(map(_piece, value))
+        lines = [""]
+        for piece in map(_piece, value):  # a line ends between two tokens, never at the space that one begins with
+            if lines[-1] and len(lines[-1]) + 1 + len(piece) > width:
+                lines.append("")
+            lines[-1] += f" {piece}" if lines[-1] else piece
+        return "\n".join(lines)
     return str(value)
 
 
