@@ -173,6 +173,8 @@ def _shares(split: list[str] | None) -> dict[str, float] | None:
     shares = {}
     for part in split or []:
         name, _, share = part.partition("=")
+        if name in shares:
+            raise ArgumentError("a part of the split comes twice", got=f"--split {part}", fix="leave one of them out")
         try:
             shares[name] = float(share)
         except ValueError:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from foreword._base.files import explained, read_text
+from foreword._base.json_objects import without_repeats
 from foreword.errors import ArgumentError, ArgumentTypeError, FormatError, MissingFileError
 
 __all__ = ["Tensors", "open_tensors", "snapshot"]
@@ -138,9 +139,10 @@ def snapshot(path: Path) -> Path:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    text = read_text(path)
     try:
-        value = json.loads(read_text(path))
-    except json.JSONDecodeError as cause:
+        value = json.loads(text, object_pairs_hook=without_repeats)
+    except (ValueError, RecursionError) as cause:
         raise FormatError("not JSON", got=str(cause), where=str(path)) from cause
     if not isinstance(value, dict):
         raise FormatError("not a JSON object", got=type(value).__name__, where=str(path))
