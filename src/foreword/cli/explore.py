@@ -122,13 +122,16 @@ def _run(
     import secrets
     import socket
 
+    from foreword._base.files import explained
     from foreword.errors import ArgumentError, MissingFileError
     from foreword.explorer.settings import LOOPBACK, Settings
 
     if not host:
         raise ArgumentError("the address to listen on is empty", fix="--host 127.0.0.1, or 0.0.0.0 for every network")
     for path in stores or []:
-        if not path.is_dir():
+        with explained("open the token stores", path):
+            there = path.is_dir()
+        if not there:
             raise MissingFileError("there is no such folder of stores", where=path)
     for name in vectors or []:
         _check_vectors(name)

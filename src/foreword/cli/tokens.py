@@ -116,7 +116,9 @@ def prepare(
         done = prepared(
             corpus,
             out,
-            tokenizer=None if tokenizer is None and pattern is None else _tokenizer(tokenizer or "gpt2", pattern),
+            tokenizer=None
+            if tokenizer is None and pattern is None
+            else _tokenizer("gpt2" if tokenizer is None else tokenizer, pattern),
             append_end_of_text=end_of_text_token or end_of_text,
             beginning=beginning,
             reading=reading,
@@ -232,7 +234,9 @@ def inspect(
     from foreword.tokens import TokenStore
     from foreword.tokens import inspect as look
 
-    opened = TokenStore.open(store, tokenizer=_tokenizer(tokenizer, pattern) if tokenizer else None, dtype=dtype)
+    opened = TokenStore.open(
+        store, tokenizer=None if tokenizer is None else _tokenizer(tokenizer, pattern), dtype=dtype
+    )
     if verify:
         opened.verify()
     data = account = None
@@ -327,7 +331,7 @@ def export(
     from foreword.tokens import export as write
 
     for file in write(
-        TokenStore.open(store, tokenizer=_tokenizer(tokenizer, pattern) if tokenizer else None, dtype=dtype),
+        TokenStore.open(store, tokenizer=None if tokenizer is None else _tokenizer(tokenizer, pattern), dtype=dtype),
         out,
         format=format_,
     ):

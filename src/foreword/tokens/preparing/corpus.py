@@ -159,7 +159,7 @@ def _apart(found: Corpus, outs: Sequence[Path]) -> Corpus:
 
 def _local(corpus: str, format: str | None, outs: Sequence[Path]) -> Corpus:  # noqa: A002
     path = Path(corpus)
-    if not corpus or "\0" in corpus or "\n" in corpus or len(os.fsencode(corpus)) > 4096:
+    if not corpus or "\0" in corpus or "\n" in corpus or len(corpus.encode("utf-8", "replace")) > 4096:
         raise _no_corpus(corpus)
     with explained("read the corpus", path):
         try:

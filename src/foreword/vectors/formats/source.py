@@ -119,9 +119,9 @@ def open_source(path: Path) -> Iterator[Source]:
         MissingFileError, FileError: it can't be read.
         FormatError: its compression is damaged, or it is an archive of several files.
     """
-    path, member = member_of(path)
     with contextlib.ExitStack() as stack:
         with explained("read the vectors", path):
+            path, member = member_of(path)
             raw = stack.enter_context(open(path, "rb"))
             with _undamaged(os.fspath(path)):
                 data, name, size = _unpacked(raw, path, member, stack)
