@@ -22,6 +22,7 @@ from typing import Any
 
 from foreword._base import compression
 from foreword._base.files import explained
+from foreword._base.remote import whole_url
 from foreword.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -408,6 +409,7 @@ def _remote(url: str, format: str | None) -> Corpus:  # noqa: A002
         import fsspec  # type: ignore[import-untyped, unused-ignore]
     except ImportError as cause:
         raise MissingPackageError("URLs need the package fsspec", fix="pip install fsspec") from cause
+    url = whole_url(url)
     try:
         with explained("reach the corpus", url), reached(url):
             try:
