@@ -13,6 +13,8 @@ import pytest
 import foreword as fw
 from foreword.errors import ArgumentTypeError, FileError, ForewordError
 
+pytest.importorskip("torch")  # entry points of every package are tried
+
 BAD = {
     "a NUL byte": "a\0b",
     "a NUL byte below a folder": os.path.join("a\0b", "c.txt"),  # noqa: PTH118
