@@ -207,7 +207,7 @@ def test_a_url_is_no_place_to_write(tmp_path, monkeypatch, url):
     assert not list(tmp_path.iterdir())
     for name in ("C:/out", "C:\\out", "./s3:/bucket", "a:b", "out", "/s3://x", "s3:"):
         assert _files.output_path(name) == Path(name)
-    with pytest.raises(ArgumentError, match="needs a path"):
+    with pytest.raises(ArgumentError, match="a path is empty"):
         _files.output_path("")
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "atomic_write",
     "cache_folder",
     "explained",
+    "given_path",
     "lock",
     "output_path",
     "read_bytes",
@@ -59,13 +60,48 @@ _ADVICE = {
     errno.EBUSY: "it is in use, as the current folder is: name another path",
     errno.EEXIST: "something else is there already: name another path",
     errno.ENOTEMPTY: "something else is there already: name another path",
-    errno.ENAMETOOLONG: "give a path, not a text",
+    errno.ENAMETOOLONG: "give a shorter name; or give a path, not a text",
 }
+
+
+def given_path(path: str | os.PathLike[str]) -> Path:
+    """What a caller gives as a path, as one: the first thing that is done with it.
+
+    Raises:
+        ArgumentTypeError: it is none: a number would be taken for an open file.
+        ArgumentError: no file can be called so, or it is empty, which ``Path`` would take for the folder where we are.
+
+    >>> given_path("a\\0b")
+    Traceback (most recent call last):
+        ...
+    foreword.errors.ArgumentError: a path that no file can have
+      got:      'a\\x00b'
+      expected: one without NUL bytes and halves of surrogate pairs
+    """
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise ArgumentTypeError("a path is a str or a Path", got=f"{path!r:.60} ({type(path).__name__})")
+    if not text:
+        raise ArgumentError("a path is empty", got="''", fix="name a file or a folder; of this folder, .")
+    try:
+        usable = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise ArgumentError(
+            "a path that no file can have",
+            got=repr(text if len(text) < 100 else f"{text[:80]}…"),
+            expected="one without NUL bytes and halves of surrogate pairs",
+        )
+    return Path(path)
 
 
 @contextlib.contextmanager
 def explained(doing: str, path: str | os.PathLike[str], *, fix: str | None = None) -> Iterator[None]:
     """Turn an OSError inside the block into a FileError that says what was being done, and where.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: ``path`` is none, as ``given_path`` says.
 
     >>> with explained("read the list", "/no/such/file"):
     ...     open("/no/such/file")
@@ -75,6 +111,7 @@ def explained(doing: str, path: str | os.PathLike[str], *, fix: str | None = Non
       where:    /no/such/file
       fix:      check the path for a typing error
     """
+    given_path(path)
     try:
         yield
     except FileError:
@@ -119,9 +156,13 @@ def cache_folder(*parts: str) -> Path:
 def remote_url(path: str | os.PathLike[str]) -> str | None:
     """The URL that ``path`` is, also where ``Path`` has made one slash of it; None of a path on this machine.
 
+    Raises:
+        ArgumentError, ArgumentTypeError: it is neither, as ``given_path`` says.
+
     >>> remote_url("s3://bucket/store"), remote_url("C:/store"), remote_url("store")
     ('s3://bucket/store', None, None)
     """
+    given_path(path)
     text = os.fspath(path)
     if not _URL.match(text) or ("://" not in text and os.path.exists(text)):  # noqa: PTH110
         return None
@@ -134,8 +175,7 @@ def output_path(path: str | os.PathLike[str]) -> Path:
     A URL is refused, also one that ``Path`` has made one slash of: it would become a local folder of such a name.
 
     Raises:
-        ArgumentError: it is a URL, or empty.
-        ArgumentTypeError: it is no path.
+        ArgumentError, ArgumentTypeError: it is a URL; or no path, as ``given_path`` says.
 
     >>> output_path("s3://bucket/store")
     Traceback (most recent call last):
@@ -144,18 +184,14 @@ def output_path(path: str | os.PathLike[str]) -> Path:
       got:      s3://bucket/store
       fix:      write to a local path, and copy it from there; for a folder of that name, begin with ./
     """
-    if not isinstance(path, str | os.PathLike):
-        raise ArgumentTypeError("output needs a path", got=f"{path!r:.60} ({type(path).__name__})")
-    text = os.fspath(path)
+    target, text = given_path(path), os.fspath(path)
     if _URL.match(text):
         raise ArgumentError(
             "output goes to a path on this machine, not to a URL",
             got=_URL.sub(r"\1://", text),
             fix="write to a local path, and copy it from there; for a folder of that name, begin with ./",
         )
-    if not text or "\0" in text:
-        raise ArgumentError("output needs a path", got=repr(text))
-    return Path(path)
+    return target
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foreword._base.files import atomic_write, output_path
+from foreword._base.files import atomic_write, explained, output_path
 from foreword.errors import ArgumentError, FileError, MissingFileError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -47,11 +47,13 @@ def check_picture(path: str | os.PathLike[str]) -> None:
         raise ArgumentError("unknown kind of picture", got=os.fspath(path), expected=", ".join(FORMATS))
     if importlib.util.find_spec("matplotlib") is None:
         raise _no_matplotlib()
-    if not path.parent.is_dir():
+    with explained("write the picture", path):
+        folder, taken = path.parent.is_dir(), path.is_dir()
+    if not folder:
         raise MissingFileError(
             "there is no such folder to write a picture to", where=path.parent, fix="make it, or name another"
         )
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
+    if taken or not os.access(path.parent, os.W_OK):
         raise FileError("a picture can't be written there", where=path, fix="name another file")
 
 

@@ -10,6 +10,8 @@ Not for: names that are fetched whole into the cache (``download``). Costs: impo
 from __future__ import annotations
 
 import contextlib
+import difflib
+import inspect
 import os
 import re
 import threading
@@ -20,9 +22,16 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from foreword._base.urls import offline, shown
-from foreword.errors import ArgumentError, DownloadError, ForewordError, MissingFileError, MissingPackageError
+from foreword.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DownloadError,
+    ForewordError,
+    MissingFileError,
+    MissingPackageError,
+)
 
-__all__ = ["RemoteFolder"]
+__all__ = ["RemoteFolder", "whole_url"]
 
 TRIES = 6
 PAUSE = 0.1  # seconds before the second try, twice as many before each one after it
@@ -40,6 +49,13 @@ _PACKAGES = {
 _FINAL = {"NoCredentialsError", "PartialCredentialsError", "ParamValidationError", "ProfileNotFound"}
 _FINAL_STATUS = {400, 401, 403, 405, 407, 416, 501}
 _SECRETS = re.compile(r"(?<=://)[^/@\s]+@|\?[^\s'\"<>)]*")
+
+# What Python raises where a library is given what it can't use; no network does.
+_MISUSE = (TypeError, AttributeError)
+# Protocols whose options are known by name; others hand them on to libraries of their own.
+_STRICT = frozenset({"s3", "s3a", "hf", "memory", "file", "local"})
+# Options that fsspec takes for every file system.
+_COMMON = frozenset({"use_listings_cache", "listings_expiry_time", "max_paths", "skip_instance_cache"})
 
 T_ = TypeVar("T_")
 
@@ -67,16 +83,19 @@ class RemoteFolder:
         shown: the URL as it may be shown.
 
     Raises:
-        ArgumentError: fsspec knows no such protocol; or there is a password in the URL.
+        ArgumentError: fsspec knows no such protocol; the URL names no bucket or folder, or has a password in it; an
+            option that its file system does not know.
+        ArgumentTypeError: options that are no mapping.
         MissingPackageError: fsspec, or the package of the protocol, is not installed.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
+        url = whole_url(url)
         self.shown = _without_password(url)
         self._base, mark, self._query = url.partition("?") if url.startswith("http") else (url, "", "")
         self._query = mark + self._query
         self._base = self._base.rstrip("/")
-        self.options = dict(options or {})
+        self.options = _checked(options, self._base, self.shown)
         self._opened: tuple[int, Any, str] | None = None
         self._opening = threading.Lock()
         self._plain = not self.options and self._base.startswith(("http:", "https:"))
@@ -181,7 +200,8 @@ class RemoteFolder:
             raise MissingPackageError("URLs need the package fsspec", fix="pip install fsspec") from None
         with self._opening:
             try:
-                files, path = fsspec.core.url_to_fs(self._base, **self.options)
+                makes = {"auto_mkdir": True} if self._base.startswith(("file://", "local://")) else {}
+                files, path = fsspec.core.url_to_fs(self._base, **{**makes, **self.options})
             except ValueError as cause:
                 raise ArgumentError(
                     "a URL that fsspec does not know", got=self._hidden(str(cause)), where=self.shown
@@ -220,7 +240,14 @@ class RemoteFolder:
             time.sleep(PAUSE * 2 ** (tried - 1))
         raise AssertionError
 
-    def _failed(self, doing: str, name: str, cause: Exception) -> DownloadError:
+    def _failed(self, doing: str, name: str, cause: Exception) -> ForewordError:
+        if self.options and isinstance(cause, _MISUSE):
+            return ArgumentError(
+                f"can't {doing}: its file system can't use the storage_options",
+                got=f"{type(cause).__name__} {self._hidden(next(iter(str(cause).splitlines()), ''))[:200]}".rstrip(),
+                where=self.place(name),
+                fix=f"look at the types of {', '.join(sorted(self.options))}",
+            )
         refused = isinstance(cause, PermissionError) or getattr(cause, "status", None) in (401, 403)
         credentials = refused or type(cause).__name__ in _FINAL
         said = next(iter(str(cause).splitlines()), "")
@@ -294,6 +321,8 @@ def _has_bytes(status: int, reason: str, *, ranged: bool) -> bool:
 
 def _is_final(cause: Exception) -> bool:
     """Whether the same request would fail again."""
+    if isinstance(cause, _MISUSE):
+        return True
     if isinstance(cause, PermissionError | NotImplementedError | IsADirectoryError) or type(cause).__name__ in _FINAL:
         return True
     return getattr(cause, "status", None) in _FINAL_STATUS
@@ -314,6 +343,72 @@ def _without_password(url: str) -> str:
             fix="set the credentials of its protocol in the environment, or give storage_options",
         )
     return shown(url)
+
+
+def whole_url(url: str) -> str:
+    """The URL, its protocol in small letters.
+
+    Raises:
+        ArgumentError: it names no place: no bucket, host or folder.
+
+    >>> whole_url("S3://bucket/Store")
+    's3://bucket/Store'
+    """
+    protocol, mark, rest = url.partition("://")
+    protocol = protocol.lower()
+    place = rest.partition("?")[0]
+    if not place.strip("/") or (protocol in _PACKAGES and place.startswith("/")):
+        first = {"http": "HOST", "https": "HOST", "hf": "OWNER/REPO"}.get(protocol, "BUCKET")
+        raise ArgumentError(
+            "a URL that names no place",
+            got=f"{protocol}{mark}{place}",
+            expected=f"{protocol}://{first}/FOLDER" if protocol in _PACKAGES else f"{protocol}:///FOLDER",
+        )
+    return f"{protocol}{mark}{rest}"
+
+
+def _checked(options: Mapping[str, Any] | None, url: str, where: str) -> dict[str, Any]:
+    """The options, by names that the file system knows, where these are known: it would find out late, or never.
+
+    Raises:
+        ArgumentTypeError: they are no mapping of names.
+        ArgumentError: an unknown one; says its name, and no value.
+    """
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
+        raise ArgumentTypeError(
+            "storage_options are a mapping of names to values", got=type(options).__name__, expected='{"key": …}'
+        )
+    known = _known_options(url.partition("://")[0])
+    unknown = sorted(options.keys() - known) if known else []
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], known, 1)
+        raise ArgumentError(
+            f"no such storage option: {unknown[0]!r}",
+            expected=", ".join(sorted(known)),
+            where=where,
+            fix=f"is {near[0]!r} meant?" if near else None,
+        )
+    return dict(options)
+
+
+def _known_options(protocol: str) -> frozenset[str]:
+    """The names of the options of a protocol's file system; none where it takes others, or is not installed."""
+    if protocol not in _STRICT:
+        return frozenset()
+    try:
+        import fsspec  # type: ignore[import-untyped, unused-ignore]
+
+        classes = [*fsspec.get_filesystem_class(protocol).__mro__]
+        if protocol in ("s3", "s3a"):
+            from aiobotocore.session import AioSession  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+            classes += AioSession.__mro__
+    except ImportError:  # which is said when it is opened
+        return frozenset()
+    names = {name for one in classes for name in inspect.signature(one.__init__).parameters}
+    return frozenset(names - {"self", "args", "kwargs", "storage_options"}) | _COMMON
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -154,6 +154,7 @@ def _run(
 
 def _named(vectors: list[str] | None, tokenizers: list[str] | None, stores: list[str] | None) -> Settings:
     """Settings of what the options name, each once."""
+    from foreword._base.files import explained
     from foreword.explorer.settings import Settings
 
     for name in stores or []:
@@ -163,7 +164,9 @@ def _named(vectors: list[str] | None, tokenizers: list[str] | None, stores: list
                 got=f"--store {name!r}",
                 fix="name the folder; foreword inspect reads a store behind a URL",
             )
-        if not Path(name).is_dir():
+        with explained("open the token stores", name):
+            there = Path(name).is_dir()
+        if not there:
             raise MissingFileError("there is no such folder of stores", where=name)
     defaults = Settings()
     return Settings(

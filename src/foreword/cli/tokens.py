@@ -116,7 +116,9 @@ def prepare(
         done = prepared(
             corpus,
             out,
-            tokenizer=None if tokenizer is None and pattern is None else _tokenizer(tokenizer or "gpt2", pattern),
+            tokenizer=None
+            if tokenizer is None and pattern is None
+            else _tokenizer("gpt2" if tokenizer is None else tokenizer, pattern),
             append_end_of_text=end_of_text_token or end_of_text,
             beginning=beginning,
             reading=reading,
@@ -173,6 +175,8 @@ def _shares(split: list[str] | None) -> dict[str, float] | None:
     shares = {}
     for part in split or []:
         name, _, share = part.partition("=")
+        if name in shares:
+            raise ArgumentError("a part of the split comes twice", got=f"--split {part}", fix="leave one of them out")
         try:
             shares[name] = float(share)
         except ValueError:
@@ -234,7 +238,8 @@ def inspect(
     from foreword.tokens import inspect as look
 
     window_options.check(context, windows=windows, trace=trace is not None, when=when is not None)
-    opened = TokenStore.open(store, tokenizer=_tokenizer(tokenizer, pattern) if tokenizer else None, dtype=dtype)
+    tokens = None if tokenizer is None else _tokenizer(tokenizer, pattern)
+    opened = TokenStore.open(store, tokenizer=tokens, dtype=dtype)
     if verify:
         opened.verify()
     data = account = None
@@ -329,7 +334,7 @@ def export(
     from foreword.tokens import export as write
 
     for file in write(
-        TokenStore.open(store, tokenizer=_tokenizer(tokenizer, pattern) if tokenizer else None, dtype=dtype),
+        TokenStore.open(store, tokenizer=None if tokenizer is None else _tokenizer(tokenizer, pattern), dtype=dtype),
         out,
         format=format_,
     ):

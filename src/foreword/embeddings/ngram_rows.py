@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from foreword._base import threads
 from foreword._base.checks import integer
-from foreword._base.files import output_path
+from foreword._base.files import explained, output_path
 from foreword.embeddings import row_file, row_file_plain
 from foreword.embeddings.row_file import PAGE, RowFile
 from foreword.embeddings.row_file_plain import places
@@ -93,7 +93,9 @@ class MappedRows:
         path = output_path(folder)
         rows, dim = integer("rows", rows, at_least=1), integer("dim", dim, at_least=1)
         behind_bytes = integer("behind_bytes", behind_bytes, at_least=1)
-        if writable and not (path.is_dir() and any(path.iterdir())) and not path.is_file():
+        with explained("open the table", path):
+            fresh = not (path.is_dir() and any(path.iterdir())) and not path.is_file()
+        if writable and fresh:
             row_file.create(path, identity=identity, rows=rows, dim=dim)
         file = row_file.open_rows(path, writable=writable)
         try:

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foreword._base.files import explained, read_text
+from foreword._base.files import explained, given_path, read_text
+from foreword._base.json_objects import without_repeats
 from foreword.errors import ArgumentError, ArgumentTypeError, FormatError, MissingFileError
 
 __all__ = ["Tensors", "open_tensors", "snapshot"]
@@ -99,16 +100,18 @@ def open_tensors(
         return Tensors("the state_dict", config or {}, memory=_only_tensors(path, "the state_dict"))
     if isinstance(path, torch.nn.Module):
         raise ArgumentTypeError("pass the state_dict of a module", got=type(path).__name__, fix="module.state_dict()")
+    place = given_path(path)
     if "://" in os.fspath(path):
         raise ArgumentError(
             "a checkpoint is read from a path on this machine",
             got=os.fspath(path),
             fix="download it, and name its folder",
         )
-    path = snapshot(Path(path))
-    beside = (path.parent if path.is_file() else path) / _CONFIG
-    if config is None:
-        config = _json(beside) if beside.exists() else {}
+    with explained("read the tensors", place):
+        path = snapshot(place)
+        beside = (path.parent if path.is_file() else path) / _CONFIG
+        if config is None:
+            config = _json(beside) if beside.exists() else {}
     if path.is_file():
         if path.suffix in _TORCH:
             return Tensors(str(path), config, memory=_torch_file(path))
@@ -138,9 +141,10 @@ def snapshot(path: Path) -> Path:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    text = read_text(path)
     try:
-        value = json.loads(read_text(path))
-    except json.JSONDecodeError as cause:
+        value = json.loads(text, object_pairs_hook=without_repeats)
+    except (ValueError, RecursionError) as cause:
         raise FormatError("not JSON", got=str(cause), where=str(path)) from cause
     if not isinstance(value, dict):
         raise FormatError("not a JSON object", got=type(value).__name__, where=str(path))

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import foreword
-from foreword._base.files import explained
+from foreword._base.files import explained, given_path
 from foreword.errors import ForewordError, StoreError, UnknownNameError
 from foreword.explorer import geometry
 from foreword.explorer.atlas import Atlas
@@ -233,7 +233,8 @@ class Library:
         self.tokenizers = _named(settings.tokenizers, _stem)
         self._given: dict[Path, str] = {}
         for path in settings.stores:
-            self._given.setdefault(Path(path).resolve(), os.fspath(path))
+            with explained("open the token store", path):
+                self._given.setdefault(given_path(path).resolve(), os.fspath(path))
         self._folders = _named(self._given, lambda folder: folder.name or "root")
 
     def open_all(self) -> None:
@@ -315,7 +316,8 @@ def _named(sources: Iterable[T], short: Callable[[T], str]) -> dict[str, T]:
 
 def _stem(source: str) -> str:
     """Of a path, the file's name without its ending."""
-    return Path(source).stem if os.sep in source or "/" in source else source
+    path = given_path(source)
+    return path.stem if os.sep in source or "/" in source else source
 
 
 def _known(kind: str, name: str, among: dict[str, T]) -> T:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._base.files import remote_url
+from foreword._base.files import given_path, remote_url
 from foreword._base.progress import progress
 from foreword.errors import ArgumentError, DownloadError, MissingFileError
 from foreword.recipes.encoders import Encoder, LayerEncoder, StaticEncoder, Unknown, WordEncoder
@@ -120,12 +120,13 @@ def embed(
             got=f"tokenizer={getattr(tokenizer, 'name', tokenizer)!r}",
             fix="leave it out, or name the layer: layer=… (--layer)",
         )
-    if Path(out).suffix.lower() in _OTHER_FILES:  # a folder of that name would be no such file
+    target = given_path(out)
+    if target.suffix.lower() in _OTHER_FILES:  # a folder of that name would be no such file
         raise ArgumentError(
             "embeddings are not written in this format",
             got=str(out),
             expected="NAME.safetensors, or a folder to make, of .npy files",
-            fix=f"write {Path(out).with_suffix('.safetensors')}, or the folder {Path(out).with_suffix('')}",
+            fix=f"write {target.with_suffix('.safetensors')}, or the folder {target.with_suffix('')}",
         )
     store = _store_of(source)
     encoder: Encoder | StaticEncoder
@@ -141,7 +142,7 @@ def embed(
     texts = _Texts(source, store, cuttable=encoder.cuttable, documents=documents, field=field)
     kinds: dict[str, tuple[str, tuple[int, ...]]] = {"embeddings": ("<f4", (encoder.dim,))}
     kinds |= {"counts": ("<i8", ())} if pool else {"ids": ("<i8", ()), "offsets": ("<i8", ())}
-    with open_output(Path(out), kinds, about) as output:
+    with open_output(target, kinds, about) as output:
         if isinstance(encoder, StaticEncoder):
             rows = _documents(texts, encoder, count, output)
         else:
@@ -149,7 +150,7 @@ def embed(
             write = _pooled if pool else _one_by_one
             rows = write(_known(pieces, count, drop=layer is None and unknown == "skip"), encoder, output)
         about |= {"documents": count.documents, "tokens": count.tokens, "unknown": count.unknown}
-    return Embedded(Path(out), rows, encoder.dim, count.documents, count.tokens, count.unknown)
+    return Embedded(target, rows, encoder.dim, count.documents, count.tokens, count.unknown)
 
 
 @dataclasses.dataclass
@@ -162,22 +163,22 @@ class _Count:
 def _words(
     vectors: str | os.PathLike[str] | KeyedVectors | None, unknown: Unknown
 ) -> tuple[WordEncoder, dict[str, Any]]:
-    from foreword.vectors import load
+    from foreword.vectors import KeyedVectors, load
 
     vectors = "glove-wiki-gigaword-50" if vectors is None else vectors
-    if isinstance(vectors, str | os.PathLike):
-        wv, name = load(vectors), str(vectors)
-    else:
+    if isinstance(vectors, KeyedVectors):
         wv, name = vectors, repr(vectors)
+    else:
+        wv, name = load(vectors), str(vectors)
     return WordEncoder(wv, unknown=unknown), {"vectors": name, "unknown_policy": unknown}
 
 
 def _static(static: str | os.PathLike[str] | KeyedVectors) -> tuple[StaticEncoder, dict[str, Any]]:
-    from foreword.vectors import load
+    from foreword.vectors import KeyedVectors, load
 
-    if isinstance(static, str | os.PathLike):
-        return StaticEncoder(load(static)), {"static": str(static)}
-    return StaticEncoder(static), {"static": repr(static)}
+    if isinstance(static, KeyedVectors):
+        return StaticEncoder(static), {"static": repr(static)}
+    return StaticEncoder(load(static)), {"static": str(static)}
 
 
 def _tokens(

@@ -9,13 +9,12 @@ import functools
 import inspect
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._base.files import read_text
+from foreword._base.files import explained, given_path, read_text
 from foreword.errors import ArgumentError, ArgumentTypeError
 from foreword.tokens import Tokenizer, TokenStore, get_tokenizer
 from foreword.tokens.preparing.kinds import format_of, looks_like_a_path
@@ -139,8 +138,10 @@ def _words(text: str | os.PathLike[str]) -> str:
             expected="str, Path or TokenStore",
             fix="of several texts, make a store: prepare(texts, out); of ids, WindowLoader(WindowDataset(ids, …), …)",
         )
-    path = Path(text)
-    if path.is_dir():
+    path = given_path(text)
+    with explained("read the text", path):
+        folder = path.is_dir()
+    if folder:
         fix = f"TokenStore.open({os.fspath(path)!r})" if (path / "manifest.json").exists() else "prepare(path, out)"
         raise ArgumentError("a folder is no text file", where=path, fix=f"pass a store: {fix}")
     if format_of(path.name) not in (None, "text"):

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from foreword._base import threads
 from foreword._base.checks import integer, number
 from foreword._base.compression import stem
-from foreword._base.files import atomic_write, explained, lock, output_path
+from foreword._base.files import atomic_write, explained, given_path, lock, output_path
 from foreword._base.progress import Progress as Bar
 from foreword._base.progress import progress
 from foreword.errors import ArgumentError, ArgumentTypeError, FileError, FormatError, StoreError
@@ -173,7 +173,9 @@ def train_vectors(
     if isinstance(evaluate, str | os.PathLike):
         raise ArgumentTypeError("evaluate is a list of files", got=repr(evaluate), fix=f"evaluate=[{evaluate!r}]")
     for file in evaluate:
-        if not Path(file).is_file():
+        with explained("evaluate by the file", file):
+            there = given_path(file).is_file()
+        if not there:
             raise FileError("there is no such file to evaluate by", where=os.fspath(file))
     about = {"corpus": identity, "options": options.as_dict(), "min_count": min_count, "max_vocab": max_vocab}
     about = json.loads(json.dumps(about))  # what JSON makes of it, so that it compares
@@ -227,7 +229,9 @@ def _beside(target: Path) -> Path:
 
 def _check_replaceable(target: Path, kind: str) -> None:
     """Refuse at once what would be refused when the vectors are written: to replace a folder of other things."""
-    if target.is_dir() and not (kind == "store" and is_store(target)):
+    with explained("write the vectors", target):
+        folder = target.is_dir()
+    if folder and not (kind == "store" and is_store(target)):
         raise FileError("there is a folder that is no store of vectors", where=target, fix="name another place")
 
 

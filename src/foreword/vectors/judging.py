@@ -11,7 +11,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from foreword._base.files import read_text
+from foreword._base.files import given_path, read_text
 from foreword.errors import FormatError
 from foreword.vectors.keyed_vectors import KeyedVectors
 
@@ -86,7 +86,7 @@ def judge(vectors: KeyedVectors, path: str | os.PathLike[str], **options: Any) -
         MissingFileError, FileError, TextDecodeError: the file can't be read.
         FormatError: it is neither, or holds no words that the vectors know.
     """
-    file = os.fspath(path)
+    file = os.fspath(given_path(path))
     lines = [line for line in read_text(file).splitlines() if line.strip() and not line.startswith("#")]
     if lines and lines[0].startswith(": "):
         _, sections = vectors.evaluate_word_analogies(file, **options)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from foreword._base.checks import integer
+from foreword._base.files import given_path
 from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.editing import Editing
 from foreword.vectors.encoding import Encoding
@@ -374,12 +375,10 @@ def _read_blocks(
     fname: str | os.PathLike[str], dim: int, binary: bool, encoding: str, unicode_errors: str
 ) -> Iterator[tuple[list[str], NDArray[Any]]]:
     """The words and rows of a word2vec file, block by block."""
-    from pathlib import Path
-
     from foreword.vectors.formats import Options, open_vectors
 
     options = Options(binary=binary, encoding=encoding, unicode_errors=unicode_errors)
-    with open_vectors(Path(fname), options) as (_, reader):
+    with open_vectors(given_path(fname), options) as (_, reader):
         if reader.dim != dim:
             raise FormatError(
                 "the file's vectors have another size", got=reader.dim, expected=dim, where=os.fspath(fname)

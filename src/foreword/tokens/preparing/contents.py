@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.json_objects import Repeating
 from foreword.errors import FormatError
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
@@ -161,16 +162,17 @@ def look_up(record: Mapping[str, Any], field: str) -> Any:
 
     Raises:
         KeyError: there is none.
+        FormatError: a key that leads to it comes twice in its object.
 
     >>> look_up({"meta": {"text": "a"}}, "meta.text"), look_up({"meta.text": "b", "meta": {"text": "a"}}, "meta.text")
     ('a', 'b')
     """
-    if field in record:
-        return record[field]
     value: Any = record
-    for part in field.split("."):
+    for part in [field] if field in record else field.split("."):
         if not isinstance(value, Mapping) or part not in value:
             raise KeyError(field)
+        if isinstance(value, Repeating) and part in value.repeated:
+            raise FormatError(f"a record in which the key {part!r} comes twice")
         value = value[part]
     return value
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from foreword._base import compression
 from foreword._base.files import explained
+from foreword._base.remote import whole_url
 from foreword.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -159,7 +160,7 @@ def _apart(found: Corpus, outs: Sequence[Path]) -> Corpus:
 
 def _local(corpus: str, format: str | None, outs: Sequence[Path]) -> Corpus:  # noqa: A002
     path = Path(corpus)
-    if not corpus or "\0" in corpus or "\n" in corpus or len(os.fsencode(corpus)) > 4096:
+    if not corpus or "\0" in corpus or "\n" in corpus or len(corpus.encode("utf-8", "replace")) > 4096:
         raise _no_corpus(corpus)
     with explained("read the corpus", path):
         try:
@@ -408,6 +409,7 @@ def _remote(url: str, format: str | None) -> Corpus:  # noqa: A002
         import fsspec  # type: ignore[import-untyped, unused-ignore]
     except ImportError as cause:
         raise MissingPackageError("URLs need the package fsspec", fix="pip install fsspec") from cause
+    url = whole_url(url)
     try:
         with explained("reach the corpus", url), reached(url):
             try:

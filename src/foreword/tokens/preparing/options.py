@@ -53,7 +53,7 @@ def contents_of(
         chat = _template(tokenizer, chat_template)
         named = hashlib.sha256(repr((chat.text, sorted(chat.tokens.items()))).encode()).hexdigest()
         messages, *tools = (part.strip() for part in field.split(","))
-        if len(tools) > 1 or not all((messages, *tools)):
+        if len(tools) > 1 or not all((messages, *tools)) or messages in tools:
             raise ArgumentError(
                 "messages stand in one field, and tools in another", got=repr(field), expected="messages,tools"
             )
@@ -66,7 +66,7 @@ def contents_of(
         )
     if reading.records == "completion":
         fields = tuple(part.strip() for part in field.split(","))
-        if len(fields) != 2 or not all(fields):
+        if len(set(fields)) != 2 or len(fields) != 2 or not all(fields):
             raise ArgumentError(
                 "a prompt and its completion stand in two fields", got=repr(field), expected="prompt,completion"
             )

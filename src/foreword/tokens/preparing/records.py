@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from foreword._base.json_objects import with_repeats
 from foreword.errors import ArgumentTypeError, FormatError
 from foreword.tokens.preparing.contents import Contents, Text, look_up
 from foreword.tokens.preparing.kinds import looks_like_a_path
@@ -24,6 +25,7 @@ __all__ = ["Records"]
 
 # Texts of an iterable that are looked at before the first is believed to be a text, where all look like paths.
 _SUSPECTS = 100
+_JSON = json.JSONDecoder(object_pairs_hook=with_repeats)
 
 
 class Records:
@@ -113,7 +115,7 @@ class Records:
                     text = text.removeprefix("\ufeff")
                 if not text.strip():
                     continue
-                record = json.loads(text)
+                record = _JSON.decode(text)
             except UnicodeDecodeError as cause:
                 if not self.skips:
                     place = f"line {number:,}, byte {cause.start:,} of it"
@@ -175,6 +177,9 @@ class Records:
                 fix=f"name the field that holds {what}: --field {next(iter(texts_first), 'NAME')}",
             )
             return ()
+        except FormatError as repeated:
+            self.bad(repeated.problem, where=where)
+            return ()
         return self.payload(values, where)
 
     def _value(self, record: Mapping[str, Any], field: str) -> Any:
@@ -192,6 +197,8 @@ class Records:
                 self._value(record, field)
         except KeyError:
             return True
+        except FormatError:  # it is there, twice
+            return False
         return False
 
     def payload(self, values: Sequence[Any], where: str) -> Sequence[str | bytes]:
@@ -222,7 +229,7 @@ class _Values:
         self._chunks, self._limit, self._where = chunks, limit, where
         self._text, self._place, self._line = "", 0, 1
         self._ended = False
-        self._decode = json.JSONDecoder().raw_decode
+        self._decode = _JSON.raw_decode
         self.count = 0  # values so far
 
     def value(self) -> Any:

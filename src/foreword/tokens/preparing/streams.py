@@ -220,9 +220,13 @@ class FileStream(io.RawIOBase):
 
     def head(self) -> bytes:
         """The next HEAD bytes, fewer at the end; they are still there to be read."""
-        if len(self._ahead) < HEAD:
-            self._ahead = self.read(CHUNK)
-        return self._ahead[:HEAD]
+        return self.ahead(HEAD)
+
+    def ahead(self, size: int) -> bytes:
+        """As ``head``, of so many bytes."""
+        if len(self._ahead) < size:
+            self._ahead = self.read(max(size, CHUNK))
+        return self._ahead[:size]
 
     def line(self, limit: int) -> bytes:
         """The next line, at most ``limit`` bytes of it; it is still there to be read."""

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.chat_templates import Renderer
+from foreword._base.json_objects import Repeating, with_repeats
 from foreword.errors import FormatError
 from foreword.tokens.preparing.contents import Tokens
 from foreword.tokens.tokenizers.tokenizer import Tokenizer, valid_text
@@ -177,7 +178,8 @@ def _tools(value: Any) -> list[Any] | None:
     plain = _plain(value)
     if isinstance(plain, str):
         with contextlib.suppress(ValueError):
-            plain = json.loads(plain) if plain.strip() else None
+            plain = json.loads(plain, object_pairs_hook=with_repeats) if plain.strip() else None
+        plain = _plain(plain)
     if plain is not None and not (isinstance(plain, list) and all(isinstance(tool, dict) for tool in plain)):
         raise FormatError("tools are a list of JSON schemas", got=repr(value)[:80])
     return plain or None
@@ -187,6 +189,8 @@ def _plain(value: Any) -> Any:
     """A value of JSON as Python's own, texts of valid Unicode."""
     if isinstance(value, str):
         return valid_text(str(value))
+    if isinstance(value, Repeating):
+        raise FormatError(f"a message in which the key {min(value.repeated)!r} comes twice")
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

@@ -6,12 +6,13 @@ Not for: records of JSON (``records``). Costs: one batch of rows in memory; Arro
 from __future__ import annotations
 
 import contextlib
+import csv as plain_csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from foreword._base.files import explained
-from foreword.errors import FormatError, TextDecodeError
+from foreword.errors import ForewordError, FormatError, TextDecodeError
 from foreword.tokens.preparing.contents import Text
 from foreword.tokens.preparing.records import Records
 from foreword.tokens.preparing.streams import CHUNK, FileSource, FileStream, undecodable
@@ -34,7 +35,10 @@ def csv(records: Records, stream: FileStream, *, delimiter: str = ",") -> Iterat
         return "skip"
 
     fields = list(records.contents.fields)
-    block = 4 * CHUNK
+    kind, block = "csv" if delimiter == "," else "tsv", 4 * CHUNK
+    header = _header(stream.ahead(block), records, delimiter)
+    for field in fields:
+        _refuse_repeated(field, header, field, records.where)
     try:
         rows = reader.open_csv(
             stream,
@@ -60,10 +64,12 @@ def csv(records: Records, stream: FileStream, *, delimiter: str = ",") -> Iterat
                     yield from records.payload(texts, f"{records.where}, row {row:,}")
     except pa.ArrowKeyError as cause:
         raise FormatError(
-            f"a {'csv' if delimiter == ',' else 'tsv'} without the column {' or '.join(map(repr, fields))}",
-            got=str(cause),
+            f"a {kind} without the column {' or '.join(map(repr, fields))}",
+            got=f"columns {header[:20]}",
             where=records.where,
-            fix="name the column: --field NAME",
+            fix="name the column: --field NAME"
+            if len(header) > 1
+            else f"name the column: --field NAME; cells are parted by {'commas' if kind == 'csv' else 'tabs'}",
         ) from cause
     except pa.ArrowInvalid as cause:
         if "Empty CSV" in str(cause):
@@ -77,6 +83,36 @@ def csv(records: Records, stream: FileStream, *, delimiter: str = ",") -> Iterat
         if isinstance(cause, TextDecodeError):
             raise
         raise undecodable(cause, records.encoding, records.where, "in a row that Arrow does not name") from cause
+
+
+def _header(data: bytes, records: Records, delimiter: str) -> list[str]:
+    """The names of a table's columns, as far as its beginning has them."""
+    text = io.TextIOWrapper(io.BytesIO(data), records.encoding, errors="replace", newline="")
+    rows = plain_csv.reader(text, delimiter=delimiter)
+    try:
+        names = next((row for row in rows if row), [])  # Arrow passes over empty lines, too
+    except plain_csv.Error as cause:
+        raise FormatError(
+            "the names of the columns can't be read", got=str(cause), where=f"{records.where}, line 1"
+        ) from None
+    return [names[0].removeprefix("\ufeff"), *names[1:]] if names else []
+
+
+def _refuse_repeated(part: str, names: Sequence[str], field: str, where: str) -> None:
+    """Refuse a table of which several columns are called ``part``, so that ``field`` may be any of them.
+
+    Raises:
+        FormatError: says which columns they are.
+    """
+    numbers = [f"{number:,}" for number, name in enumerate(names, start=1) if name == part]
+    if len(numbers) > 1:
+        raise FormatError(
+            f"several columns are called {part!r}",
+            got=f"columns {', '.join(numbers[:-1])} and {numbers[-1]} of {len(names):,}",
+            expected=f"one that {field!r} stands for",
+            where=where,
+            fix="give the others another name, or leave them out",
+        )
 
 
 def parquet(records: Records, source: FileSource, advance: Callable[[int], object]) -> Iterator[str | bytes]:
@@ -122,16 +158,15 @@ def _columns(records: Records, schema: Any, kind: str, where: str) -> list[str]:
     """The columns that hold the fields; one within a struct by its path.
 
     Raises:
-        FormatError: there is none.
+        FormatError: there is none, or several.
     """
     import pyarrow as pa
 
     for field in records.contents.fields:
-        parts, inner = field.split("."), schema
-        if field in schema.names:
-            continue
-        for part in parts:
+        inner = schema
+        for part in [field] if field in schema.names else field.split("."):
             names = inner.names if isinstance(inner, pa.Schema) else [one.name for one in inner]
+            _refuse_repeated(part, names, field, where)
             if part not in names:
                 what = {"text": "the text"}.get(records.contents.kind, records.contents.kind)
                 raise FormatError(
@@ -172,8 +207,8 @@ def _rows(
                     else:
                         got = "null" if values[0] is None else type(values[0]).__name__
                         records.refuse(f"the column {fields[0]!r} is no text", got=got, where=where)
-        except (pa.ArrowException, UnicodeDecodeError) as cause:
-            if isinstance(cause, TextDecodeError):
+        except (pa.ArrowException, ValueError) as cause:  # of a struct with two fields of one name, a ValueError
+            if isinstance(cause, ForewordError):
                 raise
             raise FormatError(
                 f"the {kind} file can't be read",

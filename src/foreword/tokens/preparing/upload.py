@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from foreword._base.files import atomic_write, cache_folder
-from foreword._base.remote import RemoteFolder
+from foreword._base.remote import RemoteFolder, whole_url
 from foreword.errors import ArgumentError, MissingFileError, StoreError
 from foreword.tokens.preparing.journal import is_own_file, is_shard_file
 from foreword.tokens.store.store import TokenStore
@@ -55,7 +55,7 @@ class Upload:
                 got=f"a URL of {url.partition('://')[0]}",
                 expected="s3://, gs://, az://, or another protocol of fsspec that writes",
             )
-        self._url, self._options = url.rstrip("/"), options
+        self._url, self._options = whole_url(url).rstrip("/"), options
         self._target = RemoteFolder(self._url, options)
         self.work = cache_folder("prepare") / hashlib.sha256(self._url.encode()).hexdigest()[:16]
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="foreword-upload")

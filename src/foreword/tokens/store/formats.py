@@ -112,7 +112,7 @@ def token_files(path: Path) -> list[Path] | None:
         MissingFileError: nothing matches.
     """
     prefixed = [path.with_name(path.name + suffix) for suffix in (".idx", ".bin")] if path.name else []
-    if prefixed and all(file.is_file() for file in prefixed):
+    if prefixed and all(os.path.isfile(file) for file in prefixed):  # noqa: PTH113 - the names may be too long
         return prefixed[1:]
     if path.exists() or not glob.has_magic(os.fspath(path)):
         return None
@@ -320,9 +320,11 @@ def export(store: TokenStore, out: str | os.PathLike[str], *, format: str) -> li
             fix="train from the store itself; for the ids alone, prepare the texts without supervision",
         )
     stem = output_path(out)
+    if not stem.name:
+        raise ArgumentError("the files need a name", got=os.fspath(out), fix="name the file, without its suffix")
     with explained("write the tokens", stem):
         stem.parent.mkdir(parents=True, exist_ok=True)
-    _refuse_other_format(stem, format)
+        _refuse_other_format(stem, format)
     return FORMATS[format](store, stem)
 
 

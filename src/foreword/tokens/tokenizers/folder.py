@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from foreword._base.files import read_regular
+from foreword._base.json_objects import without_repeats
 from foreword.errors import ArgumentError, FormatError, MissingFileError
 from foreword.tokens.tokenizers.engines import GPT2_PATTERN, PATTERNS
 from foreword.tokens.tokenizers.files import Options, open_file
@@ -182,7 +183,7 @@ class _Files:
 
     def json(self, name: str) -> dict[str, Any]:
         try:
-            value = json.loads(self.text(name))
+            value = json.loads(self.text(name), object_pairs_hook=without_repeats)
         except (ValueError, RecursionError) as cause:
             if isinstance(cause, FormatError):
                 raise

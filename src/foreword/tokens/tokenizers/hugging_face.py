@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.json_objects import without_repeats
 from foreword.errors import FormatError, MissingPackageError
 from foreword.tokens.tokenizers.cutting import PIECE, Cuts, find_cuts
 from foreword.tokens.tokenizers.library import GrowingIds, LibraryTokenizer, refuse_longer
@@ -58,7 +59,7 @@ class HuggingFaceTokenizer(LibraryTokenizer):
         self.name, self._data = name, data
         try:
             self._ordinary = tokenizers.Tokenizer.from_buffer(data)
-            spec = json.loads(data)
+            spec = json.loads(data, object_pairs_hook=without_repeats)
         except Exception as cause:  # tokenizers raises bare Exceptions
             raise FormatError(
                 "the tokenizer's file can't be read", got=str(cause)[:200], expected="a tokenizer.json", where=name

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from foreword._base.compression import stem
 from foreword._base.files import read_bytes
+from foreword._base.json_objects import without_repeats
 from foreword.errors import FormatError, MissingFileError
 from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys, vocabulary_of
 from foreword.vectors.formats.source import Source
@@ -60,7 +61,7 @@ def read_words(path: Path, options: Options) -> list[bytes]:
             return _parquet_words(data, path)
         if data.lstrip()[:1] in (b"[", b"{"):
             try:
-                return _json_words(json.loads(data))
+                return _json_words(json.loads(data, object_pairs_hook=without_repeats))
             except (ValueError, RecursionError):
                 if suffix == ".json":
                     raise FormatError(
@@ -146,7 +147,7 @@ def read_safetensors(source: Source, options: Options) -> Reader:
     """
     length = int.from_bytes(source.read(8), "little")
     try:
-        header = json.loads(source.read(length))
+        header = json.loads(source.read(length), object_pairs_hook=without_repeats)
         tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
         spans = {name: _span(tensor) for name, tensor in tensors.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -119,9 +119,9 @@ def open_source(path: Path) -> Iterator[Source]:
         MissingFileError, FileError: it can't be read.
         FormatError: its compression is damaged, or it is an archive of several files.
     """
-    path, member = member_of(path)
     with contextlib.ExitStack() as stack:
         with explained("read the vectors", path):
+            path, member = member_of(path)
             raw = stack.enter_context(open(path, "rb"))
             with _undamaged(os.fspath(path)):
                 data, name, size = _unpacked(raw, path, member, stack)
@@ -144,8 +144,9 @@ def _unpacked(
             kinds.append(kind)
         elif data is raw and head.startswith(_ZIP):
             archive = stack.enter_context(zipfile.ZipFile(raw))
-            infos = {info.filename: info for info in archive.infolist() if not info.filename.endswith("/")}
-            info = infos[_member(list(infos), path, member)]
+            infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
+            chosen = _member([info.filename for info in infos], path, member)
+            info = next(info for info in infos if info.filename == chosen)
             data, size = stack.enter_context(archive.open(info)), info.file_size
             name = f"{path}/{_plain(info.filename)}"
         elif name == os.fspath(path) and _is_tar(head):
@@ -208,8 +209,15 @@ def _member(names: list[str], path: Path, member: str | None) -> str:
     if member is None:
         names = [n for n in names if not n.startswith("__MACOSX/") and not PurePosixPath(n).name.startswith("._")]
     chosen = [name for name in names if member in (None, _plain(name))]
-    if len(chosen) == 1 or (member is not None and len(set(chosen)) == 1):
+    if len(chosen) == 1:
         return chosen[0]
+    if len({_plain(name) for name in chosen}) == 1:
+        raise FormatError(
+            "the archive holds several files of one name",
+            got=f"{_plain(chosen[0])}, {len(chosen)} times",
+            where=path,
+            fix="unpack it, and give the file that is meant",
+        )
     shown = ", ".join(map(_plain, names[:12])) + (", …" if len(names) > 12 else "")
     raise FormatError(
         "the archive holds several files" if chosen else "the archive does not hold this file",

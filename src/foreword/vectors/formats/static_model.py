@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import explained, read_regular
+from foreword._base.json_objects import without_repeats
 from foreword.errors import FormatError
 from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
@@ -167,7 +168,7 @@ def _fitting(
 def _tokens(data: bytes, where: Path) -> dict[int, str]:
     """id → token of a tokenizer.json, by rising id."""
     try:
-        content = json.loads(data)
+        content = json.loads(data, object_pairs_hook=without_repeats)
         vocab = content["model"]["vocab"]
         pairs = list(vocab.items()) if isinstance(vocab, dict) else [(entry[0], i) for i, entry in enumerate(vocab)]
         pairs += [(added["content"], added["id"]) for added in content.get("added_tokens") or ()]
@@ -229,7 +230,7 @@ def _json(path: Path, kind: type, *, missing: Any) -> Any:
     if not path.is_file():
         return missing
     try:
-        value = json.loads(read_regular(path, "read the model's settings"))
+        value = json.loads(read_regular(path, "read the model's settings"), object_pairs_hook=without_repeats)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, kind):

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.compression import by_name, packing, stem
-from foreword._base.files import atomic_write, explained
+from foreword._base.files import atomic_write, explained, given_path
 from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.formats.arrays import KEY_OFFSETS, KEYS, VECTORS
 from foreword.vectors.formats.base import Options
@@ -81,7 +81,7 @@ def write(
 
 def suffix_format(path: PathLike) -> Format:
     """The format that a file's name says: .bin word2vec-binary, .safetensors, .npy, else word2vec-text."""
-    return _BY_SUFFIX.get(Path(stem(Path(path).name)).suffix.lower(), "word2vec-text")
+    return _BY_SUFFIX.get(Path(stem(given_path(path).name)).suffix.lower(), "word2vec-text")
 
 
 def write_word2vec(
@@ -225,7 +225,7 @@ def write_npy(path: PathLike, keys: Sequence[str], vectors: NDArray[np.floating[
         ArgumentError: a key has a newline, or ends in a carriage return; or the file is called ``.vocab`` itself.
         FileError: a file can't be written.
     """
-    target = Path(path)
+    target = given_path(path)
     inner = Path(stem(target.name))
     vocabulary = target.with_name(f"{(inner if inner.suffix == '.npy' else target).stem}.vocab")
     if vocabulary == target:
@@ -320,7 +320,7 @@ def opened(path: PathLike, *, append: bool = False) -> Iterator[IO[bytes]]:
         ArgumentError: the name is that of an archive.
         FileError: it can't be written.
     """
-    name = os.fspath(path)
+    name = os.fspath(given_path(path))
     if stem(name).lower().endswith(_ARCHIVES) or name.lower().endswith(_ARCHIVES):
         raise ArgumentError(
             "a file of this kind can't be written", got=name, expected=".gz, .bz2, .xz or .zst", fix="change the name"

@@ -7,15 +7,15 @@ files. Costs: 1–2 ms where the store exists, else the conversion: a second or 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 from numpy.typing import DTypeLike
 
 from foreword._base.checks import integer
-from foreword._base.files import explained
+from foreword._base.files import explained, given_path
 from foreword.errors import ArgumentError, MissingFileError
 from foreword.vectors.formats import Options
 from foreword.vectors.formats.source import member_of
@@ -56,7 +56,7 @@ def open_store(
         binary=binary,
         encoding=encoding,
         unicode_errors=unicode_errors,
-        vocabulary=None if vocabulary is None else os.fspath(vocabulary),
+        vocabulary=None if vocabulary is None else os.fspath(given_path(vocabulary)),
         vectors=vectors,
         header=header,
     )
@@ -64,11 +64,13 @@ def open_store(
 
 
 def _find(name_or_path: str | os.PathLike[str], options: Options, dtype: DTypeLike | None) -> VectorStore:
+    path = given_path(name_or_path)
     if "://" in os.fspath(name_or_path):
         from foreword.vectors.sources.remote import obtain
 
-        name_or_path = obtain(os.fspath(name_or_path))
-    path = Path(name_or_path).expanduser()
+        name_or_path = path = obtain(os.fspath(name_or_path))
+    with contextlib.suppress(RuntimeError):  # "~somebody" may be a file's name
+        path = path.expanduser()
     if is_store(path):
         if replace(options, unicode_errors=options.unicode_errors or "strict") != _AS_IT_IS or dtype is not None:
             raise ArgumentError("a store is opened as it is", where=path, fix="give the options when it is made")

@@ -11,14 +11,13 @@ import functools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base import threads
-from foreword._base.files import explained, replaced_folder
+from foreword._base.files import explained, given_path, replaced_folder
 from foreword.errors import FileError
 from foreword.vectors.store.attributes import ATTRIBUTES, Attributes, pack_attributes
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
@@ -58,7 +57,7 @@ def save_store(
         FormatError: a row holds NaN or infinity.
         ArgumentError: an attribute can't be written.
     """
-    folder = Path(path)
+    folder = given_path(path)
     with explained("save the vectors", folder):
         taken = folder.exists()
     if taken and not is_store(folder):

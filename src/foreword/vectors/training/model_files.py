@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._base.files import DAMAGED_ARRAY, explained, replaced_folder
+from foreword._base.files import DAMAGED_ARRAY, explained, given_path, replaced_folder
 from foreword.errors import ArgumentError, FileError, FormatError, StoreError
 from foreword.vectors.formats.fasttext import is_fasttext, read_fasttext_model
 from foreword.vectors.formats.gensim_native import NativeModel, is_native, read_model
@@ -58,8 +58,10 @@ def save_model(path: str | os.PathLike[str], model: Word2Vec) -> None:
         FileError: it can't be written, or something else is there.
         FormatError: a vector is not finite.
     """
-    folder = Path(path)
-    if folder.exists() and not (folder / MODEL).is_file():
+    folder = given_path(path)
+    with explained("save the model", folder):
+        taken = folder.exists() and not (folder / MODEL).is_file()
+    if taken:
         raise FileError("can't save here", got="something else than a model", where=folder, fix="name another folder")
     count = len(model.wv)
     about = {
@@ -88,8 +90,10 @@ def load_model(cls: type[M], path: str | os.PathLike[str]) -> M:
         FormatError: it is damaged, or no model.
         ArgumentError: it is a model of another class, or one that can't be trained here.
     """
-    folder = Path(path)
-    if folder.is_dir():
+    folder = given_path(path)
+    with explained("read the model", folder):
+        own = folder.is_dir()
+    if own:
         return _load_own(cls, folder)
     with open_source(folder) as source:
         if is_native(source.head):
