@@ -80,6 +80,7 @@ def test_beyond_this_machine_a_token_is_needed(run):
 
 REFUSED = [
     ("--host", "", ArgumentError),
+    ("--host", "\udcff", ArgumentError),
     ("--host", "no such host", FileError),
     ("--host", "192.0.2.1", FileError),  # an address that no machine has
     ("--store", "no/such/folder", MissingFileError),

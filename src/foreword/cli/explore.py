@@ -132,8 +132,9 @@ def _run(
 
     from foreword.explorer.settings import LOOPBACK
 
-    if not host:
-        raise ArgumentError("the address to listen on is empty", fix="--host 127.0.0.1, or 0.0.0.0 for every network")
+    if not host or not host.isprintable():
+        fix = "--host 127.0.0.1, or 0.0.0.0 for every network"
+        raise ArgumentError("no address to listen on", got=repr(host), fix=fix)
     _check_token(token)
     local = host in LOOPBACK
     names = {host, *map(_host_name, allow_hosts or [])} | ({socket.gethostname().lower()} if not local else set())
@@ -189,7 +190,7 @@ def _check_token(token: str | None) -> None:
 
 def _host_name(name: str) -> str:
     """What a browser may call this server, as it stands in a request: an address has more about it."""
-    if re.fullmatch(r"\[?[\w.:-]+\]?", name) is None or "://" in name:
+    if re.fullmatch(r"\[?[\w.:-]+\]?", name) is None:
         raise ArgumentError(
             "not the name of a host", got=f"--allow-host {name!r}", expected="a name alone, such as notebook.local"
         )
