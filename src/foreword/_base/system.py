@@ -155,14 +155,14 @@ def lock_file(path: Path, *, shared: bool) -> Callable[[], None] | None:
     if locks is None:
         import filelock
 
-        lock = filelock.FileLock(f"{path}.held", blocking=False)
+        lock = filelock.FileLock(f"{path}.held", blocking=False, thread_local=False)  # any thread may let go
         try:
             lock.acquire()
         except filelock.Timeout:
             return None
         return lock.release
-    # NFS wants a lock of its own to be written through. A file, not a descriptor: it is closed when it is forgotten, as
-    # where Ctrl-C comes before the caller has it.
+    # For a lock of one alone NFS wants a file that may be written. A file, not a descriptor: it is closed when it is
+    # forgotten, as where Ctrl-C comes before the caller has it.
     file = open(path, "rb" if shared else "r+b", buffering=0)  # noqa: SIM115
     try:
         locks.flock(file, (locks.LOCK_SH if shared else locks.LOCK_EX) | locks.LOCK_NB)
