@@ -35,6 +35,7 @@ CSV = {
     "plain": b"text,n,text\na,1,b\n",
     "quoted": b'"te""xt","text",n,"text"\nz,a,1,b\n',
     "mark": b"\xef\xbb\xbftext,n,text\na,1,b\n",
+    "mark and quoted": b'\xef\xbb\xbf"text",n,"text"\na,1,b\n',
     "empty lines first": b"\n\r\ntext,n,text\na,1,b\n",
     "line end in a name": b'"a\nb",text,text\nz,a,b\n',
     "carriage returns": b"text,n,text\ra,1,b\r",

@@ -88,14 +88,15 @@ def csv(records: Records, stream: FileStream, *, delimiter: str = ",") -> Iterat
 def _header(data: bytes, records: Records, delimiter: str) -> list[str]:
     """The names of a table's columns, as far as its beginning has them."""
     text = io.TextIOWrapper(io.BytesIO(data), records.encoding, errors="replace", newline="")
+    if text.read(1) != "\ufeff":  # before a quotation mark it would hide that
+        text.seek(0)
     rows = plain_csv.reader(text, delimiter=delimiter)
     try:
-        names = next((row for row in rows if row), [])  # Arrow passes over empty lines, too
+        return next((row for row in rows if row), [])  # Arrow passes over empty lines, too
     except plain_csv.Error as cause:
         raise FormatError(
             "the names of the columns can't be read", got=str(cause), where=f"{records.where}, line 1"
         ) from None
-    return [names[0].removeprefix("\ufeff"), *names[1:]] if names else []
 
 
 def _refuse_repeated(part: str, names: Sequence[str], field: str, where: str) -> None:
