@@ -11,6 +11,7 @@ import fsspec
 import pytest
 
 import foreword as fw
+from foreword._base import remote
 from foreword.errors import ArgumentError, ArgumentTypeError, ForewordError, MissingFileError
 
 TEXTS = ["Every effort", "moves you"]
@@ -84,3 +85,17 @@ def test_unknown_options_of_other_protocols(url: str) -> None:
         pytest.importorskip("huggingface_hub")
     with pytest.raises(ForewordError, match="no such storage option: 'tokne'"):
         fw.TokenStore.open(url, storage_options={"tokne": SECRET})
+
+
+def test_without_options_they_are_not_to_blame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that loses a connection may stumble over its own state: that is tried again."""
+    monkeypatch.setattr(remote, "PAUSE", 0.0)
+    tries: list[str] = []
+
+    def request(_: Any, path: str) -> int:
+        tries.append(path)
+        if len(tries) < 3:
+            raise AttributeError("'NoneType' object has no attribute 'write'")
+        return len(tries)
+
+    assert remote.RemoteFolder("memory://a-place")._patiently("read", "x", request) == 3

@@ -50,8 +50,6 @@ _FINAL = {"NoCredentialsError", "PartialCredentialsError", "ParamValidationError
 _FINAL_STATUS = {400, 401, 403, 405, 407, 416, 501}
 _SECRETS = re.compile(r"(?<=://)[^/@\s]+@|\?[^\s'\"<>)]*")
 
-# What Python raises where a library is given what it can't use; no network does.
-_MISUSE = (TypeError, AttributeError)
 # Protocols whose options are known by name; others hand them on to libraries of their own.
 _STRICT = frozenset({"s3", "s3a", "hf", "memory", "file", "local"})
 # Options that fsspec takes for every file system.
@@ -234,14 +232,18 @@ class RemoteFolder:
                     f"can't {doing}: there is none", where=self.place(name), fix="check the URL"
                 ) from None
             except Exception as cause:
-                if _is_final(cause) or tried == TRIES:
+                if _is_final(cause) or self._is_misuse(cause) or tried == TRIES:
                     # Not ``from cause``: a traceback would show what it says, URLs with signatures among it.
                     raise self._failed(doing, name, cause) from None
             time.sleep(PAUSE * 2 ** (tried - 1))
         raise AssertionError
 
+    def _is_misuse(self, cause: Exception) -> bool:
+        """Whether the options are such as Python's libraries can't use; no network raises that."""
+        return bool(self.options) and isinstance(cause, TypeError | AttributeError)
+
     def _failed(self, doing: str, name: str, cause: Exception) -> ForewordError:
-        if self.options and isinstance(cause, _MISUSE):
+        if self._is_misuse(cause):
             return ArgumentError(
                 f"can't {doing}: its file system can't use the storage_options",
                 got=f"{type(cause).__name__} {self._hidden(next(iter(str(cause).splitlines()), ''))[:200]}".rstrip(),
@@ -321,8 +323,6 @@ def _has_bytes(status: int, reason: str, *, ranged: bool) -> bool:
 
 def _is_final(cause: Exception) -> bool:
     """Whether the same request would fail again."""
-    if isinstance(cause, _MISUSE):
-        return True
     if isinstance(cause, PermissionError | NotImplementedError | IsADirectoryError) or type(cause).__name__ in _FINAL:
         return True
     return getattr(cause, "status", None) in _FINAL_STATUS
