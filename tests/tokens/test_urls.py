@@ -34,12 +34,12 @@ def test_urls_of_no_place(url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", ["file", "FILE", "memory", "Memory"])
 def test_urls_that_need_no_network(protocol: str, tmp_path: Path) -> None:
-    place = f"{protocol}://{tmp_path.as_posix()}"
+    place, lower = (f"{name}://{tmp_path.as_posix()}" for name in (protocol, protocol.lower()))
     expected = fw.prepare(TEXTS, tmp_path / "near", tokenizer="bytes")
     store = fw.prepare(TEXTS, f"{place}/made/far", tokenizer="bytes")
     assert store[:].tolist() == expected[:].tolist() == fw.TokenStore.open(f"{place}/made/far")[:].tolist()
-    assert fw.prepare(TEXTS, f"{place.lower()}/made/far", tokenizer="bytes").fingerprint == store.fingerprint
-    with fsspec.open(f"{place.lower()}/a.txt", "w") as file:
+    assert fw.prepare(TEXTS, f"{lower}/made/far", tokenizer="bytes").fingerprint == store.fingerprint
+    with fsspec.open(f"{lower}/a.txt", "w") as file:
         file.write("".join(TEXTS))
     corpus = fw.prepare(f"{place}/a.txt", tmp_path / "of a corpus", tokenizer="bytes")
     assert len(corpus) == sum(map(len, TEXTS)) + 1

@@ -167,6 +167,8 @@ def look_up(record: Mapping[str, Any], field: str) -> Any:
     >>> look_up({"meta": {"text": "a"}}, "meta.text"), look_up({"meta.text": "b", "meta": {"text": "a"}}, "meta.text")
     ('a', 'b')
     """
+    if field in record and not isinstance(record, Repeating):
+        return record[field]
     value: Any = record
     for part in [field] if field in record else field.split("."):
         if not isinstance(value, Mapping) or part not in value:
