@@ -17,6 +17,8 @@ import foreword as fw
 from foreword.errors import ArgumentError, ForewordError, FormatError
 from foreword.tokens.preparing.corpus import open_corpus
 from foreword.tokens.preparing.documents import Reader, Reading
+from foreword.vectors.formats.arrays import read_words
+from foreword.vectors.formats.base import Options
 
 
 def read(corpus: Path, **options: Any) -> list[str]:
@@ -193,5 +195,8 @@ def test_keys_that_come_twice_in_vectors(tmp_path: Path) -> None:
     header += b'"data_offsets": [4, 8]}}'
     path = tmp_path / "a.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
-    with pytest.raises(ForewordError, match="header of the safetensors file is damaged"):
+    with pytest.raises(ForewordError, match=r"safetensors file is damaged\n  got: +the key 'v' comes twice"):
         fw.load(path)
+    (tmp_path / "words.json").write_text('{"a": 0, "b": 1, "a": 2}')
+    with pytest.raises(FormatError, match=r"not a vocabulary\n  got: +the key 'a' comes twice"):
+        read_words(tmp_path / "words.json", Options())

@@ -62,10 +62,13 @@ def read_words(path: Path, options: Options) -> list[bytes]:
         if data.lstrip()[:1] in (b"[", b"{"):
             try:
                 return _json_words(json.loads(data, object_pairs_hook=without_repeats))
-            except (ValueError, RecursionError):
+            except (ValueError, RecursionError) as cause:
                 if suffix == ".json":
                     raise FormatError(
-                        "not a vocabulary", expected="a JSON list of words, or an object word → row", where=path
+                        "not a vocabulary",
+                        got=str(cause)[:200] or None,
+                        expected="a JSON list of words, or an object word → row",
+                        where=path,
                     ) from None
     lines = [line.removesuffix(b"\r") for line in data.removesuffix(b"\n").split(b"\n")] if data else []
     blob, lengths = check_keys(*pack(lines), options, lambda i: f"{path}, line {i + 1:,}")
@@ -150,8 +153,9 @@ def read_safetensors(source: Source, options: Options) -> Reader:
         header = json.loads(source.read(length), object_pairs_hook=without_repeats)
         tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
         spans = {name: _span(tensor) for name, tensor in tensors.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise FormatError("the header of the safetensors file is damaged", where=source.name) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as cause:
+        got = str(cause)[:200] if isinstance(cause, ValueError) else ""
+        raise FormatError("the header of the safetensors file is damaged", got=got or None, where=source.name) from None
     if source.plain:
         placed = {
             n: (tensor["dtype"], tuple(tensor["shape"]), 8 + length + spans[n][0]) for n, tensor in tensors.items()

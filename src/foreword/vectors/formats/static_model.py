@@ -177,8 +177,9 @@ def _tokens(data: bytes, where: Path) -> dict[int, str]:
             raise ValueError
         if not all(type(number) is int and number >= 0 and type(token) is str for number, token in tokens.items()):
             raise ValueError
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise FormatError("the tokenizer is damaged", where=where, fix="get the file again") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as cause:
+        got = str(cause)[:200] if isinstance(cause, ValueError) else ""
+        raise FormatError("the tokenizer is damaged", got=got or None, where=where, fix="get the file again") from None
     return dict(sorted(tokens.items()))
 
 
@@ -231,8 +232,8 @@ def _json(path: Path, kind: type, *, missing: Any) -> Any:
         return missing
     try:
         value = json.loads(read_regular(path, "read the model's settings"), object_pairs_hook=without_repeats)
-    except (ValueError, RecursionError):
-        value = None
+    except (ValueError, RecursionError) as cause:
+        raise _damaged(path, str(cause)[:200]) from None
     if not isinstance(value, kind):
         raise _damaged(path, "no JSON of its kind")
     return value
