@@ -1,12 +1,13 @@
 """Whole runs: what is learnt, corpora at the edges, random numbers, progress, and what is refused."""
 
+import itertools
 import threading
 
 import numpy as np
 import pytest
 
 from foreword import KeyedVectors
-from foreword.errors import ArgumentError, ArgumentTypeError, FormatError, MissingPackageError
+from foreword.errors import ArgumentError, ArgumentTypeError, FormatError, MissingPackageError, StoreError
 from foreword.vectors.store.subwords import subword_rows
 from foreword.vectors.training.options import Layout, Subwords, TrainingOptions
 from foreword.vectors.training.tables import alias_table, keep_thresholds
@@ -367,18 +368,73 @@ def test_without_kernels_training_is_refused(monkeypatch):
         Trainer(*drawn(), TrainingOptions(**SMALL))
 
 
-def test_a_failing_thread_ends_the_run(monkeypatch):
-    trainer = Trainer(*drawn(), TrainingOptions(**SMALL), workers=2)
-    kernels = trainer._kernels
+class Broken:
+    """Kernels whose work fails in one of its calls."""
 
-    class Broken:
-        def __getattr__(self, name):
-            return getattr(kernels, name)
+    def __init__(self, kernels, call):
+        self._kernels, self._call, self._calls = kernels, call, itertools.count(1)
 
-        def work(self, *_):
+    def __getattr__(self, name):
+        return getattr(self._kernels, name)
+
+    def work(self, *arguments):
+        if next(self._calls) == self._call:
             raise RuntimeError("broken")
+        return self._kernels.work(*arguments)
 
-    trainer._kernels = Broken()
+
+@pytest.mark.parametrize("call", [1, 2, 3, 4])
+def test_a_failing_thread_ends_the_run_and_leaves_the_last_checkpoint(monkeypatch, tmp_path, call):
+    path = tmp_path / "run"
+    encoded, counts = drawn()
+    trainer = Trainer(encoded, counts, TrainingOptions(**SMALL), workers=2)
+    trainer._segment(2, 2)
+    trainer.save_checkpoint(path)
+    before = path.read_bytes()
+    monkeypatch.setattr("foreword.vectors.training.trainer.SEGMENT", 1e-9)
+    kernels, trainer._kernels = trainer._kernels, Broken(trainer._kernels, call)
     with pytest.raises(RuntimeError, match="broken"):
-        trainer.run()
+        trainer.run(checkpoint=path)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("foreword-training")]
+    trainer._kernels = kernels
+    for use in (trainer.run, lambda: trainer.run(checkpoint=path), lambda: trainer.save_checkpoint(path)):
+        with pytest.raises(StoreError, match="in the midst of a round"):
+            use()
+    assert path.read_bytes() == before
+    again, whole = Trainer.resume(path, encoded, counts), Trainer(encoded, counts, TrainingOptions(**SMALL))
+    again.run()
+    whole.run()
+    assert bits(again) == bits(whole)
+
+
+def test_ctrl_c_after_a_thread_has_failed_writes_no_checkpoint(monkeypatch, tmp_path):
+    trainer = Trainer(*drawn(), TrainingOptions(**SMALL), workers=2)
+    trainer._kernels = Broken(trainer._kernels, 1)
+
+    settle = trainer.settle
+
+    def interrupted():
+        team = trainer._team
+        settle()
+        if team:
+            raise KeyboardInterrupt  # just as the threads have ended, and before anybody asks how
+
+    monkeypatch.setattr(trainer, "settle", interrupted)
+    with pytest.raises((StoreError, KeyboardInterrupt), match="in the midst of a round"):
+        trainer.run(checkpoint=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_has_diverged_or_met_an_unknown_word_is_no_checkpoint(tmp_path):
+    encoded, counts = drawn(20)
+    options = TrainingOptions(**SMALL | {"epochs": 20, "alpha": 1000.0, "method": "cbow", "cbow_mean": False})
+    wild = Trainer(encoded, counts, options)
+    encoded, counts = drawn()
+    encoded = encoded.copy()
+    encoded[7] = len(counts)
+    for trainer in (wild, Trainer(encoded, counts, TrainingOptions(**SMALL))):
+        with pytest.raises((ArgumentError, FormatError)) as first:
+            trainer.run(checkpoint=tmp_path / "run")
+        with pytest.raises(type(first.value)):
+            trainer.save_checkpoint(tmp_path / "run")
+    assert not list(tmp_path.iterdir())

@@ -84,6 +84,8 @@ class Trainer:
         self._control = np.zeros(32, np.int64)  # the counters of the threads, which say how many rounds are done
         self._known: dict[str, Any] | None = None
         self._team: list[Helper] = []
+        self._failures: list[BaseException] = []  # of the threads
+        self._sums = (0.0, 0.0)  # the losses before the segment
         self._privates: list[Any] = []
         self._step = step(-(-options.dim // LANES) * LANES, -(-(1 + options.shared) // 4) * 4)
         rows = len(self._counts) + (options.subwords.buckets if options.subwords else 0)
@@ -173,6 +175,8 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C; a checkpoint has been written where one is wanted, and ``run`` can go on.
             FormatError: the corpus holds a word that is not in the vocabulary.
             ArgumentError: the loss is no number any more: the learning rate is too high.
+            StoreError: an earlier run has failed in the midst of a round. As after the two above, this run can't go on;
+                its last checkpoint is as it was.
             FileError: the checkpoint can't be written.
         """
         epochs = self.options.epochs if epochs is None else integer("epochs", epochs, at_least=0)
@@ -216,8 +220,10 @@ class Trainer:
 
         Raises:
             FileError: it can't be written; the file that was there is as it was.
+            StoreError, FormatError, ArgumentError: the run has failed, and has no state that is of use.
         """
         self.settle()
+        self._check()
         checkpoints.write(
             path,
             {**self._identity(), "rounds": self.rounds},
@@ -265,6 +271,7 @@ class Trainer:
                     )
             trainer = cls(encoded, counts, stored, words=words, workers=workers)
             checkpoint.fill([trainer.input_table, trainer.output_table, trainer._lanes.loss])
+        trainer._sums = trainer.loss_sums()
         trainer._control[trainer._kernels.LANES_DONE] = rounds * trainer.layout.lanes
         trainer._control[trainer._kernels.PARTS_DONE] = rounds * trainer._kernels.PARTS
         return trainer
@@ -280,9 +287,10 @@ class Trainer:
         """Train the rounds before ``stop``, by ``count`` threads; whole, even where Ctrl-C comes meanwhile."""
         kernels, control = self._kernels, self._control
         self.settle()
-        before = self.loss_sums()
+        self._check()
+        self._sums = self.loss_sums()
         control[kernels.TICKET] = self.rounds * (self.layout.lanes + kernels.PARTS)
-        failures: list[BaseException] = []
+        failures = self._failures
 
         def help_out(private: Any) -> None:
             try:
@@ -299,15 +307,32 @@ class Trainer:
         interrupted = self.settle()
         if failures:
             raise failures[0]
-        if control[kernels.BAD]:
-            at = int(control[kernels.BAD]) - 1
+        self._check()
+        if interrupted:
+            raise KeyboardInterrupt
+
+    def _check(self) -> None:
+        """Refuse to go on from a segment that failed, or to keep what it left: now, and whenever it is asked again.
+
+        Raises:
+            StoreError: a thread failed, in the midst of a round.
+            FormatError: the corpus holds a word that is not in the vocabulary.
+            ArgumentError: the training has diverged.
+        """
+        if self._failures:
+            raise StoreError(
+                "the training has failed in the midst of a round",
+                got=repr(self._failures[0]),
+                fix="go on from its last checkpoint, or start anew",
+            ) from self._failures[0]
+        if at := int(self._control[self._kernels.BAD]):
             raise FormatError(
                 "the corpus holds a word that is not in the vocabulary",
-                got=f"the index {int(self._encoded[at]) & (kernels.START - 1):,}",
+                got=f"the index {int(self._encoded[at - 1]) & (self._kernels.START - 1):,}",
                 expected=f"indices below {len(self._counts):,}",
-                where=f"position {at:,}",
+                where=f"position {at - 1:,}",
             )
-        loss, predictions = (now - then for now, then in zip(self.loss_sums(), before, strict=True))
+        loss, predictions = (now - then for now, then in zip(self.loss_sums(), self._sums, strict=True))
         limit = HOPELESS * math.log(2) * (1 + self.options.shared)  # where nothing was learnt, a target's is log 2
         if not loss <= limit * predictions:
             raise ArgumentError(
@@ -316,8 +341,6 @@ class Trainer:
                 expected=f"less than {limit:.0f}",
                 fix="a smaller alpha, fewer or shorter lanes, or damping=1",
             )
-        if interrupted:
-            raise KeyboardInterrupt
 
     def settle(self) -> bool:
         """Wait for the threads of a segment to end; whether Ctrl-C came meanwhile."""
