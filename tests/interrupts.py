@@ -1,9 +1,10 @@
-"""Ctrl-C at every line: what a test does is run again and again, and interrupted one line later each time."""
+"""Ctrl-C at every line: what a test does is run again and again, and interrupted one line later each time; or ended."""
 
 from __future__ import annotations
 
 import itertools
 import linecache
+import os
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType, ModuleType
@@ -27,7 +28,24 @@ def at_each_line(
         yield number
 
 
-def _interrupted(files: set[str], work: Callable[[], object], number: int) -> bool:
+def killed_at_line(modules: list[ModuleType], work: Callable[[], object], number: int) -> bool:
+    """Whether a forked child that does ``work`` was killed before its ``number``-th line of ``modules``."""
+    child = os.fork()
+    if child:
+        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    try:
+        _interrupted({str(module.__file__) for module in modules}, work, number, lambda: os.kill(os.getpid(), 9))
+    finally:
+        os._exit(0)
+
+
+def _ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
+def _interrupted(
+    files: set[str], work: Callable[[], object], number: int, happens: Callable[[], object] = _ctrl_c
+) -> bool:
     left, came = number, False
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -39,7 +57,7 @@ def _interrupted(files: set[str], work: Callable[[], object], number: int) -> bo
             left -= 1
             if not left:
                 came = True
-                raise KeyboardInterrupt  # which ends the tracing, too
+                happens()  # KeyboardInterrupt ends the tracing, too
         return trace
 
     before = sys.gettrace()

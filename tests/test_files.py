@@ -1,6 +1,8 @@
 """Files: whole or not at all, whatever happens; the cache folder; locks; text."""
 
+import contextlib
 import errno
+import itertools
 import os
 import signal
 import subprocess
@@ -13,6 +15,7 @@ import pytest
 
 import interrupts
 from foreword._base import files as _files
+from foreword._base import system
 from foreword.errors import ArgumentError, FileError, MissingFileError, TextDecodeError
 
 pytestmark = pytest.mark.portable
@@ -251,3 +254,90 @@ def test_a_folder_that_was_being_replaced_when_its_process_was_killed_is_kept_un
     with pytest.raises(ZeroDivisionError):
         fails()
     assert (folder / "file").read_text() == "old"
+
+
+@pytest.fixture(params=["at once", "by two renames"])
+def exchanging(request, monkeypatch):
+    """How two folders change places."""
+    if request.param == "by two renames":
+        monkeypatch.setattr(system, "exchange", lambda *_: False)
+    elif sys.platform != "linux" or not hasattr(system.os, "O_DIRECTORY"):
+        pytest.skip("folders don't change places at once here")
+    return request.param
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_killed_at_any_line_the_folder_is_there_or_said_to_be_beside_its_place(tmp_path, exchanging):
+    folder, missing = tmp_path / "folder", 0
+
+    def work():
+        with _files.replaced_folder(folder) as fresh:
+            (fresh / "file").write_text("new")
+
+    for number in itertools.count(1):
+        for left in tmp_path.iterdir():
+            with contextlib.suppress(OSError):
+                (left / "file").unlink()
+            left.rmdir()
+        folder.mkdir()
+        (folder / "file").write_text("old")
+        if not interrupts.killed_at_line([_files], work, number):
+            break
+        if folder.exists():
+            assert (folder / "file").read_text() in ("old", "new"), number
+            _files.check_whole(folder, "read")
+        else:
+            missing += 1
+            with pytest.raises(MissingFileError, match=r"can't read: a process was ended[^🙂]*\.folder\.old"):
+                _files.check_whole(folder, "read")
+            assert (tmp_path / ".folder.old" / "file").read_text() == "old"
+        work()  # the next one finds its way
+        assert (folder / "file").read_text() == "new"
+        assert not [name for name in names(tmp_path) if name.endswith((".old", ".new"))]
+    assert number > 30
+    assert (missing > 0) == (exchanging == "by two renames")
+
+
+def test_readers_say_where_a_folder_is_that_was_being_replaced(tmp_path, monkeypatch):
+    import foreword as fw
+
+    vectors = fw.KeyedVectors(2)
+    vectors.add_vectors(["a"], [[1.0, 2.0]])
+    vectors.save(tmp_path / ".store.old")
+    monkeypatch.chdir(tmp_path)
+    for use in (fw.load, fw.KeyedVectors.load, fw.Word2Vec.load):
+        for path in (tmp_path / "store", "store"):
+            with pytest.raises(MissingFileError, match=r"rename \.store\.old to store"):
+                use(path)
+    vectors.save(tmp_path / "store")
+    assert names(tmp_path) == ["store"]
+
+
+def test_what_a_link_leads_to_is_replaced(tmp_path, exchanging, monkeypatch):
+    (tmp_path / "there").mkdir()
+    folder = tmp_path / "there" / "folder"
+    link = tmp_path / "link"
+    try:
+        link.symlink_to(folder, target_is_directory=True)
+    except OSError:
+        pytest.skip("no links here")
+    for number in range(3):
+        with _files.replaced_folder(link) as fresh:
+            (fresh / "file").write_text(str(number))
+        assert (folder / "file").read_text() == str(number)
+    monkeypatch.chdir(folder)
+    with _files.replaced_folder(".") as fresh:
+        (fresh / "file").write_text("here")
+    assert (folder / "file").read_text() == "here"
+    assert (names(tmp_path), names(tmp_path / "there"), link.is_symlink()) == (["link", "there"], ["folder"], True)
+
+
+def test_folders_change_places(tmp_path, exchanging):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    assert not system.exchange(one, other)
+    other.write_text("a file")
+    swapped = system.exchange(one, other)
+    assert swapped == (exchanging == "at once")
+    assert (one if swapped else other).read_text() == "a file"

@@ -30,6 +30,7 @@ __all__ = [
     "atomic_folder",
     "atomic_write",
     "cache_folder",
+    "check_whole",
     "explained",
     "given_path",
     "lock",
@@ -243,13 +244,18 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 @contextlib.contextmanager
 def replaced_folder(path: str | os.PathLike[str], kind: str = "folder") -> Iterator[Path]:
     """As ``atomic_folder``, but a folder that is there is replaced once the new one is whole. ``kind`` is what an error
-    calls it.
+    calls it. A link stays, and what it leads to is replaced.
+
+    Where the two can't change places at once, a process that is killed just then leaves the old one as ``.NAME.old``,
+    as ``check_whole`` says.
 
     Raises:
         FileError: the folder can't be written; or, as on Windows where a file of it is open, not be replaced.
     """
     folder = output_path(path)
-    old = folder.with_name(f".{folder.name}.old")
+    if folder.is_symlink() or folder.name in ("", ".."):  # not a name beside which there may be others
+        folder = Path(os.path.realpath(folder))
+    old = _old_name(folder)
     fresh = folder if not folder.exists() else folder.with_name(f".{folder.name}.new")
     with explained(f"replace the {kind}", folder):
         if not folder.exists() and old.exists():  # a process was killed between two renames
@@ -262,19 +268,44 @@ def replaced_folder(path: str | os.PathLike[str], kind: str = "folder") -> Itera
     if fresh != folder:
         with explained(f"replace the {kind}", folder):
             _swap(folder, fresh, old)
-            shutil.rmtree(old, ignore_errors=True)
+            for left in (old, fresh):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _swap(folder: Path, fresh: Path, old: Path) -> None:
-    """Rename ``folder`` to ``old``, ``fresh`` to ``folder``; or neither, as on Windows where a file of it is open."""
+    """Have ``fresh`` and ``folder`` change places; or rename ``folder`` to ``old``, ``fresh`` to ``folder``; or neither,
+    as on Windows where a file of it is open.
+    """
     try:
-        os.rename(folder, old)
-        os.rename(fresh, folder)
+        if not system.exchange(fresh, folder):
+            os.rename(folder, old)
+            os.rename(fresh, folder)
+        system.sync_folder(folder.parent)
     except BaseException:
         if not folder.exists() and old.exists():
             os.rename(old, folder)
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+
+
+def check_whole(path: Path, doing: str) -> None:
+    """Look whether a process was killed in the midst of replacing the folder ``path`` (``replaced_folder``).
+
+    Raises:
+        MissingFileError: so it is: says where the folder that was there lies.
+    """
+    old = _old_name(path) if path.name else path
+    if not os.path.exists(path) and os.path.exists(old):  # noqa: PTH110
+        raise MissingFileError(
+            f"can't {doing}: a process was ended while it replaced the folder",
+            got=f"the folder that was there, as {old.name}",
+            where=os.fspath(path),
+            fix=f"rename {old.name} to {path.name}; saving anew to {path.name} does so, too",
+        )
+
+
+def _old_name(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
 @contextlib.contextmanager

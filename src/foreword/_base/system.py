@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "after_fork",
     "as_path",
+    "exchange",
     "hold",
     "limit_memory",
     "lock_file",
@@ -251,6 +252,19 @@ def move_folder(source: Path, target: Path) -> None:
     except FileExistsError:  # Windows renames to no name that exists, POSIX over an empty folder
         os.rmdir(target)  # which fails on all but an empty folder  # noqa: PTH106
         os.rename(source, target)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Have two files or folders change places, at once; whether that was done, which only Linux can do, and there not
+    every file system.
+    """
+    if sys.platform != "linux" or not hasattr(os, "O_DIRECTORY"):
+        return False
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return rename is not None and rename(here, os.fsencode(one), here, os.fsencode(other), swap) == 0
 
 
 def own_port(listener: socket.socket) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 from numpy.typing import DTypeLike
 
 from foreword._base.checks import integer
-from foreword._base.files import explained, given_path
+from foreword._base.files import check_whole, explained, given_path
 from foreword.errors import ArgumentError, MissingFileError
 from foreword.vectors.formats import Options
 from foreword.vectors.formats.source import member_of
@@ -77,6 +77,7 @@ def _find(name_or_path: str | os.PathLike[str], options: Options, dtype: DTypeLi
         return VectorStore.open(path)
     with explained("open the vectors", path):
         folder = path.is_dir()
+    check_whole(path, "open the vectors")
     path = (model_in(path) if folder else None) or path
     if member_of(path)[0].is_file():
         return cached_store(path, options, vector_dtype(dtype))

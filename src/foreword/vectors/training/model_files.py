@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._base.files import DAMAGED_ARRAY, explained, given_path, replaced_folder
+from foreword._base.files import DAMAGED_ARRAY, check_whole, explained, given_path, replaced_folder
 from foreword.errors import ArgumentError, FileError, FormatError, StoreError
 from foreword.vectors.formats.fasttext import is_fasttext, read_fasttext_model
 from foreword.vectors.formats.gensim_native import NativeModel, is_native, read_model
@@ -93,6 +93,7 @@ def load_model(cls: type[M], path: str | os.PathLike[str]) -> M:
     folder = given_path(path)
     with explained("read the model", folder):
         own = folder.is_dir()
+    check_whole(folder, "read the model")
     if own:
         return _load_own(cls, folder)
     with open_source(folder) as source:
