@@ -57,6 +57,20 @@ def test_a_layout_that_fails_leaves_the_first_and_says_why(words, monkeypatch):
     assert "no space" in found.state.problem
 
 
+@pytest.mark.parametrize("failing", ["lay_out", "_kept"])
+def test_an_error_that_nobody_expected_ends_the_work_and_says_so(words, monkeypatch, caplog, failing):
+    def fail(*args, **rest):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(atlas if failing == "lay_out" else atlas.Atlas, failing, fail)
+    found = words.atlas(150)
+    found.wait()
+    assert found.state.doing == ""
+    assert "unexpected error" in found.state.problem
+    assert "no room" in caplog.text
+    assert found.state.layout == found.places.layout == {"lay_out": "components", "_kept": "neighbours"}[failing]
+
+
 def test_the_layout_is_seen_before_its_neighbours_are_counted(words, monkeypatch):
     seen = []
 

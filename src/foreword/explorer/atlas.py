@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from foreword import KeyedVectors
 
 __all__ = ["Atlas", "Places", "Region", "State"]
+
+logger = logging.getLogger("uvicorn.error")  # the server's own
 
 Floats = NDArray[np.float32]
 
@@ -150,7 +153,13 @@ class Atlas:
         except _StoppedError:
             return
         except ForewordError as error:
-            self.state = State("components", "", 0.0, self._seconds(), error.problem)
+            self._give_up(error.problem)
+        except Exception:  # a fault of ours, or too little memory
+            logger.exception("the map of all words: an unexpected error")
+            self._give_up("an unexpected error; the server's log tells more")
+
+    def _give_up(self, problem: str) -> None:
+        self.state = State(self.places.layout, "", 0.0, self._seconds(), problem)
 
     def _check(self) -> None:
         if self._stop.is_set():
