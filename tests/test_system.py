@@ -1,10 +1,14 @@
 """What only some systems have, and the portable way beside it: both give the same."""
 
+import contextlib
 import gc
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
+import traceback
 import warnings
 from pathlib import Path
 
@@ -137,6 +141,52 @@ print("parent")
     run = [sys.executable, "-W", "ignore", "-c", code, str(Path(__file__).parent), way]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
     assert done.stdout == ("renewed\n" if way == "as it is" else "") + "parent\n"
+
+
+@pytest.mark.skipif(not hasattr(system.os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_a_thread_holds_a_guard_does_not_wait_for_it(tmp_path):
+    """Of each kind of object that has one: the other thread holds them all."""
+    import foreword as fw
+    from foreword._base.remote import RemoteFolder
+    from foreword.tokens.tokenizers import opening
+    from vectors.static_models import rows_of, save_model2vec, wordpiece
+
+    save_model2vec(tmp_path / "m", wordpiece(), rows_of(wordpiece()))
+    wv, tokenizer, remote = fw.load(tmp_path / "m"), fw.get_tokenizer("gpt2"), RemoteFolder(tmp_path.as_uri())
+    text = "Every effort moves you."
+    expected = list(tokenizer.encode(text)), wv.encode(["the king"]).tolist(), wv.most_similar("king")
+    guards = [wv._guard, opening._fetching, remote._opening]
+    guards += [lock for lock in system._guards if lock not in guards]
+    assert len(guards) > 4
+    held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with contextlib.ExitStack() as stack:
+            for lock in guards:
+                stack.enter_context(lock)
+            held.set()
+            over.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            signal.alarm(20)
+            found = list(tokenizer.encode(text)), wv.encode(["the king"]).tolist(), wv.most_similar("king")
+            fw.load(tmp_path / "m").most_similar("king")
+            remote.read("m/config.json")
+            code = 0 if found == expected and not any(lock.locked() for lock in guards) else 2
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    over.set()
+    holder.join()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_one_port_has_one_server(monkeypatch):

@@ -273,8 +273,8 @@ def replaced_folder(path: str | os.PathLike[str], kind: str = "folder") -> Itera
 
 
 def _swap(folder: Path, fresh: Path, old: Path) -> None:
-    """Have ``fresh`` and ``folder`` change places; or rename ``folder`` to ``old``, ``fresh`` to ``folder``; or neither,
-    as on Windows where a file of it is open.
+    """Have ``fresh`` and ``folder`` change places; or rename ``folder`` to ``old``, ``fresh`` to ``folder``; or do
+    neither, as on Windows where a file of it is open.
     """
     try:
         if not system.exchange(fresh, folder):

@@ -14,13 +14,13 @@ import difflib
 import inspect
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from foreword._base import system
 from foreword._base.urls import offline, shown
 from foreword.errors import (
     ArgumentError,
@@ -95,7 +95,7 @@ class RemoteFolder:
         self._base = self._base.rstrip("/")
         self.options = _checked(options, self._base, self.shown)
         self._opened: tuple[int, Any, str] | None = None
-        self._opening = threading.Lock()
+        self._opening = system.guard()
         self._plain = not self.options and self._base.startswith(("http:", "https:"))
         self._files()
 

@@ -13,6 +13,7 @@ import importlib
 import os
 import sys
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ __all__ = [
     "after_fork",
     "as_path",
     "exchange",
+    "guard",
     "hold",
     "limit_memory",
     "lock_file",
@@ -65,6 +67,15 @@ def after_fork(renew: Callable[[], None]) -> None:
     """Call ``renew`` in every forked child; where there is no fork, never."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=renew)
+
+
+def guard() -> threading.Lock:
+    """A lock that is free in a forked child, also where another thread of its parent held it just then, which the child
+    has not, and would wait for for ever. What it guards must be of use at every moment at which it is held.
+    """
+    lock = threading.Lock()
+    _guards.add(lock)
+    return lock
 
 
 @contextlib.contextmanager
@@ -287,12 +298,16 @@ def limit_memory(size: int) -> None:
 
 
 _alone: weakref.WeakSet[Any] = weakref.WeakSet()  # files that this process has locked for itself
+_guards: weakref.WeakSet[threading.Lock] = weakref.WeakSet()
 
 
 def _let_go() -> None:
     """In a forked child: its copies of its parent's locks would hold them as long as it lives, also against itself."""
     for file in list(_alone):
         file.close()
+    for lock in list(_guards):
+        if lock.locked():
+            lock.release()
 
 
 after_fork(_let_go)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
 from collections.abc import Iterable, Sequence
 from itertools import chain, takewhile
 from typing import Any, Literal
@@ -23,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._base import threads
+from foreword._base import system, threads
 from foreword._base.checks import integer
 from foreword.errors import ArgumentError, ArgumentTypeError, FormatError, MissingPackageError
 from foreword.vectors.search.index import unit_query
@@ -223,7 +222,7 @@ class Tokens:
             self._parting.no_truncation()
             self._parting.add_special_tokens([AddedToken(_BREAK, normalized=False)])
             self._break = self._parting.token_to_id(_BREAK)
-        self._guard = threading.Lock()
+        self._guard = system.guard()
         self._forget()
 
     def of(self, texts: list[str], max_length: int | Literal["model"] | None) -> tuple[Ids, Ids]:

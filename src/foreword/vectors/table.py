@@ -8,13 +8,13 @@ Not for: searching or changing; the classes above this one add them. Costs: noth
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from foreword._base import system
 from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
 from foreword._base.words import counted
@@ -120,7 +120,7 @@ class VectorTable:
         """Take ``rows``, float [N, D], as the vectors, in place of what was there."""
         self._rows = rows
         self._store = None
-        self._guard = threading.Lock()
+        self._guard = system.guard()
         self._changed()
 
     def _changed(self) -> None:

@@ -10,7 +10,6 @@ Costs: about 50 ms and 15 MB to build; then 100–500 MB/s (gigatoken) or 6–17
 from __future__ import annotations
 
 import contextlib
-import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -182,7 +181,7 @@ class _Gigatoken:
         self._source: Any = BytesSource
         self._no_padding: Any = PadTruncate(0)
         self._generation = self._seen = self._unchecked = 0
-        self._counting = threading.Lock()
+        self._counting = system.guard()
         self._idle = [(0, self._build())]  # (generation, encoder); append and pop are atomic
         self._size_at_start = system.resident_bytes()
 

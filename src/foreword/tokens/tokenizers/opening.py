@@ -11,11 +11,11 @@ import functools
 import gzip
 import importlib.resources
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from foreword._base import system
 from foreword._base.files import explained
 from foreword.errors import DownloadError, FileError, UnknownNameError
 from foreword.tokens.tokenizers.byte_tokenizer import ByteTokenizer
@@ -185,7 +185,7 @@ def _from_tiktoken(name: str) -> Tokenizer:
     return RankTokenizer(name, format_ranks(parts["mergeable_ranks"]), parts["pat_str"], parts["special_tokens"])
 
 
-_fetching = threading.Lock()
+_fetching = system.guard()
 
 
 @contextlib.contextmanager

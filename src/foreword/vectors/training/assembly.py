@@ -17,12 +17,12 @@ Not for: which words are trained (``kernels``). Costs: 0.1 s to build, most of i
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from foreword._base import system
 from foreword._base.machine_code import MachineCode
 
 __all__ = ["LANES", "Step", "step"]
@@ -31,7 +31,7 @@ LANES = 16
 """Sums of a dot product, and numbers that rows are padded to a multiple of."""
 
 _TOGETHER = 4  # targets whose dot products are summed side by side
-_guard = threading.Lock()
+_guard = system.guard()
 _built: dict[tuple[int, int], Step] = {}
 
 
