@@ -15,6 +15,7 @@ import pytest
 import interrupts
 from foreword import KeyedVectors
 from foreword._base import threads
+from foreword.errors import FormatError
 from foreword.vectors.search import kernels
 
 N, D = 20_000, 64
@@ -204,3 +205,38 @@ def test_ctrl_c_at_any_line_leaves_no_thread_at_work(monkeypatch):
         time.sleep(1e-3)
         assert len(taken) == seen, number
     assert sorted(taken[-6:]) == list(range(6))
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "a vector that is not finite"])
+def test_a_save_that_ends_early_makes_no_more_blocks(tmp_path, monkeypatch, how):
+    """Of 200 blocks; the store that was there stays, and nobody is at work any more."""
+    from foreword.vectors.store import building, saving
+
+    monkeypatch.setenv("FOREWORD_THREADS", "2")
+    monkeypatch.setattr(saving, "BLOCK_BYTES", 4 * D)  # one row
+    path = tmp_path / "store"
+    KeyedVectors(D).save(path)
+    wv, made, block = KeyedVectors(D), [], saving._block
+
+    def slowly(*arguments):
+        made.append(1)
+        time.sleep(0.01)
+        return block(*arguments)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    if how == "Ctrl-C":
+        monkeypatch.setattr(building.StoreBuilder, "finish", interrupted)
+    wv.add_vectors([f"w{i}" for i in range(200)], np.ones((200, D), np.float32))
+    if how != "Ctrl-C":
+        wv.vectors[0, 0] = np.nan
+    monkeypatch.setattr(saving, "_block", slowly)
+    with pytest.raises((KeyboardInterrupt, FormatError)):
+        wv.save(path)
+    assert len(made) < 100
+    assert not [
+        thread for thread in threading.enumerate() if thread.name.startswith(("foreword-save", "foreword-sync"))
+    ]
+    assert [found.name for found in tmp_path.iterdir()] == ["store"]
+    assert len(KeyedVectors.load(path)) == 0

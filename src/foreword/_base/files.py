@@ -253,14 +253,13 @@ def replaced_folder(path: str | os.PathLike[str], kind: str = "folder") -> Itera
         FileError: the folder can't be written; or, as on Windows where a file of it is open, not be replaced.
     """
     folder = output_path(path)
-    if folder.is_symlink() or folder.name in ("", ".."):  # not a name beside which there may be others
-        folder = Path(os.path.realpath(folder))
-    old = _old_name(folder)
-    fresh = folder if not folder.exists() else folder.with_name(f".{folder.name}.new")
     with explained(f"replace the {kind}", folder):
+        if folder.is_symlink() or folder.name in ("", ".."):  # not a name beside which there may be others
+            folder = Path(os.path.realpath(folder))
+        old = _old_name(folder)
         if not folder.exists() and old.exists():  # a process was killed between two renames
             os.rename(old, folder)
-            fresh = folder.with_name(f".{folder.name}.new")
+        fresh = folder.with_name(f".{folder.name}.new") if folder.exists() else folder
         for left in {old, fresh} - {folder}:
             shutil.rmtree(left, ignore_errors=True)
     with atomic_folder(fresh) as partial:

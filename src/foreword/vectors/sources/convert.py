@@ -17,7 +17,7 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from glob import escape
@@ -75,35 +75,31 @@ def cached_store(path: Path, options: Options, dtype: np.dtype[Any], *, identity
 def convert(path: Path, folder: Path, options: Options, dtype: np.dtype[Any], *, source: dict[str, Any]) -> None:
     """Convert the vectors in the file ``path`` to the new store ``folder``, which appears whole or not at all."""
     from foreword.vectors.formats import open_vectors
-    from foreword.vectors.store.building import StoreBuilder
+    from foreword.vectors.store.building import StoreBuilder, Workers
 
     workers = threads.count()
     with (
         atomic_folder(folder) as partial,
         open_vectors(path, options) as (file, reader),
         progress(f"converting {path.name}", file.packed) as bar,
-        ThreadPoolExecutor(workers, thread_name_prefix="foreword-convert") as pool,
         StoreBuilder(partial, reader.dim, dtype) as builder,
+        Workers(workers, thread_name_prefix="foreword-convert") as pool,
     ):
         writing: deque[Future[Any]] = deque()
-        try:
-            at = 0
-            for count, make in reader.blocks():
-                writing.append(builder.append(count, make, pool))
-                if len(writing) > workers:
-                    writing.popleft().result()
-                bar.advance(file.position - at)
-                at = file.position
-            files = {} if reader.files is None else {"files": dict(reader.files)}
-            builder.finish(
-                subwords=reader.subwords,
-                source={**source, **files},
-                encoder=reader.encoder,
-                word_ngrams=reader.word_ngrams,
-            )
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+        at = 0
+        for count, make in reader.blocks():
+            writing.append(builder.append(count, make, pool))
+            if len(writing) > workers:
+                writing.popleft().result()
+            bar.advance(file.position - at)
+            at = file.position
+        files = {} if reader.files is None else {"files": dict(reader.files)}
+        builder.finish(
+            subwords=reader.subwords,
+            source={**source, **files},
+            encoder=reader.encoder,
+            word_ngrams=reader.word_ngrams,
+        )
 
 
 def _describe(path: Path, options: Options, dtype: np.dtype[Any], identity: str | None) -> dict[str, Any]:

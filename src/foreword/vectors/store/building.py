@@ -31,7 +31,7 @@ from foreword.vectors.store.keys import INTEGER, hash_keys
 from foreword.vectors.store.store import FORMAT, HEADER, VERSION, npy_header
 from foreword.vectors.store.subwords import Subwords
 
-__all__ = ["StoreBuilder"]
+__all__ = ["StoreBuilder", "Workers"]
 
 _MOVED = 1 << 16  # rows moved at a time where duplicates are dropped
 _SYNCED = 32 << 20  # bytes of rows after which the disk is asked to take them
@@ -48,6 +48,15 @@ class _Piece:
     errors: NDArray[np.float32]
     norms: NDArray[np.float32]
     counts: NDArray[np.int64] | None
+
+
+class Workers(ThreadPoolExecutor):
+    """Threads that make and write blocks. Where their ``with`` block ends by an exception, as of Ctrl-C, what they have
+    not begun with is not done. It stands within that of the builder, which closes the files: nobody writes then.
+    """
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.shutdown(wait=True, cancel_futures=kind is not None)
 
 
 class StoreBuilder:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from foreword._base.files import explained, given_path, replaced_folder
 from foreword.errors import FileError
 from foreword.vectors.store.attributes import ATTRIBUTES, Attributes, pack_attributes
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
-from foreword.vectors.store.building import StoreBuilder
+from foreword.vectors.store.building import StoreBuilder, Workers
 from foreword.vectors.store.encoder import TextEncoder
 from foreword.vectors.store.keys import Key, encode
 from foreword.vectors.store.store import is_store
@@ -68,8 +67,8 @@ def save_store(
     dtype = np.dtype(np.float16 if rows.dtype == np.float16 else np.float32)
     with replaced_folder(folder, "store") as partial:
         with (
-            ThreadPoolExecutor(threads.count(), thread_name_prefix="foreword-save") as pool,
             StoreBuilder(partial, rows.shape[1], dtype) as builder,
+            Workers(threads.count(), thread_name_prefix="foreword-save") as pool,
         ):
             step = max(1, BLOCK_BYTES // (4 * rows.shape[1]))
             for i in range(0, len(keys), step):
