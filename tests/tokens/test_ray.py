@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from foreword.errors import ArgumentError, MissingPackageError
+from foreword.errors import ArgumentError, FileError, MissingPackageError
 from foreword.tokens import prepare
 from foreword.tokens.preparing import blocks, ray_engine
 
@@ -131,3 +131,33 @@ def test_engines_that_are_not_there(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(MissingPackageError, match="pip install ray"):
         prepare(["x"], tmp_path / "s", engine="ray")
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_a_ray_that_was_started_here_ends_with_a_start_that_fails(monkeypatch, started) -> None:
+    ray, done = _FakeRay(2), []
+
+    def fails(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(ray, "is_initialized", lambda: not started)
+    monkeypatch.setattr(ray, "init", lambda **_: done.append("init"), raising=False)
+    monkeypatch.setattr(ray, "shutdown", lambda: done.append("shutdown"), raising=False)
+    monkeypatch.setattr(ray, "remote", fails)
+    with pytest.raises(KeyboardInterrupt):
+        ray_engine.RayWorkers(None, 2, None)
+    assert done == ["init", "shutdown"] * started
+
+
+def test_a_cluster_that_fails_without_a_word(monkeypatch) -> None:
+    ray = _FakeRay(2)
+
+    def fails(**_):
+        raise ConnectionError
+
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", fails, raising=False)
+    with pytest.raises(FileError, match=r"(?s)can't reach the Ray cluster.*ConnectionError"):
+        ray_engine.RayWorkers(None, 2, "far")

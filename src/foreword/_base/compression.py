@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any, cast
 
+from foreword._base.words import first_line
 from foreword.errors import ForewordError, FormatError
 
 __all__ = ["SUFFIXES", "Unpacked", "by_content", "by_name", "packing", "stem", "unpack"]
@@ -116,7 +117,7 @@ class Unpacked(io.RawIOBase):
     def _damaged(self, cause: Exception) -> FormatError:
         return FormatError(
             f"the {self._kind} file is damaged or cut short",
-            got=str(cause).splitlines()[0] if str(cause) else type(cause).__name__,
+            got=first_line(cause),
             where=os.fspath(self._where),
             fix="get the file again",
         )

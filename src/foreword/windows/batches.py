@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.words import first_line
 from foreword.errors import ArgumentError
 from foreword.windows.dataset import WindowDataset, shifted, trimmed
 from foreword.windows.joined import JoinedDataset, Owners
@@ -181,7 +182,7 @@ class Batches:
         except (RuntimeError, AssertionError, TypeError, NotImplementedError) as cause:
             raise ArgumentError(
                 "batches can't go to this device",
-                got=f"device={self.device!r}: {str(cause).splitlines()[0][:120]}",
+                got=f"device={self.device!r}: {first_line(cause)}",
                 expected='a device that torch has here: "cpu", "cuda", "cuda:0", "mps", …',
             ) from cause
         return target

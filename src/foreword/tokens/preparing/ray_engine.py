@@ -13,6 +13,7 @@ import warnings
 from concurrent.futures import Future
 from typing import Any
 
+from foreword._base.words import first_line
 from foreword.errors import FileError, MissingPackageError
 from foreword.tokens.preparing.blocks import Block, Encoded, Task, encode_block
 
@@ -64,13 +65,19 @@ class RayWorkers:
             except Exception as cause:  # Ray raises its own kinds, and bare ones
                 raise FileError(
                     "can't reach the Ray cluster",
-                    got=str(cause).splitlines()[0][:200],
+                    got=first_line(cause),
                     where=address,
                     fix="start one: ray start --head",
                 ) from cause
-        actor = self._ray.remote(num_cpus=1)(_Encoder)
-        self._actors = [actor.remote(task) for _ in range(count)]
-        self._starting = {actor.ready.remote(): actor for actor in self._actors}
+        self._actors: list[Any] = []
+        try:
+            actor = self._ray.remote(num_cpus=1)(_Encoder)
+            for _ in range(count):
+                self._actors.append(actor.remote(task))
+            self._starting = {actor.ready.remote(): actor for actor in self._actors}
+        except BaseException:  # a Ray that was left would be taken for the caller's own
+            self.close()
+            raise
         self._running: list[Any] = []
         self._next = 0
         self._looked = self._began = time.monotonic()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from foreword._base.files import explained
+from foreword._base.words import first_line
 from foreword.errors import ForewordError, FormatError, TextDecodeError
 from foreword.tokens.preparing.contents import Text
 from foreword.tokens.preparing.records import Records
@@ -78,7 +79,7 @@ def csv(records: Records, stream: FileStream, *, delimiter: str = ",") -> Iterat
             raise FormatError(
                 "a row of csv is longer than one may be", expected=f"at most {block:,} bytes", where=records.where
             ) from cause
-        raise FormatError("the csv can't be read", got=str(cause).splitlines()[0], where=records.where) from cause
+        raise FormatError("the csv can't be read", got=first_line(cause), where=records.where) from cause
     except UnicodeDecodeError as cause:
         if isinstance(cause, TextDecodeError):
             raise
@@ -213,14 +214,12 @@ def _rows(
                 raise
             raise FormatError(
                 f"the {kind} file can't be read",
-                got=str(cause).splitlines()[0][:200],
+                got=first_line(cause),
                 where=f"{source.path}, after row {row:,}" if row else source.path,
             ) from cause
         except OSError as cause:
             if cause.errno is None and not isinstance(cause, FormatError):
-                raise FormatError(
-                    f"the {kind} file is damaged", got=str(cause).splitlines()[0][:200], where=source.path
-                ) from cause
+                raise FormatError(f"the {kind} file is damaged", got=first_line(cause), where=source.path) from cause
             raise
 
 

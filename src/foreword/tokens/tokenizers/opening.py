@@ -17,6 +17,7 @@ from typing import Any
 
 from foreword._base import system
 from foreword._base.files import explained
+from foreword._base.words import first_line
 from foreword.errors import DownloadError, FileError, UnknownNameError
 from foreword.tokens.tokenizers.byte_tokenizer import ByteTokenizer
 from foreword.tokens.tokenizers.engines import PATTERNS, format_ranks
@@ -177,7 +178,7 @@ def _from_tiktoken(name: str) -> Tokenizer:
     except (OSError, ValueError) as cause:  # requests' errors are OSErrors; a wrong checksum is a ValueError
         raise FileError(
             f"can't get the merge ranks of {name!r}",
-            got=str(cause).splitlines()[0][:200],
+            got=first_line(cause),
             where="the download through tiktoken's cache",
             fix="check the network; or put the file into the folder that TIKTOKEN_CACHE_DIR names, "
             f"or give the ranks themselves: get_tokenizer('{name}.tiktoken')",

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foreword._base.checks import integer
+from foreword._base.words import first_line
 from foreword.errors import ArgumentError, ArgumentTypeError, SpecialTokenError, TokenIdError
 from foreword.tokens.tokenizers.engines import PATTERNS, Engine, make_engine, parse_ranks
 from foreword.tokens.tokenizers.merging import MergeRules
@@ -401,7 +402,7 @@ class RankTokenizer(Tokenizer):
             raise ArgumentError(
                 "a split pattern that can't be used",
                 got=repr(self.pattern),
-                expected=f"a regular expression: {str(cause).splitlines()[0][:200]}",
+                expected=f"a regular expression: {first_line(cause)}",
             ) from cause
 
     @functools.cached_property
