@@ -121,7 +121,9 @@ def entries() -> dict[str, Entry]:
         "word_corpus": lambda m, p, t: recipes.word_corpus(p),
         "export the page": lambda m, p, t: export_page(p, explorer.Settings(vectors=(str(m["vectors"]),))),
         "explorer vectors": lambda m, p, t: export_page(t / "page", explorer.Settings(vectors=(p,))),
-        "explorer stores": lambda m, p, t: explore.serve(store=[Path(p) if isinstance(p, str) and p else p]),
+        "explorer stores": lambda m, p, t: (
+            explore.serve(store=[p]) if isinstance(p, str) else Library(explorer.Settings(stores=(p,)))
+        ),
         "explorer tokenizers": lambda m, p, t: Library(explorer.Settings(tokenizers=(p,), vectors=())).tokenizer(
             p if "/" not in p else Path(p).stem
         ),

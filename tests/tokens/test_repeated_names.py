@@ -91,7 +91,7 @@ def test_columns_of_one_name_in_tables(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
-@pytest.mark.parametrize("record", ['{"text": "a", "text": "b"}', r'{"text": "a", "n": 1, "te\u0078t": "a"}'])
+@pytest.mark.parametrize("record", ['{"text": "a", "text": "b"}', r'{"text": "a", "n": 1, "te\u0078t": "b"}'])
 def test_keys_that_come_twice(tmp_path: Path, name: str, record: str) -> None:
     path = tmp_path / name
     lines = ['{"text": "one"}', record, '{"n": 1, "n": 2, "text": "two", "m": {"text": 1, "text": 2}}']
@@ -100,6 +100,15 @@ def test_keys_that_come_twice(tmp_path: Path, name: str, record: str) -> None:
         read(path)
     assert {"a.jsonl": "line 2", "a.json": "record 2"}[name] in str(refused.value)
     assert read(path, bad_records="skip") == ["one", "two"]  # other keys may come as often as they like
+
+
+def test_a_key_that_comes_twice_with_one_value(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one", "text": "one"}\n')
+    assert read(path) == ["one"]
+    path.write_text('{"text": 1, "text": true}\n')  # equal to Python, and not the same
+    with pytest.raises(FormatError, match="key 'text' comes twice"):
+        read(path)
 
 
 def test_keys_that_come_twice_on_the_way_to_a_field(tmp_path: Path) -> None:
