@@ -222,8 +222,9 @@ def _rows(
             ) from cause
         except OSError as cause:
             if cause.errno is None and not isinstance(cause, FormatError):
+                problem = "encrypted" if "decrypt" in str(cause) else "damaged"
                 raise FormatError(
-                    f"the {kind} file is damaged", got=str(cause).splitlines()[0][:200], where=source.path
+                    f"the {kind} file is {problem}", got=str(cause).splitlines()[0][:200], where=source.path
                 ) from cause
             raise
 
