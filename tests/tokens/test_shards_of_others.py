@@ -152,3 +152,23 @@ def test_npy_files_that_are_damaged(tmp_path: Path) -> None:
     np.save(path, np.array([1, None], object), allow_pickle=True)
     with pytest.raises(StoreError, match="no token ids"):
         TokenStore.open(path)
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">u4"])
+def test_llmc_of_the_other_byte_order(tmp_path: Path, dtype: str) -> None:
+    header = np.zeros(256, ">i4")
+    header[:3] = (20240520, 1, 3) if dtype == ">u2" else (20240801, 7, 3)
+    (tmp_path / "a.bin").write_bytes(header.tobytes() + np.arange(3).astype(dtype).tobytes())
+    with pytest.raises(StoreError, match="big-endian"):
+        TokenStore.open(tmp_path / "a.bin")
+
+
+@pytest.mark.parametrize(
+    ("head", "words"), [(b"PK\x03\x04", "PyTorch"), (b"\x93NUMPY", "NumPy"), (b"MMIDIDX\0\0", "Megatron")]
+)
+def test_other_files_that_are_called_bin(tmp_path: Path, head: bytes, words: str) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(head + bytes(100 - len(head)))
+    with pytest.raises(StoreError, match=words):
+        TokenStore.open(tmp_path / "pytorch_model.bin")
+    (tmp_path / "ids.bin").write_bytes(head[:1] + b"\1" + np.arange(1, 50, dtype="<u2").tobytes())
+    assert len(TokenStore.open(tmp_path / "ids.bin")) == 50

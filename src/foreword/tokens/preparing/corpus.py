@@ -36,10 +36,12 @@ from foreword.tokens.preparing.kinds import (
     FORMAT_NAMES,
     FORMATS,
     HEAD,
+    UNFINISHED,
     content_kind,
     format_of,
     format_of_named,
     is_url,
+    refuse_logged_table,
     refuse_other_types,
     signature,
     suffix_of,
@@ -246,7 +248,8 @@ class _Listing:
             kept = []
             for name in sorted(folders):
                 path = os.path.join(parent, name)  # noqa: PTH118
-                reason = "hidden" if name.startswith(".") else None
+                refuse_logged_table(path[len(root) :].replace(os.sep, "/"), folder)
+                reason = "hidden" if name.startswith(".") else "not finished" if name == UNFINISHED else None
                 if reason is None and os.path.islink(path):  # noqa: PTH114
                     reason = "a link to a folder"
                 elif reason is None and _is_store(path):
@@ -261,6 +264,7 @@ class _Listing:
             for name in sorted(files):
                 path = os.path.join(parent, name)  # noqa: PTH118
                 relative = path[len(root) :]
+                refuse_logged_table(relative.replace(os.sep, "/"), folder)
                 if name.startswith("."):
                     self._pass_over(relative, "hidden")
                 else:
@@ -430,9 +434,12 @@ def _remote(url: str, format: str | None) -> Corpus:  # noqa: A002
             passed_over: list[str] = []
             for path in sorted(found):
                 name = path.removeprefix(base)
-                if folder and any(part.startswith(".") for part in name.split("/")):
-                    passed_over.append(f"{name} (hidden)")
-                    continue
+                if folder:
+                    refuse_logged_table(name, url)
+                    parts = name.split("/")
+                    if any(part.startswith(".") or part == UNFINISHED for part in parts):
+                        passed_over.append(f"{name} ({'not finished' if UNFINISHED in parts else 'hidden'})")
+                        continue
                 source = _remote_file(files, path, name, found[path], format, listed=folder)
                 known, suffix = (
                     format or (format_of if folder else format_of_named)(_plain(path)),

@@ -16,17 +16,19 @@ import re
 from collections.abc import Iterable, Mapping
 
 from foreword._base import compression
-from foreword.errors import ArgumentTypeError
+from foreword.errors import ArgumentTypeError, FormatError
 
 __all__ = [
     "FORMATS",
     "FORMAT_NAMES",
     "HEAD",
+    "UNFINISHED",
     "content_kind",
     "format_of",
     "format_of_named",
     "is_url",
     "looks_like_a_path",
+    "refuse_logged_table",
     "refuse_other_types",
     "signature",
     "suffix_of",
@@ -55,10 +57,20 @@ _NAMED = {**dict.fromkeys(_CODE.split(), "text"), ".arrow": "arrow"}
 FORMAT_NAMES = sorted({*FORMATS.values(), *_NAMED.values()})
 # Bytes at the beginning of a file that say what it is.
 HEAD = 4096
+# The folder in which the jobs of Spark and Hadoop write what they have not finished.
+UNFINISHED = "_temporary"
 
 # An object with a key, an array of such objects, or an array of strings.
 _JSON = re.compile(rb'\s*(?:(?:\[\s*)?\{\s*(?:"(?:[^"\\]|\\.)*"\s*:|\})|\[\s*["\]])')
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(?::|//)\S+")
+# What is below the folder of a table whose log says which of its files count, and whose it is.
+_LOGS = {
+    r"_delta_log": "Delta Lake",
+    r"\.hoodie": "Hudi",
+    r"_spark_metadata": "Spark's streams",
+    r"metadata/(?:v\d+|\d{5}-[0-9a-f-]{36})(?:\.gz)?\.metadata\.json": "Iceberg",
+}
+_LOG = re.compile("(?:^|/)(?:" + "|".join(f"({pattern})" for pattern in _LOGS) + ")(?:/|$)")
 # First bytes, besides those of compressions, and what they are; "parquet" is read, the others are not.
 _SIGNATURES = {
     rb"[\x50-\x5f]\x2a\x4d\x18": "zstandard",  # a frame to be skipped, which pzstd writes
@@ -196,6 +208,23 @@ def looks_like_a_path(text: str) -> bool:
         return False
     named = format_of(text) is not None and suffix_of(text) != text.lower() and not re.search(r"\s", text)
     return named or is_url(text) or os.path.exists(text)  # noqa: PTH110 - a Path would not take every text
+
+
+def refuse_logged_table(name: str, folder: object) -> None:
+    """Refuse a table of which a file or folder below ``folder`` is the log, by its name with "/".
+
+    Raises:
+        FormatError: rows that were deleted are in its files still, or rows that were written twice.
+    """
+    found = _LOG.search(name)
+    if found is not None:
+        raise FormatError(
+            f"a table of {list(_LOGS.values())[(found.lastindex or 1) - 1]}: its log says which of its files count",
+            got=name,
+            where=folder,
+            fix="write its rows to a folder of their own with the library that it is of, or pass the files that count, "
+            "[Path(name), …]",
+        )
 
 
 def refuse_other_types(corpus: object) -> None:

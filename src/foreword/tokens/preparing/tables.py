@@ -5,6 +5,7 @@ Not for: records of JSON (``records``). Costs: one batch of rows in memory; Arro
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv as plain_csv
 import io
@@ -13,10 +14,11 @@ from typing import Any
 
 from foreword._base.files import explained
 from foreword._base.words import first_line
-from foreword.errors import ForewordError, FormatError, TextDecodeError
+from foreword.errors import ForewordError, FormatError
 from foreword.tokens.preparing.contents import Text
+from foreword.tokens.preparing.quotes import ChunkReader, Quotes
 from foreword.tokens.preparing.records import Records
-from foreword.tokens.preparing.streams import CHUNK, FileSource, FileStream, undecodable
+from foreword.tokens.preparing.streams import CHUNK, FileSource, FileStream, decoded, undecodable
 
 __all__ = ["arrow", "csv", "parquet"]
 
@@ -40,10 +42,15 @@ def csv(records: Records, stream: FileStream, *, delimiter: str = ",") -> Iterat
     header = _header(stream.ahead(block), records, delimiter)
     for field in fields:
         _refuse_repeated(field, header, field, records.where)
+    chunks: Iterator[bytes] = iter(lambda: stream.read(CHUNK // 4), b"")  # which caches hold
+    if codecs.lookup(records.encoding).name != "utf-8":
+        texts_of = decoded(stream, records.encoding, records.where, chunk=CHUNK // 4)
+        chunks = (text.encode("utf-8", "surrogatepass") for text in texts_of)
+    quotes = Quotes(delimiter=delimiter, columns=len(header), skips=records.skips, where=records.where)
     try:
         rows = reader.open_csv(
-            stream,
-            reader.ReadOptions(use_threads=False, block_size=block, encoding=records.encoding),
+            ChunkReader(quotes.checked(chunks)),
+            reader.ReadOptions(use_threads=False, block_size=block),
             reader.ParseOptions(
                 delimiter=delimiter, newlines_in_values=True, invalid_row_handler=count if records.skips else None
             ),
@@ -76,14 +83,12 @@ def csv(records: Records, stream: FileStream, *, delimiter: str = ",") -> Iterat
         if "Empty CSV" in str(cause):
             return
         if "straddling" in str(cause):
+            if quotes.open > block:
+                raise quotes.unclosed(f"a quoted cell that is not closed within {block:,} bytes") from cause
             raise FormatError(
                 "a row of csv is longer than one may be", expected=f"at most {block:,} bytes", where=records.where
             ) from cause
         raise FormatError("the csv can't be read", got=first_line(cause), where=records.where) from cause
-    except UnicodeDecodeError as cause:
-        if isinstance(cause, TextDecodeError):
-            raise
-        raise undecodable(cause, records.encoding, records.where, "in a row that Arrow does not name") from cause
 
 
 def _header(data: bytes, records: Records, delimiter: str) -> list[str]:
@@ -219,7 +224,8 @@ def _rows(
             ) from cause
         except OSError as cause:
             if cause.errno is None and not isinstance(cause, FormatError):
-                raise FormatError(f"the {kind} file is damaged", got=first_line(cause), where=source.path) from cause
+                problem = "encrypted" if "decrypt" in str(cause) else "damaged"
+                raise FormatError(f"the {kind} file is {problem}", got=first_line(cause), where=source.path) from cause
             raise
 
 

@@ -39,6 +39,12 @@ __all__ = ["FORMATS", "ForeignTokens", "export", "open_foreign", "refuse_mixture
 MEGATRON_MAGIC = b"MMIDIDX\x00\x00"
 MEGATRON_DTYPES = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}  # 6 and 7 are floating
 LLMC_MAGIC = {20240520: (1, "<u2"), 20240801: (7, "<u4")}
+# First bytes of other files that are called .bin.
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive, as PyTorch writes",
+    b"\x93NUMPY": "a NumPy array",
+    MEGATRON_MAGIC: "an index of Megatron",
+}
 LLMC_HEADER = 256
 PIECE = 1 << 22  # tokens written at a time
 SAMPLES, SAMPLE = 16, 4096  # pieces that are looked at on opening, and ids of each
@@ -161,6 +167,7 @@ def open_foreign(path: Path, *, dtype: str | None = None) -> ForeignTokens:
     if (head := _llmc_head(path)) is not None:
         return _open_llmc(path, head)
     if path.suffix == ".bin":
+        _refuse_no_ids(path)
         kind = np.dtype("<u4" if dtype == "uint32" else "<u2")
         count = _whole(path, kind)
         return ForeignTokens("nanogpt", path, map_file(path, kind, count), np.array([0, count], "<u8"))
@@ -214,6 +221,8 @@ def _open_megatron(index: Path) -> ForeignTokens:
 
 def _open_llmc(path: Path, head: bytes) -> ForeignTokens:
     header = np.frombuffer(head, "<i4")
+    if int(header[0]) not in LLMC_MAGIC:
+        raise StoreError("an llm.c file that is big-endian", expected="little-endian, as llm.c reads it", where=path)
     version, kind = LLMC_MAGIC[int(header[0])]
     count, size = int(header[2]), path.stat().st_size
     expected = len(head) + count * np.dtype(kind).itemsize
@@ -355,7 +364,17 @@ def _llmc_head(path: Path) -> bytes | None:
     """The header of an llm.c file; None of another."""
     with explained("read the tokens", path), open(path, "rb") as file:
         head = file.read(4 * LLMC_HEADER)
-    return head if len(head) == 4 * LLMC_HEADER and int.from_bytes(head[:4], "little") in LLMC_MAGIC else None
+    magics = {int.from_bytes(head[:4], order) for order in ("little", "big")}
+    return head if len(head) == 4 * LLMC_HEADER and not magics.isdisjoint(LLMC_MAGIC) else None
+
+
+def _refuse_no_ids(path: Path) -> None:
+    """Refuse a file without a header of its own whose first bytes are another's; as ids those are rare."""
+    with explained("read the tokens", path), open(path, "rb") as file:
+        head = file.read(max(map(len, _OTHERS)))
+    for magic, what in _OTHERS.items():
+        if head.startswith(magic):
+            raise StoreError("not a token file", got=what, expected="ids alone, as nanoGPT writes them", where=path)
 
 
 def _export_megatron(store: TokenStore, stem: Path) -> list[Path]:
