@@ -149,9 +149,11 @@ def test_export_is_read_back(file, tmp_path, name, options):
 
 @pytest.mark.parametrize(
     "line",
-    ["export SOURCE folder", "export SOURCE no/such.bin", "export SOURCE a.zip", "export SOURCE a.vocab --format npy"]
-    + ["export SOURCE file --format static", "export SOURCE s3://bucket/out.bin", "convert SOURCE folder"]
-    + ["convert SOURCE file", "export SOURCE file/out.bin"],
+    [
+        *("export SOURCE folder", "export SOURCE no/such.bin", "export SOURCE file/out.bin", "export SOURCE a.zip"),
+        *("export SOURCE a.vocab --format npy", "export SOURCE file --format static", "export SOURCE s3://b/out.bin"),
+        *("convert SOURCE folder", "convert SOURCE file"),
+    ],
 )
 def test_a_place_that_can_t_be_written_is_refused_before_vectors_are_loaded(file, tmp_path, monkeypatch, line):
     for place in ("vectors.load", "vectors.sources.opening.open_store"):

@@ -338,7 +338,7 @@ def export(
         out,
         format=format_,
     ):
-        print(f"{file}: {file.stat().st_size:,} bytes")
+        print(f"{file}: {counted(file.stat().st_size, 'byte')}")
 
 
 @app.command()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from foreword._base.files import given_path, remote_url
 from foreword._base.progress import progress
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, DownloadError, MissingFileError
 from foreword.recipes.encoders import Encoder, LayerEncoder, StaticEncoder, Unknown, WordEncoder, check_unknown
 from foreword.recipes.output import Output, check_output, open_output
@@ -242,7 +243,7 @@ def _tokenizer_of(vocab_size: int, folder: Path | None, store: TokenStore | None
         return store.tokenizer
     raise ArgumentError(
         "which tokenizer was the layer made for?",
-        got=f"a table of {vocab_size:,} rows"
+        got=f"a table of {counted(vocab_size, 'row')}"
         + (f" beside {', '.join(found)}, without a tokenizer.json" if found else ""),
         where=None if folder is None else str(folder),
         fix='name it: tokenizer="…", a name or a file',

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.words import counted
 from foreword.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ class LayerEncoder:
         if tokenizer.vocab_size > layer.vocab_size:
             raise ArgumentError(
                 "the tokenizer doesn't fit the layer",
-                got=f"{tokenizer.name!r} of {tokenizer.vocab_size:,} ids, a table of {layer.vocab_size:,} rows",
+                got=f"{tokenizer.name!r} of {counted(tokenizer.vocab_size, 'id')}, "
+                f"a table of {counted(layer.vocab_size, 'row')}",
                 fix="name the tokenizer that the layer was made for",
             )
         self._layer, self._tokenizer = layer, tokenizer

@@ -182,7 +182,7 @@ class Reader:
                 if source.remote is not None and source.size is not None and raw.bytes < source.size:
                     raise FileError(
                         "the corpus ends before its end: its server broke off",
-                        got=f"{raw.bytes:,} bytes",
+                        got=counted(raw.bytes, "byte"),
                         expected=f"{source.size:,}",
                         where=source.path,
                         fix="run the same command again; it resumes",

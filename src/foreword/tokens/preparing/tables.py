@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from foreword._base.files import explained
+from foreword._base.words import counted
 from foreword.errors import ForewordError, FormatError, TextDecodeError
 from foreword.tokens.preparing.contents import Text
 from foreword.tokens.preparing.records import Records
@@ -76,7 +77,9 @@ def csv(records: Records, stream: FileStream, *, delimiter: str = ",") -> Iterat
             return
         if "straddling" in str(cause):
             raise FormatError(
-                "a row of csv is longer than one may be", expected=f"at most {block:,} bytes", where=records.where
+                "a row of csv is longer than one may be",
+                expected=f"at most {counted(block, 'byte')}",
+                where=records.where,
             ) from cause
         raise FormatError("the csv can't be read", got=str(cause).splitlines()[0], where=records.where) from cause
     except UnicodeDecodeError as cause:

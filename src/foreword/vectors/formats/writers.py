@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from foreword._base.compression import by_name, packing, stem
 from foreword._base.files import atomic_write, check_file, check_folder, explained, given_path
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.formats.arrays import KEY_OFFSETS, KEYS, VECTORS
 from foreword.vectors.formats.base import Options
@@ -184,7 +185,7 @@ def _binary_pieces(keys: Sequence[str], vectors: NDArray[np.floating[Any]], pref
         for word in words:
             wrong = "a space" if b" " in word else "a newline at its start" if word.startswith(b"\n") else ""
             if wrong or len(word) >= MAX_WORD:
-                raise _not_held("word2vec's binary format", word, wrong or f"{len(word):,} bytes")
+                raise _not_held("word2vec's binary format", word, wrong or counted(len(word), "byte"))
         with np.errstate(over="ignore"):
             singles = np.ascontiguousarray(rows, dtype="<f4")
         if (np.isinf(singles) & np.isfinite(rows)).any():
@@ -217,7 +218,7 @@ def _text_pieces(keys: Sequence[str], vectors: NDArray[np.floating[Any]], prefix
 
 def _line(word: bytes, numbers: list[bytes]) -> bytes:
     """The line of a word with blanks, as ``parse_line`` reads it back."""
-    wrong = "a newline in it" if b"\n" in word else f"{len(word):,} bytes" if len(word) >= MAX_WORD else ""
+    wrong = "a newline in it" if b"\n" in word else counted(len(word), "byte") if len(word) >= MAX_WORD else ""
     for first in () if wrong else (numbers[0], numbers[0] + b".0"):  # after "catch 22" one number must be no whole one
         line = b" ".join([word, first, *numbers[1:]])
         try:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import DAMAGED_ARRAY, explained, given_path, replaced_folder
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, FileError, FormatError, StoreError
 from foreword.vectors.formats.fasttext import is_fasttext, read_fasttext_model
 from foreword.vectors.formats.gensim_native import NativeModel, is_native, read_model
@@ -143,7 +144,7 @@ def _load_own(cls: type[M], folder: Path) -> M:
         raise FormatError("the model's vectors are damaged", got=cause.problem, where=folder / "vectors") from cause
     dim = model.vector_size
     if store.vectors.shape != (count, dim) or (store.counts is None and count):
-        raise _damaged(folder / "vectors", f"vectors {list(store.vectors.shape)} of {count:,} words")
+        raise _damaged(folder / "vectors", f"vectors {list(store.vectors.shape)} of {counted(count, 'word')}")
     counts = np.zeros(0, dtype=np.int64) if store.counts is None else np.array(store.counts, dtype=np.int64)
     output = _read(folder / "output.npy", (count, dim))
     rows = np.array(store.vectors, dtype=np.float32)
@@ -205,7 +206,9 @@ def _of_gensim(cls: type[M], found: NativeModel, name: str) -> M:
             "a Doc2Vec can't be trained on", got=found.kind, where=name, fix="foreword.load opens its vectors"
         )
     if found.counts is None or found.output.shape != found.vectors.shape or found.output.dtype.kind != "f":
-        raise _damaged(Path(name), f"counts or an output table that don't fit {found.vectors.shape[0]:,} words")
+        raise _damaged(
+            Path(name), f"counts or an output table that don't fit {counted(found.vectors.shape[0], 'word')}"
+        )
     if None in found.keys or len(set(found.keys)) < len(found.keys) or (found.counts < 0).any():
         raise _damaged(Path(name), "words that come twice, or counts below 0")
     if not (np.isfinite(found.vectors).all() and np.isfinite(found.output).all()):
