@@ -20,7 +20,7 @@ IDLE = [
     ("embed text.txt a.png --plot a.png", "one file"),
     ("vectors train text.txt out --buckets 10", "fasttext"),
     ("vectors train text.txt out --method cbow --min-n 2", "fasttext"),
-    ("prepare text.txt out --split val=0.1 --split val=0.2", "two shares"),
+    ("prepare text.txt out --split val=0.1 --split val=0.2", "comes twice"),
 ]
 
 

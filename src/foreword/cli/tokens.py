@@ -186,8 +186,6 @@ def _shares(split: list[str] | None) -> dict[str, float] | None:
                 expected="val=0.01",
                 fix="of several parts, give each its own: --split val=0.01 --split test=0.01",
             ) from None
-    if len(shares) < len(split or []):
-        raise ArgumentError("a part has two shares", got=" ".join(f"--split {part}" for part in split or []))
     return shares or None
 
 
