@@ -372,5 +372,8 @@ def test_an_option_mended_before_anything_was_counted(corpus, tmp_path):
         train_vectors(tmp_path / "empty.txt", tmp_path / "none", **SMALL)
     with pytest.raises(ArgumentError, match=r"no word occurs 10,000 times"):
         train_vectors(corpus, tmp_path / "out", **{**SMALL, "min_count": 10_000})
+    (tmp_path / "once.txt").write_text("king", encoding="utf-8")
+    with pytest.raises(ArgumentError, match=r"got: +1 word, 1 different, the most frequent 1 time\n"):
+        train_vectors(tmp_path / "once.txt", tmp_path / "out", **{**SMALL, "min_count": 2})
     assert list(tmp_path.glob("*.training")) == []  # nor anything else
     assert train_vectors(corpus, tmp_path / "out", **SMALL).words  # no "unfinished training of another kind"
