@@ -100,7 +100,7 @@ def test_a_store_of_tokens(tmp_path):
         ({"max_vocab": 0}, ArgumentError, "max_vocab must be at least 1"),
         ({"every": "often"}, ArgumentError, "every must be a number"),
         ({"evaluate": "questions.txt"}, ArgumentError, "a list of files"),
-        ({"reading": "line"}, ArgumentError, "told apart"),
+        ({"reading": "line"}, ArgumentError, "documents end"),
         ({"alpha": "x"}, ArgumentError, "alpha must be a number"),
     ],
 )

@@ -279,7 +279,7 @@ def _begin(folder: Path, about: dict[str, Any], *, restart: bool) -> bool:
             got=", ".join(f"{name}={wanted[name]}" for name in shown) or None,
             expected=", ".join(f"{name}={was.get(name)}" for name in shown) or None,
             where=folder,
-            fix="run it with what it was begun with, or throw it away: restart (--restart)",
+            fix="give the options that it was started with, or discard it: restart (--restart)",
         )
     elif about["corpus"] is None:  # objects may be others: they are counted again, and the checkpoint compares
         _clear(folder, but=("run.json", "checkpoint"))
@@ -318,7 +318,7 @@ def _read_json(path: Path) -> Any:
         try:
             return json.loads(path.read_bytes())
         except ValueError:
-            raise FormatError("what the run has left is damaged", where=path, fix="begin anew: --restart") from None
+            raise FormatError("what the run has left is damaged", where=path, fix="start again: --restart") from None
 
 
 def _vocabulary(
@@ -347,7 +347,7 @@ def _vocabulary(
         if not counts.shape == (len(words),) or not words or len(set(words)) < len(words):
             raise ValueError
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise FormatError("what the run has left is damaged", where=file, fix="begin anew: --restart") from None
+        raise FormatError("what the run has left is damaged", where=file, fix="start again: --restart") from None
     return words, counts
 
 
@@ -365,7 +365,7 @@ def _encoded(folder: Path, corpus: Corpus, words: list[Any], workers: int, total
             got=counted(len(encoded.words), "word"),
             expected=counted(total, "word"),
             where=corpus.name,
-            fix="begin anew: restart (--restart)",
+            fix="start again: restart (--restart)",
         )
     return encoded
 

@@ -137,7 +137,7 @@ class Checkpoint:
     def damaged(self, got: str, *, expected: str | None = None) -> FormatError:
         """The error of a file that is no whole checkpoint."""
         return FormatError(
-            "the checkpoint can't be used", got=got, expected=expected, where=self._path, fix="start the training anew"
+            "the checkpoint can't be used", got=got, expected=expected, where=self._path, fix="start the training again"
         )
 
     def _take(self, count: int) -> bytes:

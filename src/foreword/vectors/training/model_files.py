@@ -219,7 +219,7 @@ def _of_gensim(cls: type[M], found: NativeModel, name: str) -> M:
             "the n-grams of this model are not hashed as fastText's, so they can't be trained on",
             got=f"{found.kind}, of gensim before 3.8",
             where=name,
-            fix="foreword.load opens its vectors; gensim 3.8 writes the model anew",
+            fix="foreword.load opens its vectors; gensim 3.8 can save the model again",
         )
     _check_kind(cls, "Word2Vec" if fields.get("min_n") is None else "FastText", Path(name))
     options = {label: fields[label] for label in _arguments(cls) if fields.get(label) is not None}

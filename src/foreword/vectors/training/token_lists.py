@@ -133,7 +133,7 @@ def refuse_iterator(items: Iterable[Any], name: str, passes: int) -> None:
     if passes > 1 and iter(items) is items:
         raise ArgumentTypeError(
             f"the {name} are gone through {counted(passes, 'time')}, which a {type(items).__name__} can't be",
-            expected="a list, or an object whose __iter__ begins anew",
+            expected="a list, or an object whose __iter__ starts again",
         )
 
 

@@ -262,7 +262,7 @@ class Trainer:
                         got=header.get(name),
                         expected=got,
                         where=os.fspath(path),
-                        fix="resume with what the run was started with, or start anew",
+                        fix="resume with what the run was started with, or start again",
                     )
             trainer = cls(encoded, counts, stored, words=words, workers=workers)
             checkpoint.fill([trainer.input_table, trainer.output_table, trainer._lanes.loss])
