@@ -1,6 +1,7 @@
 """Make the pictures of the explorer in docs/images, in a headless Chromium against a server of our own.
 
-    python docs/make_screenshots.py [FOLDER]      needs foreword[explore,torch,e2e] and Chromium
+    python docs/make_screenshots.py [FOLDER]      needs foreword[explore,torch,e2e], Chromium, and fonts
+                                                  of Chinese and of emoji
 
 Those that the docs show; with another FOLDER, every view in both themes and at two widths, whole, to be looked at.
 """

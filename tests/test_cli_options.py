@@ -16,6 +16,8 @@ IDLE = [
     ("similar king --method tsne", "goes with --map"),
     ("similar king --dark", "goes with --map"),
     ("similar king --map a.png --plot a.png", "one file"),
+    ("embed text.txt out --static model --unknown zero", "goes with word vectors"),
+    ("embed text.txt a.png --plot a.png", "one file"),
     ("vectors train text.txt out --buckets 10", "fasttext"),
     ("vectors train text.txt out --method cbow --min-n 2", "fasttext"),
     ("prepare text.txt out --split val=0.1 --split val=0.2", "comes twice"),

@@ -147,6 +147,27 @@ def test_export_is_read_back(file, tmp_path, name, options):
     assert np.array_equal(again.vectors, fw.load(file).vectors)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("export SOURCE folder", "export SOURCE no/such.bin", "export SOURCE file/out.bin", "export SOURCE a.zip"),
+        *("export SOURCE a.vocab --format npy", "export SOURCE file --format static", "export SOURCE s3://b/out.bin"),
+        *("convert SOURCE folder", "convert SOURCE file"),
+    ],
+)
+def test_a_place_that_can_t_be_written_is_refused_before_vectors_are_loaded(file, tmp_path, monkeypatch, line):
+    for place in ("vectors.load", "vectors.sources.opening.open_store"):
+        monkeypatch.setattr(f"foreword.{place}", lambda *_, **__: pytest.fail("loaded"))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "inside").touch()
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises((FileError, ArgumentError)):
+        run("vectors", *[str(file) if word == "SOURCE" else word for word in line.split()])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_evaluate_both_kinds(file, tmp_path):
     (tmp_path / "questions.txt").write_text(": royal\nman king woman queen\nman woman king queen\n: none\na b c d\n")
     (tmp_path / "pairs.csv").write_text("Word 1,Word 2,Human\nking,queen,9\nman,woman,8\nking,man,2\nking,nobody,1\n")

@@ -72,6 +72,53 @@ def test_a_folder_that_exists_is_not_overwritten(tmp_path):
     assert names(tmp_path / "folder") == ["old"]
 
 
+def fill(write, place):
+    with write(place):
+        pass
+
+
+def refusal(attempt):
+    """The class of the error that it raises, or None."""
+    try:
+        attempt()
+    except (FileError, ArgumentError) as error:
+        return type(error)
+    return None
+
+
+PLACES = [
+    "new",
+    "file",
+    "full",
+    "empty",
+    "no/such",
+    "file/new",
+    "full/new",
+    "to-file",
+    "to-full",
+    "to-nothing",
+    "s3://a/b",
+]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs links")
+@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_check_raises_what_a_write_would(tmp_path, monkeypatch, place, kind):
+    monkeypatch.chdir(tmp_path)
+    for name in ("full", "empty"):
+        Path(name).mkdir()
+    for name in ("file", "full/old"):
+        Path(name).touch()
+    for name, target in (("to-file", "file"), ("to-full", "full"), ("to-nothing", "nothing")):
+        Path(name).symlink_to(target)
+    before = names(tmp_path)
+    check, write = getattr(_files, f"check_{kind}"), getattr(_files, f"atomic_{'write' if kind == 'file' else kind}")
+    refused = refusal(lambda: check(place))
+    assert names(tmp_path) == before
+    assert refused == refusal(lambda: fill(write, place))
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs signals")
 def test_kill_in_the_middle_of_a_write(tmp_path):
     code = f"""

@@ -293,7 +293,7 @@ def show(steps: Iterable[Step]) -> None:
         console.print(Rule(Text.assemble((f"{number}  ", "dim"), (step.title, "bold")), align="left", style="dim"))
         console.print(Padding(Group(*body), (0, 0 if narrow else 3)))
     console.print(Rule(style="dim"))
-    console.print(f"[bold]{number} steps.[/]" + ("" if has_torch() else f" {WITHOUT_TORCH}"))
+    console.print(f"[bold]{counted(number, 'step')}.[/]" + ("" if has_torch() else f" {WITHOUT_TORCH}"))
     console.print("What to try next:")
     for command, what in NEXT.items():
         console.print(Padding(Text.assemble((command, "cyan"), "\n  " if narrow else "  ", what), (0, 0, 0, 2)))

@@ -132,6 +132,27 @@ def test_a_name_of_another_format_makes_no_folder(text, tmp_path, name):
     assert not (tmp_path / name).exists()
 
 
+@pytest.mark.parametrize("pool", [False, True])
+def test_gensim_s_own_vectors_are_foreword_s(wv, text, tmp_path, pool):
+    pytest.importorskip("gensim", reason="gensim isn't installed")
+    from gensim.models import Word2Vec
+
+    theirs = wv.to_gensim()
+    for out, vectors in (("ours", wv), ("theirs", theirs)):
+        done = embed(text, tmp_path / out, vectors=vectors, pool=pool, documents="line")
+        assert (done.rows, done.dim) == (4 if pool else 9, 3)
+    ours, theirs_written = read(tmp_path / "ours")[0], read(tmp_path / "theirs")[0]
+    assert ours.keys() == theirs_written.keys()
+    assert all(np.array_equal(ours[name], theirs_written[name]) for name in ours)
+    with pytest.raises(errors.UnknownKeyError, match="qwxzy"):
+        embed(text, tmp_path / "not", vectors=theirs, unknown="error")
+    with pytest.raises(errors.ArgumentError, match="no static embedding model"):
+        embed(text, tmp_path / "not", static=theirs)
+    with pytest.raises(errors.ArgumentTypeError, match=r"model\.wv"):
+        embed(text, tmp_path / "not", vectors=Word2Vec([["a", "b"]] * 9, vector_size=4, min_count=1, epochs=1))
+    assert not (tmp_path / "not").exists()
+
+
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_rows_of_pooled_lines_are_rows_of_the_file(wv, tmp_path, end):
     lines = ["", "the king", "", "  ", "Paris", "\r", "état", ""]
@@ -253,6 +274,30 @@ def test_bad_arguments(wv, text, tmp_path):
     with pytest.raises(errors.FileError):
         embed(text, tmp_path / "taken", vectors=wv)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "options"),
+    [
+        ("taken", {}),
+        ("taken.safetensors", {}),
+        ("text.txt/out", {}),
+        ("text.txt/out.safetensors", {}),
+        ("out", {"unknown": "guess"}),
+        ("out", {"documents": "page"}),
+        ("out", {"source": "nowhere.txt"}),
+    ],
+)
+def test_what_can_t_be_done_is_refused_before_anything_is_loaded(text, tmp_path, monkeypatch, out, options):
+    monkeypatch.setattr("foreword.vectors.load", lambda *_: pytest.fail("loaded"))
+    for name in ("taken", "taken.safetensors"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    source = tmp_path / options.pop("source", text.name)
+    with pytest.raises((errors.FileError, errors.ArgumentError)):
+        embed(source, tmp_path / out, **options)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("out", ["out", "out.safetensors"])

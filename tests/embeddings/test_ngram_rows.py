@@ -424,7 +424,7 @@ def test_rows_that_have_learned_learn_on_only_from_a_known_checkpoint(tmp_path):
         assert table.gather(np.arange(100)).any()
         with pytest.raises(errors.StoreError, match="have learned") as error:
             table.step(np.array([1]), np.ones((1, 5), np.float32), **OPTIONS)
-        assert error.value.fact("got") == "checkpoint 1, after 1 steps"
+        assert error.value.fact("got") == "checkpoint 1, after 1 step"
         table.load_state_dict({**table.state_dict(), "checkpoint": 0})
         table.step(np.array([1]), np.ones((1, 5), np.float32), **OPTIONS)
         assert table.steps == 1

@@ -100,7 +100,7 @@ def test_a_store_of_tokens(tmp_path):
         ({"max_vocab": 0}, ArgumentError, "max_vocab must be at least 1"),
         ({"every": "often"}, ArgumentError, "every must be a number"),
         ({"evaluate": "questions.txt"}, ArgumentError, "a list of files"),
-        ({"reading": "line"}, ArgumentError, "told apart"),
+        ({"reading": "line"}, ArgumentError, "documents end"),
         ({"alpha": "x"}, ArgumentError, "alpha must be a number"),
     ],
 )
@@ -372,5 +372,8 @@ def test_an_option_mended_before_anything_was_counted(corpus, tmp_path):
         train_vectors(tmp_path / "empty.txt", tmp_path / "none", **SMALL)
     with pytest.raises(ArgumentError, match=r"no word occurs 10,000 times"):
         train_vectors(corpus, tmp_path / "out", **{**SMALL, "min_count": 10_000})
+    (tmp_path / "once.txt").write_text("king", encoding="utf-8")
+    with pytest.raises(ArgumentError, match=r"got: +1 word, 1 different, the most frequent 1 time\n"):
+        train_vectors(tmp_path / "once.txt", tmp_path / "out", **{**SMALL, "min_count": 2})
     assert list(tmp_path.glob("*.training")) == []  # nor anything else
     assert train_vectors(corpus, tmp_path / "out", **SMALL).words  # no "unfinished training of another kind"

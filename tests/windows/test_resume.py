@@ -361,7 +361,7 @@ def test_ranks_come_from_the_environment_and_hold_where_they_are_given(monkeypat
     assert (loader.rank, loader.world_size, len(loader)) == (2, 4, 5)
     assert firsts(next(iter(loader)))[0] == 10
     assert len(fw.WindowLoader(data, batch_size=5, rank=0, world_size=1)) == 20
-    with pytest.warns(UserWarning, match="was taken for 1 processes, and there are 4"):
+    with pytest.warns(UserWarning, match="was taken for 1 process, and there are 4"):
         next(iter(alone))
     state = loader.state_dict()
     assert state["cursor"] == 20

@@ -39,6 +39,7 @@ from foreword._base.files import atomic_write, explained, lock, output_path
 from foreword._base.progress import progress
 from foreword._base.system import sync_file
 from foreword._base.urls import checked, mirrored, offline, opener, shown
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, DownloadError, FileError, ForewordError
 
 __all__ = ["PATIENCE", "Patience", "fetch"]
@@ -225,7 +226,7 @@ class _Download:
             self._transfer(noted, silence)
         noted = self._noted()
         if noted is not None and noted.total is not None and self.done < noted.total:
-            raise _TemporaryError(f"the connection broke off {noted.total - self.done:,} bytes before the end")
+            raise _TemporaryError(f"the connection broke off {counted(noted.total - self.done, 'byte')} before the end")
 
     def _copy(self) -> None:
         parts = urlsplit(self.url)
@@ -235,7 +236,7 @@ class _Download:
         with explained("copy the file", source), open(source, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if self.size not in (None, size):
-                raise self._wrong(f"{size:,} bytes", f"{self.size:,} bytes")
+                raise self._wrong(counted(size, "byte"), counted(self.size, "byte"))
             self._start(_Version(_hashed(self.url), None, None, size))
             self._write(file.read, size)
 
@@ -281,7 +282,7 @@ class _Download:
                 fix="fetch it by other means, and load it by its path",
             )
         if length is not None and self.size not in (None, length):
-            raise self._wrong(f"{length:,} bytes", f"{self.size:,} bytes")
+            raise self._wrong(counted(length, "byte"), counted(self.size, "byte"))
         self._start(self._version(headers, self.size if length is None else length))
         return length
 
@@ -303,7 +304,7 @@ class _Download:
             while piece := self._read(read, _PIECE if end is None else min(_PIECE, end - done)):
                 done += len(piece)
                 if self.size is not None and done > self.size:
-                    raise self._wrong(f"more than {self.size:,} bytes", f"{self.size:,} bytes")
+                    raise self._wrong(f"more than {counted(self.size, 'byte')}", counted(self.size, "byte"))
                 rest = memoryview(piece)
                 while rest:
                     rest = rest[file.write(rest) :]
@@ -364,7 +365,7 @@ class _Download:
             DownloadError: it is another file.
             _TemporaryError: it is none, but was pieced together, so that another try may do better.
         """
-        got, expected = f"{self.done:,} bytes", f"{self.done if self.size is None else self.size:,} bytes"
+        got, expected = counted(self.done, "byte"), counted(self.done if self.size is None else self.size, "byte")
         if got == expected and self.checksum is not None:
             kind, _, digest = self.checksum.lower().partition(":")
             with explained("read the download", self.partial), open(self.partial, "rb") as file:

@@ -30,6 +30,8 @@ __all__ = [
     "atomic_folder",
     "atomic_write",
     "cache_folder",
+    "check_file",
+    "check_folder",
     "check_whole",
     "explained",
     "given_path",
@@ -193,6 +195,56 @@ def output_path(path: str | os.PathLike[str]) -> Path:
             fix="write to a local path, and copy it from there; for a folder of that name, begin with ./",
         )
     return target
+
+
+def check_file(path: str | os.PathLike[str], *, make_folder: bool = False) -> None:
+    """Raise what ``atomic_write`` would, before the work is done.
+
+    Args:
+        path: the file.
+        make_folder: the folder is made, where it is missing.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: no place to write to, as ``output_path`` says.
+        FileError: a folder is called so, or the folder is missing or can't be written to.
+    """
+    target = output_path(path)
+    with explained("write the file", target):
+        if target.is_dir() and not target.is_symlink():  # a link is replaced
+            raise _os_error(errno.EISDIR)
+        _check_parent(target, made=make_folder)
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Raise what ``atomic_folder`` would, before the work is done.
+
+    Raises:
+        ArgumentError, ArgumentTypeError: no place to write to, as ``output_path`` says.
+        FileError: something is there, or it can't be made.
+    """
+    target = output_path(path)
+    with explained("write the folder", target):
+        if target.is_symlink() or target.exists():
+            if target.is_symlink() or not target.is_dir():
+                raise _os_error(errno.ENOTDIR)
+            if any(target.iterdir()):
+                raise _os_error(errno.ENOTEMPTY)
+        _check_parent(target, made=True)
+
+
+def _check_parent(target: Path, *, made: bool) -> None:
+    """Raise what making something in the target's folder would."""
+    folder = target.parent
+    while made and not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise _os_error(errno.ENOTDIR if folder.exists() else errno.ENOENT)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _os_error(errno.EACCES)
+
+
+def _os_error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.checks import integer
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, ArgumentTypeError
 
 __all__ = ["MIXER", "Head", "NgramHash"]
@@ -97,7 +98,7 @@ class NgramHash:
         if not hashes <= self.rows < hashes << 31:
             raise ArgumentError(
                 "rows don't fit the orders and heads",
-                got=f"{self.rows:,} rows for {len(orders)} orders × {self.heads} heads",
+                got=f"{counted(self.rows, 'row')} for {len(orders)} orders × {self.heads} heads",
                 expected="from 1 to 2³¹ rows for each order and head",
             )
         object.__setattr__(self, "hashes", self._drawn())  # not when first asked for: no graph can be drawn of that

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from foreword._base.words import counted
+from foreword.cli._options import given
 from foreword.cli._plot import Plot
 
 
 def embed(
+    context: typer.Context,
     source: Annotated[str, typer.Argument(help="A file, folder, pattern or URL: of text, or of a token store.")],
     out: Annotated[Path, typer.Argument(help="NAME.safetensors, or a folder to make, of .npy files.")],
     vectors: Annotated[
@@ -53,8 +55,13 @@ def embed(
 
     Example: foreword embed reviews.txt reviews.safetensors --documents line --pool
     """
+    from foreword.errors import ArgumentError
     from foreword.recipes import embed as run
 
+    if (layer or static) and given(context, "unknown"):
+        raise ArgumentError("--unknown goes with word vectors: by tokens, nothing is unknown", fix="leave it out")
+    if plot is not None and plot == out:
+        raise ArgumentError("the embeddings and --plot would go to one file", got=str(plot), fix="name two files")
     done = run(
         source,
         out,

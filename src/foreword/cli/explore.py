@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foreword._base.words import counted
 from foreword.cli._options import given
 from foreword.errors import ArgumentError, MissingFileError
 
@@ -108,9 +109,9 @@ def _export(
     from foreword.explorer.export import export
 
     done = export(folder, _named(vectors, tokenizers, stores), replace=replace)
-    words = " and ".join(f"{count:,} words of {name}" for name, count, _ in done.vectors)
+    words = " and ".join(f"{counted(count, 'word')} of {name}" for name, count, _ in done.vectors)
     size, compressed = done.bytes / 1e6, done.compressed / 1e6
-    print(f"{done.folder}: {done.files} files, {size:.1f} MB, compressed {compressed:.1f} MB, with {words}")
+    print(f"{done.folder}: {counted(done.files, 'file')}, {size:.1f} MB, compressed {compressed:.1f} MB, with {words}")
     print(f"Open {done.folder / 'index.html'} in a browser, or put the folder on any web server.")
 
 

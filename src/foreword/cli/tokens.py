@@ -336,7 +336,7 @@ def export(
         out,
         format=format_,
     ):
-        print(f"{file}: {file.stat().st_size:,} bytes")
+        print(f"{file}: {counted(file.stat().st_size, 'byte')}")
 
 
 @app.command()

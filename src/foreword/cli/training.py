@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from foreword._base.words import counted
 from foreword.cli._options import given
 from foreword.cli._reading import takes_reading
 from foreword.errors import ArgumentError
@@ -146,7 +147,7 @@ def train(
     if done.complete:
         print("The vectors are there already: the same corpus, the same options.")
     shown = "" if done.loss != done.loss else f", loss {done.loss:.4f}"
-    print(f"{done.path}: {done.words:,} words of {done.dim} dimensions, {done.format}{shown}")
+    print(f"{done.path}: {counted(done.words, 'word')} of {counted(done.dim, 'dimension')}, {done.format}{shown}")
 
 
 def _summary(score: Any) -> str:

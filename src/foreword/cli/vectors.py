@@ -198,9 +198,10 @@ def convert(
     """
     import shutil
 
-    from foreword._base.files import atomic_folder
+    from foreword._base.files import atomic_folder, check_folder
     from foreword.vectors.sources.opening import open_store
 
+    check_folder(out)
     store = open_store(name, limit=limit, dtype=dtype, encoding=encoding, unicode_errors=unicode_errors)
     with atomic_folder(out) as partial:
         shutil.copytree(store.path, partial, dirs_exist_ok=True)
@@ -228,7 +229,9 @@ def export(
     Example: foreword vectors export glove-wiki-gigaword-50 glove.bin
     """
     from foreword.vectors import load
+    from foreword.vectors.formats.writers import check_output
 
+    check_output(out, format_)
     table = load(name)
     chosen = table.export(out, format=format_)
     print(f"{out}: {counted(len(table), 'word')} of {counted(table.vector_size, 'dimension')}, {chosen}")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from foreword._base.words import counted
 from foreword.embeddings.architectures import ARCHITECTURES, Architecture, architecture, text_config
 from foreword.embeddings.ngram_table import NgramTable
 from foreword.embeddings.positions import (
@@ -462,7 +463,7 @@ def _check_shapes(tensors: Tensors, found: _Found, read: Mapping[str, Tensor]) -
         elif part != TOKEN and (tensor.shape[-1:] != (D,) or tensor.dim() != 1 + rows):
             raise _misshapen(tensors, found.names[part], tensor, f"[T, {D}]" if rows else f"[{D}]")
     if POSITION in read and read[POSITION].shape[0] <= found.start:
-        raise _misshapen(tensors, found.names[POSITION], read[POSITION], f"more than {found.start} rows")
+        raise _misshapen(tensors, found.names[POSITION], read[POSITION], f"more than {counted(found.start, 'row')}")
 
 
 def _misshapen(tensors: Tensors, name: str, tensor: Tensor, expected: str) -> FormatError:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from foreword._base.checks import integer
+from foreword._base.words import counted
 from foreword.embeddings._checks import positive
 from foreword.embeddings._tables import plain_weight
 from foreword.embeddings.positions import LearnedPositions, SinusoidalPositions
@@ -36,7 +37,9 @@ def resize(layer: InputEmbedding, vocab_size: int, multiple_of: int, noise: floa
     """See ``InputEmbedding.resize``."""
     rows = _rounded_up(positive("vocab_size", vocab_size), multiple_of)
     if layer.padding_id is not None and layer.padding_id >= rows:
-        raise ArgumentError("the padding row would be dropped", got=f"{rows} rows, padding_id={layer.padding_id}")
+        raise ArgumentError(
+            "the padding row would be dropped", got=f"{counted(rows, 'row')}, padding_id={layer.padding_id}"
+        )
     weight = plain_weight(layer.token_embedding, "resize")
     kept = min(rows, layer.vocab_size)
     _replace(weight, torch.cat([weight[:kept], _average(weight, rows - kept, noise)]))
@@ -65,7 +68,7 @@ def extend_vocabulary(
     if old.vocab_size > layer.vocab_size:
         raise ArgumentError(
             "the old tokenizer isn't the one that the layer was made for",
-            got=f"{old.vocab_size:,} tokens, and a table of {layer.vocab_size:,} rows",
+            got=f"{counted(old.vocab_size, 'token')}, and a table of {counted(layer.vocab_size, 'row')}",
         )
     given = _given(vectors or {}, new, layer.embedding_dim)
     rows = _rounded_up(new.vocab_size, multiple_of)

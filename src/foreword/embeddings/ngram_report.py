@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.ngram_hash import NgramHash
+from foreword._base.words import counted
 from foreword.errors import ArgumentTypeError
 
 __all__ = ["NgramReport", "NgramUse", "report"]
@@ -57,7 +58,7 @@ class NgramReport:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.tokens:,} tokens",
+            counted(self.tokens, "token"),
             f"{'order':>5} {'head':>5} {'rows':>14} {'used':>8} {'n-grams':>14} {'share a row':>12} {'most':>6}",
         ]
         lines += [

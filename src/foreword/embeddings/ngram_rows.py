@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from foreword._base import threads
 from foreword._base.checks import integer
 from foreword._base.files import explained, output_path
+from foreword._base.words import counted
 from foreword.embeddings import row_file, row_file_plain
 from foreword.embeddings.row_file import PAGE, RowFile
 from foreword.embeddings.row_file_plain import places
@@ -341,7 +342,7 @@ class MappedRows:
         if not self._placed:
             raise StoreError(
                 "the rows in the folder have learned, and the model does not say that it goes on from there",
-                got=f"checkpoint {self._file.state.checkpoint}, after {self._steps:,} steps",
+                got=f"checkpoint {self._file.state.checkpoint}, after {counted(self._steps, 'step')}",
                 where=self._file.folder,
                 fix="load the model's state_dict that was saved with it; without one, begin with an empty folder, or "
                 "keep these rows: ngrams.load_state_dict(ngrams.state_dict())",

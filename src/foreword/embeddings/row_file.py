@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from foreword._base import system
 from foreword._base.files import atomic_folder, atomic_write, explained, output_path, read_regular
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, FileError, MissingFileError, StoreError
 
 __all__ = ["PAGE", "Layout", "RowFile", "State", "create", "open_rows"]
@@ -282,7 +283,9 @@ def _page(header: dict[str, Any]) -> bytes:
     head = _MAGIC + len(text).to_bytes(4, "little") + text
     page = head + hashlib.sha256(head).digest()
     if len(page) > PAGE:
-        raise ArgumentError("the identity of a table is too long", got=f"{len(text):,} bytes", expected="up to 4,000")
+        raise ArgumentError(
+            "the identity of a table is too long", got=counted(len(text), "byte"), expected="up to 4,000"
+        )
     return page.ljust(PAGE, b"\0")
 
 
@@ -310,8 +313,8 @@ def _check_size(path: Path, got: int, expected: int) -> None:
     if got != expected:
         raise StoreError(
             "the rows of a table have been cut short" if got < expected else "the rows of a table are too many",
-            got=f"{got:,} bytes",
-            expected=f"{expected:,} bytes",
+            got=counted(got, "byte"),
+            expected=counted(expected, "byte"),
             where=path,
             fix="restore them from a copy",
         )

@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, ArgumentTypeError
 
 __all__ = ["How", "Vocabulary", "VocabularyReport", "check", "match", "token_ids"]
@@ -98,7 +99,7 @@ class VocabularyReport:
         }
         parts = ", ".join(f"{counts[how]:,} {word}" for how, word in words.items() if counts[how])
         dropped = f"; {self.dropped:,} token{'s' * (self.dropped != 1)} dropped" if self.dropped else ""
-        return f"VocabularyReport({self.vocab_size:,} rows: {parts}{dropped})"
+        return f"VocabularyReport({counted(self.vocab_size, 'row')}: {parts}{dropped})"
 
 
 def match(old: Vocabulary, new: Vocabulary, *, old_rows: int, rows: int, given: frozenset[int]) -> VocabularyReport:
@@ -172,7 +173,7 @@ def token_ids(tokenizer: Vocabulary, texts: Sequence[str]) -> list[int]:
         if len(known) != 1:
             raise ArgumentError(
                 "a vector for a text that isn't one token",
-                got=f"{text!r}: {len(known)} tokens",
+                got=f"{text!r}: {counted(len(known), 'token')}",
                 fix="give the token's id in its place",
             )
     return [known[0] for known in found]

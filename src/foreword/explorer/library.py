@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 import foreword
 from foreword._base.files import explained, given_path
+from foreword._base.words import counted
 from foreword.errors import ForewordError, StoreError, UnknownNameError
 from foreword.explorer import geometry
 from foreword.explorer.atlas import Atlas
@@ -285,7 +286,7 @@ class Library:
             if size > _MANIFEST_BYTES:
                 raise StoreError(
                     "the manifest is too large to be a store's",
-                    got=f"{size:,} bytes",
+                    got=counted(size, "byte"),
                     expected=f"at most {_MANIFEST_BYTES:,}",
                     where=place.path,
                 )

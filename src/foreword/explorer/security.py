@@ -26,6 +26,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from foreword._base.words import counted
 from foreword.explorer.problems import as_page, problem, wants_page
 from foreword.explorer.settings import Settings
 
@@ -236,7 +237,7 @@ class Guard:
         if length is not None and not (length.isascii() and length.isdigit()):
             return problem(400, "Content-Length is not a number")
         if length is not None and int(length[:20]) > self._limits.body_bytes:
-            return problem(413, "the body is too large", expected=f"at most {self._limits.body_bytes:,} bytes")
+            return problem(413, "the body is too large", expected=f"at most {counted(self._limits.body_bytes, 'byte')}")
         return self._unauthorised(scope, headers) if self._settings.token else None
 
     def _unauthorised(self, scope: Scope, headers: Headers) -> Response | None:

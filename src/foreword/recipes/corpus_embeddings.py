@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from foreword._base.files import given_path, remote_url
 from foreword._base.progress import progress
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, DownloadError, MissingFileError
-from foreword.recipes.encoders import Encoder, LayerEncoder, StaticEncoder, Unknown, WordEncoder
-from foreword.recipes.output import Output, open_output
+from foreword.recipes.encoders import Encoder, LayerEncoder, StaticEncoder, Unknown, WordEncoder, check_unknown
+from foreword.recipes.output import Output, check_output, open_output
 
 if TYPE_CHECKING:
     from foreword.embeddings import InputEmbedding
     from foreword.tokens import Tokenizer, TokenStore
+    from foreword.tokens.preparing.documents import Reading
     from foreword.vectors import KeyedVectors
 
 __all__ = ["BLOCK", "Embedded", "embed"]
@@ -81,7 +83,7 @@ def embed(
     Args:
         source: a file, folder, pattern or URL of text, as ``prepare`` reads them; a token store, or its folder or URL.
         out: NAME.safetensors, one file; or a folder to make, of .npy files.
-        vectors: word vectors, or their name or path.
+        vectors: word vectors, gensim's ``KeyedVectors`` too; or their name or path.
         layer: an ``InputEmbedding``, or what ``from_pretrained`` reads; its token table is used, without positions.
         static: a static embedding model, or its folder, or hf://OWNER/REPO.
         tokenizer: of the layer. By default that of the layer's folder (its tokenizer.json); without one GPT-2's, for a
@@ -100,6 +102,7 @@ def embed(
     Raises:
         ArgumentError: two of vectors, layer and static, what doesn't fit together, or a layer whose tokenizer isn't
             known.
+        ArgumentTypeError: vectors that are neither Foreword's nor gensim's, nor a path.
         UnknownKeyError: a word without a vector, with unknown="error".
         FileError, FormatError, StoreError, TextDecodeError: the source can't be read, or ``out`` can't be written.
 
@@ -112,6 +115,8 @@ def embed(
     >>> np.load(folder / "out" / "offsets.npy")
     array([0, 2, 5])
     """
+    from foreword.tokens.preparing.documents import Reading
+
     if sum(each is not None for each in (vectors, layer, static)) > 1:
         raise ArgumentError("give one of vectors, layer and static")
     if tokenizer is not None and layer is None:
@@ -128,7 +133,11 @@ def embed(
             expected="NAME.safetensors, or a folder to make, of .npy files",
             fix=f"write {target.with_suffix('.safetensors')}, or the folder {target.with_suffix('')}",
         )
+    check_unknown(unknown)
+    reading = Reading(documents=documents, field=field)
+    check_output(target)
     store = _store_of(source)
+    texts = _Texts(source, store, reading)
     encoder: Encoder | StaticEncoder
     if static is not None:
         encoder, description = _static(static)
@@ -139,7 +148,6 @@ def embed(
         encoder, description = _tokens(layer, tokenizer, store)
     count = _Count()
     about: dict[str, Any] = {"source": str(getattr(source, "path", source)), **description, "pool": pool}
-    texts = _Texts(source, store, cuttable=encoder.cuttable, documents=documents, field=field)
     kinds: dict[str, tuple[str, tuple[int, ...]]] = {"embeddings": ("<f4", (encoder.dim,))}
     kinds |= {"counts": ("<i8", ())} if pool else {"ids": ("<i8", ()), "offsets": ("<i8", ())}
     with open_output(target, kinds, about) as output:
@@ -163,22 +171,24 @@ class _Count:
 def _words(
     vectors: str | os.PathLike[str] | KeyedVectors | None, unknown: Unknown
 ) -> tuple[WordEncoder, dict[str, Any]]:
-    from foreword.vectors import KeyedVectors, load
-
-    vectors = "glove-wiki-gigaword-50" if vectors is None else vectors
-    if isinstance(vectors, KeyedVectors):
-        wv, name = vectors, repr(vectors)
-    else:
-        wv, name = load(vectors), str(vectors)
+    wv, name = _table("glove-wiki-gigaword-50" if vectors is None else vectors)
     return WordEncoder(wv, unknown=unknown), {"vectors": name, "unknown_policy": unknown}
 
 
 def _static(static: str | os.PathLike[str] | KeyedVectors) -> tuple[StaticEncoder, dict[str, Any]]:
+    wv, name = _table(static)
+    return StaticEncoder(wv), {"static": name}
+
+
+def _table(vectors: str | os.PathLike[str] | KeyedVectors) -> tuple[KeyedVectors, str]:
+    """The vectors, and what they are called; gensim's own as Foreword's, over the same memory."""
     from foreword.vectors import KeyedVectors, load
 
-    if isinstance(static, KeyedVectors):
-        return StaticEncoder(static), {"static": repr(static)}
-    return StaticEncoder(load(static)), {"static": str(static)}
+    if isinstance(vectors, KeyedVectors):
+        return vectors, repr(vectors)
+    if hasattr(vectors, "key_to_index") or hasattr(vectors, "wv"):  # of a whole model the error says which to give
+        return KeyedVectors.from_gensim(vectors), repr(vectors)
+    return load(vectors), str(vectors)
 
 
 def _tokens(
@@ -189,6 +199,7 @@ def _tokens(
     from foreword.embeddings import InputEmbedding
     from foreword.tokens import get_tokenizer
 
+    tokenizer = None if tokenizer is None else get_tokenizer(tokenizer)
     if isinstance(layer, InputEmbedding):
         table, folder, name = layer, None, repr(layer).splitlines()[1].strip()
     else:
@@ -232,7 +243,7 @@ def _tokenizer_of(vocab_size: int, folder: Path | None, store: TokenStore | None
         return store.tokenizer
     raise ArgumentError(
         "which tokenizer was the layer made for?",
-        got=f"a table of {vocab_size:,} rows"
+        got=f"a table of {counted(vocab_size, 'row')}"
         + (f" beside {', '.join(found)}, without a tokenizer.json" if found else ""),
         where=None if folder is None else str(folder),
         fix='name it: tokenizer="…", a name or a file',
@@ -267,9 +278,11 @@ def _store_of(source: str | os.PathLike[str] | TokenStore) -> TokenStore | None:
 class _Texts:
     """The documents of the source: from a store as its token ids, else as text, a piece at a time."""
 
-    def __init__(self, source: Any, store: TokenStore | None, *, cuttable: bool, documents: str, field: str) -> None:
-        self._source, self._cuttable, self._documents, self._field = source, cuttable, documents, field
-        self.store = store
+    def __init__(self, source: Any, store: TokenStore | None, reading: Reading) -> None:
+        from foreword.tokens.preparing.corpus import open_corpus
+
+        self.store, self._reading = store, reading
+        self._sources = open_corpus(source) if store is None else None
 
     def ids(self, store: TokenStore) -> Iterator[NDArray[Any]]:
         """The token ids of the store's documents."""
@@ -278,18 +291,18 @@ class _Texts:
                 yield store.document(i)
                 bar.advance(1)
 
-    def pieces(self) -> Iterator[tuple[str, bool]]:
-        """Pieces of text, and whether a document ends with each."""
-        from foreword.tokens.preparing.corpus import open_corpus, warn_passed_over
-        from foreword.tokens.preparing.documents import Reader, Reading
+    def pieces(self, *, cuttable: bool) -> Iterator[tuple[str, bool]]:
+        """Pieces of text, cut where a document may be, and whether a document ends with each."""
+        from foreword.tokens.preparing.corpus import warn_passed_over
+        from foreword.tokens.preparing.documents import Reader
 
-        sources = open_corpus(self._source)
+        sources = self._sources
+        assert sources is not None
         warn_passed_over(sources, "embed")
-        reading = Reading(documents=self._documents, field=self._field)
         sizes = [getattr(each, "size", None) for each in sources]
         total = None if None in sizes else float(sum(size or 0 for size in sizes))
         with progress("embedding", total, unit="B") as bar:
-            reader = Reader(reading, cuttable=self._cuttable, advance=bar.advance, keep_empty=True)
+            reader = Reader(self._reading, cuttable=cuttable, advance=bar.advance, keep_empty=True)
             for each in sources:
                 yield from reader.texts(each)
 
@@ -303,7 +316,7 @@ def _pieces(texts: _Texts, encoder: Encoder) -> Pieces:
         for ids in texts.ids(texts.store):
             yield encoder.of_store(ids, texts.store.tokenizer), True
     else:
-        for text, ends in texts.pieces():
+        for text, ends in texts.pieces(cuttable=encoder.cuttable):
             yield encoder.ids(text), ends
 
 
@@ -320,7 +333,7 @@ def _documents(texts: _Texts, encoder: StaticEncoder, count: _Count, output: Out
         count.tokens += int(counts.sum())
 
     if texts.store is None:
-        whole = (text for text, _ in texts.pieces())  # documents that can't be cut come in one piece
+        whole = (text for text, _ in texts.pieces(cuttable=False))  # documents in one piece
     else:
         tokenizer, special = texts.store.tokenizer, list(texts.store.tokenizer.special_tokens.values())
         whole = (tokenizer.decode(ids[~np.isin(ids, special)]) for ids in texts.ids(texts.store))

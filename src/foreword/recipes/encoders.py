@@ -10,11 +10,12 @@ Not for: contextual embeddings; a word has one vector, wherever it stands.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.words import counted
 from foreword.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -22,13 +23,19 @@ if TYPE_CHECKING:
     from foreword.tokens import Tokenizer
     from foreword.vectors import KeyedVectors
 
-__all__ = ["Encoder", "LayerEncoder", "StaticEncoder", "Unknown", "WordEncoder"]
+__all__ = ["Encoder", "LayerEncoder", "StaticEncoder", "Unknown", "WordEncoder", "check_unknown"]
 
 Unknown = Literal["skip", "zero", "error"]
 
 # Words as GloVe's vocabulary has them: "don't" is "do" and "n't", "it's" is "it" and "'s", punctuation stands alone.
 _WORD = re.compile(r"\w+?(?=n['’]t\b)|n['’]t\b|['’](?:s|re|ve|ll|d|m)\b|\w+|[^\w\s]")
 _REMEMBERED = 1 << 20  # words whose row is kept at hand
+
+
+def check_unknown(unknown: str) -> None:
+    """Raise an ArgumentError where there is no such policy."""
+    if unknown not in get_args(Unknown):
+        raise ArgumentError("no such policy", got=repr(unknown), expected='"skip", "zero" or "error"')
 
 
 class Encoder(Protocol):
@@ -68,8 +75,7 @@ class WordEncoder:
     cuttable = True
 
     def __init__(self, wv: KeyedVectors, *, unknown: Unknown = "skip") -> None:
-        if unknown not in ("skip", "zero", "error"):
-            raise ArgumentError("no such policy", got=repr(unknown), expected='"skip", "zero" or "error"')
+        check_unknown(unknown)
         self._wv, self._unknown = wv, unknown
         self._known: dict[str, int] = {}
         self.dim = int(wv.vectors.shape[1])
@@ -119,7 +125,8 @@ class LayerEncoder:
         if tokenizer.vocab_size > layer.vocab_size:
             raise ArgumentError(
                 "the tokenizer doesn't fit the layer",
-                got=f"{tokenizer.name!r} of {tokenizer.vocab_size:,} ids, a table of {layer.vocab_size:,} rows",
+                got=f"{tokenizer.name!r} of {counted(tokenizer.vocab_size, 'id')}, "
+                f"a table of {counted(layer.vocab_size, 'row')}",
                 fix="name the tokenizer that the layer was made for",
             )
         self._layer, self._tokenizer = layer, tokenizer

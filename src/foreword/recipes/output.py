@@ -19,9 +19,9 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from foreword._base.files import atomic_folder, atomic_write, explained, output_path
+from foreword._base.files import atomic_folder, atomic_write, check_file, check_folder, explained, output_path
 
-__all__ = ["Output", "open_output"]
+__all__ = ["Output", "check_output", "open_output"]
 
 _NPY_ROOM = 128  # bytes of a .npy header, as numpy pads it
 _SAFETENSORS_ROOM = 1 << 15  # the longest path, escaped, and the rest
@@ -59,6 +59,14 @@ class _Arrays:
 
     def append(self, name: str, rows: NDArray[Any]) -> None:
         self.arrays[name].append(rows)
+
+
+def check_output(path: Path) -> None:
+    """Raise what ``open_output`` would, before there is anything to write; the folder of a file is made by it."""
+    if path.suffix == ".safetensors":
+        check_file(path, make_folder=True)
+    else:
+        check_folder(path)
 
 
 @contextlib.contextmanager

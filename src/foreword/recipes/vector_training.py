@@ -31,6 +31,7 @@ from foreword._base.compression import stem
 from foreword._base.files import atomic_write, explained, given_path, lock, output_path
 from foreword._base.progress import Progress as Bar
 from foreword._base.progress import progress
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, ArgumentTypeError, FileError, FormatError, StoreError
 from foreword.recipes.word_corpora import StoreCorpus, open_words
 from foreword.tokens import Reading
@@ -278,7 +279,7 @@ def _begin(folder: Path, about: dict[str, Any], *, restart: bool) -> bool:
             got=", ".join(f"{name}={wanted[name]}" for name in shown) or None,
             expected=", ".join(f"{name}={was.get(name)}" for name in shown) or None,
             where=folder,
-            fix="run it with what it was begun with, or throw it away: restart (--restart)",
+            fix="give the options that it was started with, or discard it: restart (--restart)",
         )
     elif about["corpus"] is None:  # objects may be others: they are counted again, and the checkpoint compares
         _clear(folder, but=("run.json", "checkpoint"))
@@ -317,7 +318,7 @@ def _read_json(path: Path) -> Any:
         try:
             return json.loads(path.read_bytes())
         except ValueError:
-            raise FormatError("what the run has left is damaged", where=path, fix="begin anew: --restart") from None
+            raise FormatError("what the run has left is damaged", where=path, fix="start again: --restart") from None
 
 
 def _vocabulary(
@@ -327,26 +328,26 @@ def _vocabulary(
     file = folder / "vocabulary.json"
     if not file.exists():
         with progress("counting words", corpus.size, unit=corpus.unit) as bar:
-            counted = corpus.count(workers=workers, advance=bar.advance)
-        chosen = choose(counted, min_count=min_count, max_final_vocab=max_vocab)
-        if not counted.total:
+            found = corpus.count(workers=workers, advance=bar.advance)
+        chosen = choose(found, min_count=min_count, max_final_vocab=max_vocab)
+        if not found.total:
             raise ArgumentError("the corpus holds no word", where=corpus.name, fix="give text")
         if not len(chosen):
             raise ArgumentError(
-                f"no word occurs {chosen.min_count:,} times",
-                got=f"{counted.total:,} words, {len(counted):,} different ones, the most frequent "
-                f"{int(counted.counts.max()):,} times",
+                f"no word occurs {counted(chosen.min_count, 'time')}",
+                got=f"{counted(found.total, 'word')}, {len(found):,} different, the most frequent "
+                f"{counted(int(found.counts.max()), 'time')}",
                 where=corpus.name,
                 fix="a smaller min_count (--min-count)",
             )
         _write_json(file, {"words": chosen.words, "counts": chosen.counts.tolist()})
-    found = _read_json(file)
+    saved = _read_json(file)
     try:
-        words, counts = list(found["words"]), np.array(found["counts"], dtype=np.int64)
+        words, counts = list(saved["words"]), np.array(saved["counts"], dtype=np.int64)
         if not counts.shape == (len(words),) or not words or len(set(words)) < len(words):
             raise ValueError
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise FormatError("what the run has left is damaged", where=file, fix="begin anew: --restart") from None
+        raise FormatError("what the run has left is damaged", where=file, fix="start again: --restart") from None
     return words, counts
 
 
@@ -361,10 +362,10 @@ def _encoded(folder: Path, corpus: Corpus, words: list[Any], workers: int, total
     if len(encoded.words) != total:
         raise FormatError(
             "the corpus has changed since its words were counted, or what the run has left is damaged",
-            got=f"{len(encoded.words):,} words",
-            expected=f"{total:,} words",
+            got=counted(len(encoded.words), "word"),
+            expected=counted(total, "word"),
             where=corpus.name,
-            fix="begin anew: restart (--restart)",
+            fix="start again: restart (--restart)",
         )
     return encoded
 

@@ -77,7 +77,7 @@ def open_words(
     reading = reading or _LINES
     if not isinstance(reading, Reading):
         raise ArgumentTypeError(
-            "reading says how documents are told apart", got=repr(reading), expected="a foreword.tokens.Reading"
+            "reading says where documents end", got=repr(reading), expected="a foreword.tokens.Reading"
         )
     if isinstance(source, TokenStore) or (isinstance(source, str | os.PathLike) and _is_store(source)):
         if reading != _LINES or format is not None:

@@ -327,7 +327,7 @@ def _ids(tokenizer: Any, texts: list[str]) -> list[list[int]]:
         found = next(filter(None, map(_SURROGATE.search, texts)), None)
         if found is None:
             raise
-        raise ArgumentError("a text holds a lone surrogate", got=ascii(found[0]), fix="decode its bytes anew") from None
+        raise ArgumentError("a text holds a lone surrogate", got=ascii(found[0]), fix="decode its bytes") from None
 
 
 def _unknown(model: dict[str, Any], ids: dict[str, int]) -> int | None:

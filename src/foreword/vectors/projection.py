@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.pictures import check_picture, fonts, quiet, save, writable
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -290,4 +291,4 @@ def _covers(box: _Box, points: NDArray[np.float64]) -> bool:
 
 def _caption(what: WordMap) -> str:
     kept = "" if what.kept is None else f" keep {100 * what.kept:.0f} % of the variance"
-    return f"{len(what.words):,} words; {_NAMES[what.method]}{kept}"
+    return f"{counted(len(what.words), 'word')}; {_NAMES[what.method]}{kept}"

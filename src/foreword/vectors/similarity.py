@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, MissingPackageError
 from foreword.vectors.search.cosines import cosines, unit_query, unit_rows
 from foreword.vectors.table import VectorTable, _checked_vector, as_array, is_key, listed
@@ -98,7 +99,9 @@ class Similarities(VectorTable):
         """
         known = self._kept(keys_list)
         if not known:
-            raise ArgumentError("can't choose from no keys", got=f"{len(keys_list)} keys, none of which has a vector")
+            raise ArgumentError(
+                "can't choose from no keys", got=f"{counted(len(keys_list), 'key')}, none of which has a vector"
+            )
         return known[int(np.argmin(self.distances(key1, known)))]
 
     def rank_by_centrality(self, words: Iterable[Any], use_norm: bool = True) -> list[tuple[np.float32, Any]]:
@@ -116,7 +119,7 @@ class Similarities(VectorTable):
                 "left out, as they have no vectors: %s", sorted({str(w) for w in words} - {str(w) for w in known})
             )
         if not known:
-            raise ArgumentError("can't rank no words", got=f"{len(words)} words, none of which has a vector")
+            raise ArgumentError("can't rank no words", got=f"{counted(len(words), 'word')}, none of which has a vector")
 
         def directions(i: int) -> NDArray[np.float64]:
             rows = self._vectors(known[i : i + _AT_ONCE])

@@ -421,7 +421,9 @@ class VectorTable:
             raise ArgumentError("can't take the mean of no vectors", expected="at least one key or vector")
         weights = np.ones(len(keys)) if weights is None else as_array(weights, np.float64)
         if weights.shape != (len(keys),):
-            raise ArgumentError("keys and weights must be as many", got=f"{len(keys)} keys, weights {weights.shape}")
+            raise ArgumentError(
+                "keys and weights must be as many", got=f"{counted(len(keys), 'key')}, weights {weights.shape}"
+            )
         if not np.isfinite(weights).all():
             raise ArgumentError("a weight must be a finite number", got=weights.tolist())
         mean, total = np.zeros(self.vector_size), 0.0

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, ArgumentTypeError, OutOfRangeError, TooShortError
 from foreword.tokens.store.store import TokenStore
 from foreword.windows.arithmetic import Cut, Layout, Pieces, Tail, TokenAccount
@@ -372,7 +373,7 @@ class WindowDataset:
         loss = Source(array.view(np.uint8) if array.dtype == bool else array)
         if len(loss) != len(self._source):
             raise ArgumentError(
-                "loss says it of each token", got=f"{len(loss):,} values", expected=f"{len(self._source):,}"
+                "loss says it of each token", got=counted(len(loss), "value"), expected=f"{len(self._source):,}"
             )
         return loss
 
@@ -409,10 +410,10 @@ class WindowDataset:
         needed = self.context_length + 1 if self.tail == "drop" else 2
         why = "context_length + 1, for the shifted targets" if self.tail == "drop" else "an input and its target"
         tokens = len(self._source)
-        got = f"{tokens:,} tokens"
+        got = counted(tokens, "token")
         if self.within == "document" and self._documents is not None:
             tokens = int(np.diff(self._documents).max(initial=0))
-            got = f"{len(self._documents) - 1:,} documents, the longest of {tokens:,} tokens"
+            got = f"{counted(len(self._documents) - 1, 'document')}, the longest of {counted(tokens, 'token')}"
         fix = f"give more text, or a context_length of at most {tokens - 1:,}" if tokens > 1 else "give more text"
         return TooShortError("too few tokens for one window", got=got, expected=f"at least {needed:,} ({why})", fix=fix)
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import sys
 import warnings
 
+from foreword._base.words import counted
 from foreword.windows.epochs import Epochs
 from foreword.windows.plan import Place
 
@@ -193,8 +194,9 @@ class Iterations:
         self._warned = True
         place = earliest.place(self._epochs)
         warnings.warn(
-            f"an earlier iterator of this loader still lives, in epoch {place.epoch} after {place.cursor:,} windows: "
-            "the loader's state is its place; if it is not wanted any more, close() or del it",
+            f"an earlier iterator of this loader still lives, in epoch {place.epoch} after "
+            f"{counted(place.cursor, 'window')}: the loader's state is its place; "
+            "if it is not wanted any more, close() or del it",
             stacklevel=4,
         )
 

@@ -29,6 +29,7 @@ from foreword._base.checks import integer
 from foreword._base.notebook import notebook_html
 from foreword._base.progress import Progress
 from foreword._base.progress import progress as progress_bar
+from foreword._base.words import counted
 from foreword.errors import ArgumentError
 from foreword.windows import clients, ranks, tracing
 from foreword.windows.batches import Batches
@@ -247,8 +248,8 @@ class WindowLoader(clients.LikeDataLoader):
             ranks.warn_of_workers(stacklevel=2)
         if self._counted_for not in (None, world_size):
             warnings.warn(
-                f"len(loader) was taken for {self._counted_for:,} processes, and there are {world_size:,}: it differs "
-                "now; take it when torch.distributed is initialised",
+                f"len(loader) was taken for {counted(self._counted_for, 'process', 'processes')}, and there are "
+                f"{world_size:,}: it differs now; take it when torch.distributed is initialised",
                 stacklevel=2,
             )
         self._counted_for = None

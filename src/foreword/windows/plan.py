@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.words import counted
 from foreword.errors import ArgumentError
 from foreword.windows.block_order import BlockOrder, run_length
 from foreword.windows.dataset import WindowDataset
@@ -102,7 +103,7 @@ class Track:
         if not self.samples:
             raise ArgumentError(
                 f"skip leaves out every window of the source {self.name!r}",
-                got=f"{len(self.skip):,} documents, {len(self.data):,} windows",
+                got=f"{counted(len(self.skip), 'document')}, {counted(len(self.data), 'window')}",
                 fix="skip fewer documents, or leave the source out",
             )
 

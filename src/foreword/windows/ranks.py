@@ -12,6 +12,7 @@ import os
 import sys
 import warnings
 
+from foreword._base.words import counted
 from foreword.errors import ArgumentError
 
 __all__ = ["resolve", "warn_of_workers"]
@@ -43,8 +44,8 @@ def warn_of_workers(stacklevel: int) -> None:
     if worker is not None and worker.num_workers > 1:
         warnings.warn(
             f"a loader is iterated in each of {worker.num_workers} workers of a DataLoader, so every batch comes "
-            f"{worker.num_workers} times; give the DataLoader loader.dataset and loader.batch_sampler, or iterate the "
-            "loader itself, with prefetch=1",
+            f"{counted(worker.num_workers, 'time')}; give the DataLoader loader.dataset and loader.batch_sampler, "
+            "or iterate the loader itself, with prefetch=1",
             stacklevel=stacklevel + 1,
         )
 

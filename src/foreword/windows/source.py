@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, StoreError
 from foreword.tokens.store.manifest import BLOCK
 from foreword.tokens.store.store import TokenStore
@@ -160,8 +161,8 @@ class Source:
                 return
             raise StoreError(
                 "a file of token ids has changed while it was in use",
-                got="it is gone" if now is None else f"{now[1]:,} bytes, other contents or another file",
-                expected=None if then is None else f"{then[1]:,} bytes, as when it was opened",
+                got="it is gone" if now is None else f"{counted(now[1], 'byte')}, other contents or another file",
+                expected=None if then is None else f"{counted(then[1], 'byte')}, as when it was opened",
                 where=path,
                 fix="restore the file, or open it again and start from the beginning",
             )

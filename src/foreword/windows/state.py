@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, StoreError
 from foreword.windows.epochs import Epochs
 from foreword.windows.history import History
@@ -128,7 +129,7 @@ class States:
             if track.samples != windows or not _is_count(windows):
                 raise StoreError(
                     f"the state does not fit this loader: documents of the source {name!r} lie elsewhere",
-                    got=f"{track.samples} windows without those of skipped documents",
+                    got=f"{counted(track.samples, 'window')} without those of skipped documents",
                     expected=windows,
                     fix="give the offsets= with which the state was saved",
                 )

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.json_objects import Repeating
+from foreword._base.words import counted
 from foreword.errors import FormatError
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
@@ -134,7 +135,7 @@ class Ids:
         if ids is None or ids.ndim != 1 or ids.dtype.kind not in "ui":
             raise FormatError(
                 f"the field {self.field!r} holds no token ids",
-                got=_type(value) if ids is None else f"{_type(value)} of {ids.dtype}, {ids.ndim} dimensions",
+                got=_type(value) if ids is None else f"{_type(value)} of {ids.dtype}, {counted(ids.ndim, 'dimension')}",
                 expected="integers in one list",
             )
         if ids.size and (int(ids.min()) < 0 or int(ids.max()) >= self.vocab_size):

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, FileError, FormatError
 from foreword.tokens.preparing import tables
 from foreword.tokens.preparing.contents import FIELDS, Contents, Text
@@ -175,14 +176,14 @@ class Reader:
         else:
             with contextlib.closing(HashedReader(source.open_raw())) as raw, unpacked(source, raw) as stream:
                 self._so_far = lambda: (raw.bytes, raw.so_far())
-                counted = FileStream(stream, raw, self._advance)
-                refuse_other_kind(counted.head(), source, reading.encoding)
-                yield from self._bounded(self._fragments(source, counted, records))
+                text_stream = FileStream(stream, raw, self._advance)
+                refuse_other_kind(text_stream.head(), source, reading.encoding)
+                yield from self._bounded(self._fragments(source, text_stream, records))
                 raw.digest()
                 if source.remote is not None and source.size is not None and raw.bytes < source.size:
                     raise FileError(
                         "the corpus ends before its end: its server broke off",
-                        got=f"{raw.bytes:,} bytes",
+                        got=counted(raw.bytes, "byte"),
                         expected=f"{source.size:,}",
                         where=source.path,
                         fix="run the same command again; it resumes",

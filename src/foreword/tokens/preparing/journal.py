@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from foreword._base.files import atomic_write, explained, read_regular
+from foreword._base.words import counted
 from foreword.errors import StoreError
 from foreword.tokens.store.manifest import as_json
 
@@ -111,7 +112,7 @@ def cut_back(path: Path, size: int, checksum: str | None) -> bytes:
         if found < size:
             raise StoreError(
                 "a file of an interrupted prepare is shorter than its journal says",
-                got=f"{found:,} bytes",
+                got=counted(found, "byte"),
                 expected=f"{size:,}",
                 where=path,
                 fix="start over: restart=True (--restart)",

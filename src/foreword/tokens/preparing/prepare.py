@@ -26,6 +26,7 @@ from foreword._base import threads
 from foreword._base.checks import integer
 from foreword._base.files import output_path, read_regular, remote_url
 from foreword._base.progress import progress
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, StoreError
 from foreword.tokens.preparing import journal
 from foreword.tokens.preparing.blocks import Framing, Task, Threads, Workers
@@ -443,7 +444,7 @@ def _refuse_other_corpus(
             return differs(f"sources that are new: {len(added):,}, the first {added[0]}")
         size = known[source.name]["bytes"]
         if source.size != size:
-            return differs(f"{source.name} has {source.size or 0:,} bytes, had {size or 0:,}")
+            return differs(f"{source.name} has {counted(source.size or 0, 'byte')}, had {size or 0:,}")
         return differs(f"{source.name} has changed")
 
     sizes = {account["bytes"] for account in accounts}

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from foreword._base.json_objects import with_repeats
+from foreword._base.words import counted
 from foreword.errors import ArgumentTypeError, FormatError
 from foreword.tokens.preparing.contents import Contents, Text, look_up
 from foreword.tokens.preparing.kinds import looks_like_a_path
@@ -137,7 +138,7 @@ class Records:
             if len(line) > self._limit:
                 raise FormatError(
                     "a line is longer than a record may be",
-                    expected=f"at most {self._limit:,} bytes ({self._limit >> 20} MiB)",
+                    expected=f"at most {counted(self._limit, 'byte')} ({self._limit >> 20} MiB)",
                     where=self.where,
                 )
             yield line
@@ -284,7 +285,7 @@ class _Values:
         if len(held) > self._limit:
             raise FormatError(
                 "a record is longer than one may be, or the file is not JSON",
-                expected=f"at most {self._limit:,} characters",
+                expected=f"at most {counted(self._limit, 'character')}",
                 where=f"{self._where}, record {self.count:,}",
             )
         self._line += self._text.count("\n", 0, self._place)

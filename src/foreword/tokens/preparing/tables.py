@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from foreword._base.files import explained
-from foreword._base.words import first_line
+from foreword._base.words import counted, first_line
 from foreword.errors import ForewordError, FormatError
 from foreword.tokens.preparing.contents import Text
 from foreword.tokens.preparing.quotes import ChunkReader, Quotes
@@ -86,7 +86,9 @@ def csv(records: Records, stream: FileStream, *, delimiter: str = ",") -> Iterat
             if quotes.open > block:
                 raise quotes.unclosed(f"a quoted cell that is not closed within {block:,} bytes") from cause
             raise FormatError(
-                "a row of csv is longer than one may be", expected=f"at most {block:,} bytes", where=records.where
+                "a row of csv is longer than one may be",
+                expected=f"at most {block:,} bytes",
+                where=records.where,
             ) from cause
         raise FormatError("the csv can't be read", got=first_line(cause), where=records.where) from cause
 

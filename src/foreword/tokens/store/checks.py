@@ -17,6 +17,7 @@ import numpy as np
 from foreword._base.files import explained, read_regular
 from foreword._base.progress import progress
 from foreword._base.system import open_without_waiting
+from foreword._base.words import counted
 from foreword.errors import StoreError
 from foreword.tokens.store.far import FarFiles
 from foreword.tokens.store.manifest import BLOCK
@@ -81,7 +82,7 @@ def _checked(folder: Path | FarFiles, name: str, expected: str) -> bytes:
         return folder.small(name, expected)
     data = read_regular(folder / name, "read the store")
     if hashlib.sha256(data).hexdigest() != expected:
-        raise _damaged(folder / name, f"somewhere in its {len(data):,} bytes")
+        raise _damaged(folder / name, f"somewhere in its {counted(len(data), 'byte')}")
     return data
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.remote import RemoteFolder
+from foreword._base.words import counted
 from foreword.errors import MissingFileError, StoreError
 from foreword.tokens.store.block_cache import BlockCache
 from foreword.tokens.store.manifest import BLOCK
@@ -173,7 +174,7 @@ class FarFiles:
                 "the store is damaged: an object is cut short"
                 if short
                 else "the store is damaged: an object is not what was written",
-                got=f"{len(data):,} bytes" if short else None,
+                got=counted(len(data), "byte") if short else None,
                 expected=f"{len(part):,}" if part is not None and short else None,
                 where=self.folder.place(name) + ("" if part is None else f", bytes {part[0]:,} to {part[-1]:,}"),
                 fix="restore the object, or prepare the corpus again",

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from foreword._base.files import DAMAGED_ARRAY, atomic_write, explained, output_path
 from foreword._base.system import open_without_waiting
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, MissingFileError, StoreError
 from foreword.tokens.store.mapping import map_file
 
@@ -197,7 +198,7 @@ def _open_megatron(index: Path) -> ForeignTokens:
     if len(data) != expected:
         raise wrong(
             "has the wrong size",
-            got=f"{len(data):,} bytes",
+            got=counted(len(data), "byte"),
             expected=f"{expected:,} ({sequences:,} sequences, {marks:,} document marks)",
         )
     kind = np.dtype(MEGATRON_DTYPES[code])
@@ -229,8 +230,8 @@ def _open_llmc(path: Path, head: bytes) -> ForeignTokens:
     if header[1] != version or count < 0 or size != expected:
         raise StoreError(
             "an llm.c file whose header does not fit it",
-            got=f"version {header[1]}, {count:,} tokens, {size:,} bytes",
-            expected=f"version {version}, and {expected:,} bytes for so many tokens",
+            got=f"version {header[1]}, {counted(count, 'token')}, {counted(size, 'byte')}",
+            expected=f"version {version}, and {counted(expected, 'byte')} for so many tokens",
             where=path,
         )
     tokens = _mapped_bytes(path)[len(head) :].view(kind)
@@ -273,8 +274,8 @@ def _open_npy(path: Path, dtype: str | None) -> ForeignTokens:
     if len(data) != start + shape[0] * kind.itemsize:
         raise StoreError(
             "a NumPy file whose header does not fit it",
-            got=f"{len(data):,} bytes",
-            expected=f"{start + shape[0] * kind.itemsize:,}, for {shape[0]:,} ids",
+            got=counted(len(data), "byte"),
+            expected=f"{start + shape[0] * kind.itemsize:,}, for {counted(shape[0], 'id')}",
             where=path,
         )
     return ForeignTokens("numpy", path, data[start:].view(kind), np.array([0, shape[0]], "<u8"))
@@ -469,7 +470,7 @@ def _whole(path: Path, kind: np.dtype[Any]) -> int:
     if size % kind.itemsize:
         raise StoreError(
             "a file of the tokens is cut short",
-            got=f"{size:,} bytes",
+            got=counted(size, "byte"),
             expected=f"a multiple of {kind.itemsize}",
             where=path,
         )

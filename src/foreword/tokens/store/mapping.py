@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.system import open_without_waiting
+from foreword._base.words import counted
 from foreword.errors import StoreError
 
 __all__ = ["FileArray", "map_file"]
@@ -35,8 +36,8 @@ def _opened(path: Path, dtype: np.dtype[Any], count: int) -> Iterator[BinaryIO]:
             if size != expected:
                 raise StoreError(
                     "a file of the store has the wrong size",
-                    got=f"{size:,} bytes",
-                    expected=f"{expected:,} bytes ({count:,} × {dtype})",
+                    got=counted(size, "byte"),
+                    expected=f"{counted(expected, 'byte')} ({count:,} × {dtype})",
                     where=path,
                     fix="restore the file, or prepare the corpus again",
                 )

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import atomic_write
+from foreword._base.words import counted
 from foreword.errors import StoreError
 from foreword.tokens.store.manifest import BLOCK, FIELDS, FORMAT, VERSION, VERSION_WITH_FIELDS, as_json, seal
 
@@ -258,7 +259,7 @@ def _check_size(path: Path, size: int | None, *, exactly: bool = True) -> None:
     if not stat.S_ISREG(mode):
         raise not_as_written(path, got="no regular file")
     if size is not None and (found < size or (exactly and found != size)):
-        raise not_as_written(path, got=f"{found:,} bytes", expected=f"{size:,}, as its journal says")
+        raise not_as_written(path, got=counted(found, "byte"), expected=f"{size:,}, as its journal says")
 
 
 def not_as_written(path: Path | str, **facts: object) -> StoreError:

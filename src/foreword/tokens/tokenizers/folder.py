@@ -22,6 +22,7 @@ from typing import Any
 
 from foreword._base.files import read_regular
 from foreword._base.json_objects import without_repeats
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, FormatError, MissingFileError
 from foreword.tokens.tokenizers.engines import GPT2_PATTERN, PATTERNS
 from foreword.tokens.tokenizers.files import Options, open_file
@@ -295,7 +296,7 @@ def _word_piece(files: _Files, name: str) -> HuggingFaceTokenizer:
     if unknown not in vocab:
         raise FormatError(
             "not a vocabulary of WordPiece",
-            got=f"{len(vocab):,} tokens without {unknown!r}",
+            got=f"{counted(len(vocab), 'token')} without {unknown!r}",
             expected="a token a line, as BERT has them",
             where=files.folder / "vocab.txt",
         )

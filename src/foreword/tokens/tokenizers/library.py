@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.words import counted
 from foreword.errors import ArgumentError
 from foreword.tokens.tokenizers.tokenizer import Tokenizer
 
@@ -60,7 +61,8 @@ def refuse_longer(length: int, name: str, text: str) -> None:
     if length > LONGEST:
         raise ArgumentError(
             "a text is too long for the tokenizer's library, which takes it whole",
-            got=f"{length:,} characters without a place where the tokenizer's rules allow a cut: {text[:40]!r} …",
+            got=f"{counted(length, 'character')} without a place where the tokenizer's rules allow a cut: "
+            f"{text[:40]!r} …",
             expected=f"at most {LONGEST:,}",
             where=name,
             fix="give the text in parts: in prepare, tell documents apart by line, blank line or separator",

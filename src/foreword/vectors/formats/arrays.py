@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from foreword._base.compression import stem
 from foreword._base.files import read_bytes
 from foreword._base.json_objects import without_repeats
+from foreword._base.words import counted
 from foreword.errors import FormatError, MissingFileError
 from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys, vocabulary_of
 from foreword.vectors.formats.source import Source
@@ -238,7 +239,7 @@ def _check_shape(source: Source, dtype: np.dtype[Any], shape: tuple[int, ...]) -
         raise _no_vectors(source, dtype, shape)
     needed = math.prod(shape) * dtype.itemsize
     if source.size is not None and needed > source.size:
-        raise _cut_short(source, f"{source.size:,} bytes", f"at least {needed:,} for {dtype} {list(shape)}")
+        raise _cut_short(source, counted(source.size, "byte"), f"at least {needed:,} for {dtype} {list(shape)}")
 
 
 def _words(source: Source, options: Options) -> list[bytes]:
@@ -263,7 +264,7 @@ def _rows(source: Source, shape: tuple[int, ...], dtype: np.dtype[Any], *, bfloa
     def read(start: int, stop: int) -> NDArray[Any]:
         data = source.read((stop - start) * dim * dtype.itemsize)
         if len(data) < (stop - start) * dim * dtype.itemsize:
-            raise _cut_short(source, f"{start + len(data) // (dim * dtype.itemsize):,} rows", f"{shape[0]:,}")
+            raise _cut_short(source, counted(start + len(data) // (dim * dtype.itemsize), "row"), f"{shape[0]:,}")
         rows = np.frombuffer(data, dtype=dtype).reshape(-1, dim)
         return (rows.astype(np.uint32) << 16).view(np.float32) if bfloat16 else rows  # bfloat16: float32's upper half
 
@@ -277,7 +278,9 @@ def _columns_first(source: Source, shape: tuple[int, ...], dtype: np.dtype[Any])
     def whole() -> NDArray[Any]:
         data = source.read(math.prod(shape) * dtype.itemsize)
         if len(data) < math.prod(shape) * dtype.itemsize:
-            raise _cut_short(source, f"{len(data):,} bytes of values", f"{math.prod(shape) * dtype.itemsize:,}")
+            raise _cut_short(
+                source, f"{counted(len(data), 'byte')} of values", f"{math.prod(shape) * dtype.itemsize:,}"
+            )
         return np.frombuffer(data, dtype=dtype).reshape(shape, order="F")
 
     return lambda start, stop: whole()[start:stop]
@@ -294,7 +297,7 @@ def _blocks(
     if len(words) != n:
         raise FormatError(
             "the vocabulary does not fit the vectors",
-            got=f"{len(words):,} words",
+            got=counted(len(words), "word"),
             expected=f"{n:,}, one a row",
             where=source.name,
             fix="name the right file by vocabulary=",

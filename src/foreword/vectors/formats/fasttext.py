@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import explained
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, FormatError, TextDecodeError
 from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys
 from foreword.vectors.formats.fasttext_quantised import read_quantised
@@ -200,11 +201,15 @@ def _read(source: Source) -> _Model:
     total = data.unpack("q")[0]
     pruned = data.unpack("q")[0] if new else -1
     if size < 0 or n_words < 1 or n_labels < 0 or size != n_words + n_labels:
-        raise _damaged(source, f"a dictionary of {size:,} entries, {n_words:,} words and {n_labels:,} labels")
+        raise _damaged(
+            source,
+            f"a dictionary of {counted(size, 'entry', 'entries')}, {counted(n_words, 'word')} "
+            f"and {counted(n_labels, 'label')}",
+        )
     if source.size is not None and 10 * n_words > source.size:
-        raise _damaged(source, f"{source.size:,} bytes for {n_words:,} words")
+        raise _damaged(source, f"{counted(source.size, 'byte')} for {counted(n_words, 'word')}")
     if not -1 <= pruned <= arguments.bucket:
-        raise _damaged(source, f"{pruned:,} n-grams of {arguments.bucket:,}")
+        raise _damaged(source, f"{counted(pruned, 'n-gram')} of {arguments.bucket:,}")
     words, counts = [], []
     for i in range(size):
         word = data.take_word()
@@ -217,7 +222,7 @@ def _read(source: Source) -> _Model:
     listed = _listed(source, data, pruned, arguments.bucket)
     quantised = data.take(1) if new else b"\0"
     if quantised not in (b"\0", b"\1") or (listed is not None and quantised == b"\0"):
-        raise _damaged(source, f"a matrix of kind {quantised[0]}, {pruned:,} n-grams")
+        raise _damaged(source, f"a matrix of kind {quantised[0]}, {counted(pruned, 'n-gram')}")
     dim = arguments.dim
     if quantised == b"\1":
         matrix = _quantised(source, data, n_words, arguments.bucket if listed is None else len(listed), dim)

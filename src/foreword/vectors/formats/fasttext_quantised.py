@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import explained
+from foreword._base.words import counted
 from foreword.vectors.store.blocks import BLOCK_BYTES
 
 __all__ = ["read_quantised"]
@@ -46,7 +47,10 @@ class _Quantiser:
         """The next quantiser, of vectors of ``dim`` elements. ValueError where it is damaged."""
         own, count, dsub, last = data.unpack("4i")
         if own != dim or dsub < 1 or not 1 <= last <= dsub or count < 1 or (count - 1) * dsub + last != dim:
-            raise ValueError(f"a quantiser of {own:,} elements in {count:,} parts of {dsub:,}, the last of {last:,}")
+            raise ValueError(
+                f"a quantiser of {counted(own, 'element')} in {counted(count, 'part')} of {dsub:,}, "
+                f"the last of {last:,}"
+            )
         flat = np.frombuffer(data.take(4 * _CENTROIDS * dim), "<f4")
         edges = [_CENTROIDS * dsub * i for i in range(1, count)]
         return cls([part.reshape(_CENTROIDS, -1) for part in np.split(flat, edges)])
@@ -66,11 +70,11 @@ def read_quantised(data: Taking, rows: int, dim: int) -> NDArray[np.float32]:
     """
     qnorm, own_rows, own_dim, size = data.unpack("Bqqi")
     if qnorm > 1 or (own_rows, own_dim) != (rows, dim) or size < 0 or size % max(rows, 1):
-        raise ValueError(f"a matrix {own_rows:,} × {own_dim:,} of {size:,} codes")
+        raise ValueError(f"a matrix {own_rows:,} × {own_dim:,} of {counted(size, 'code')}")
     codes = np.frombuffer(data.take(size), np.uint8).reshape(rows, -1) if rows else np.empty((0, 1), np.uint8)
     quantiser = _Quantiser.read(data, dim)
     if rows and codes.shape[1] != len(quantiser.parts):
-        raise ValueError(f"{codes.shape[1]:,} codes a row for {len(quantiser.parts):,} parts")
+        raise ValueError(f"{counted(codes.shape[1], 'code')} a row for {counted(len(quantiser.parts), 'part')}")
     lengths = None
     if qnorm:
         of_lengths = np.frombuffer(data.take(rows), np.uint8)

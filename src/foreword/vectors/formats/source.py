@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from foreword._base import compression
 from foreword._base.files import explained
+from foreword._base.words import counted
 from foreword.errors import FormatError
 
 __all__ = ["HEAD", "Source", "is_packed", "member_of", "open_source"]
@@ -105,7 +106,7 @@ class Source:
         if self._given > BOMB and self._given > _BOMB_RATIO * self.packed:
             raise FormatError(
                 "the compressed file unpacks to far more than vectors can",
-                got=f"over {self._given:,} bytes out of {self.packed:,}",
+                got=f"over {counted(self._given, 'byte')} out of {self.packed:,}",
                 where=self.name,
                 fix="if it is right nevertheless, unpack it, and load what comes out",
             )
@@ -214,7 +215,7 @@ def _member(names: list[str], path: Path, member: str | None) -> str:
     if len({_plain(name) for name in chosen}) == 1:
         raise FormatError(
             "the archive holds several files of one name",
-            got=f"{_plain(chosen[0])}, {len(chosen)} times",
+            got=f"{_plain(chosen[0])}, {counted(len(chosen), 'time')}",
             where=path,
             fix="unpack it, and give the file that is meant",
         )

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from foreword._base.files import explained, read_regular
 from foreword._base.json_objects import without_repeats
+from foreword._base.words import counted
 from foreword.errors import FormatError
 from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader
 from foreword.vectors.store.blocks import BLOCK_BYTES, Block, pack
@@ -152,12 +153,12 @@ def _fitting(
     for what, part in (("mapping", mapping), ("weights", weights)):
         kinds = "iu" if what == "mapping" else "f"
         if part is not None and (len(part) < most or part.dtype.kind not in kinds):
-            raise _damaged(path, f"{what} {part.dtype} [{len(part):,}] for {most:,} tokens")
+            raise _damaged(path, f"{what} {part.dtype} [{len(part):,}] for {counted(most, 'token')}")
     rows = ids if mapping is None else np.asarray(mapping[ids], dtype=np.int64)
     if rows.min() < 0 or rows.max() >= len(matrix):
         raise FormatError(
             "the tokenizer doesn't fit the vectors",
-            got=f"{len(matrix):,} rows",
+            got=counted(len(matrix), "row"),
             expected=f"at least {int(rows.max()) + 1:,}, one for each token",
             where=path,
             fix=f"put the tokenizer that the model was made with beside it, as {TOKENIZER}",

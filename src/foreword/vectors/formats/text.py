@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.words import counted
 from foreword.errors import FormatError
 from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys
 from foreword.vectors.formats.source import HEAD, Source
@@ -205,7 +206,7 @@ def _blocks(source: Source, count: int | None, dim: int, options: Options) -> It
         if len(carry) > max(_MAX_LINE, 64 * dim):
             raise FormatError(
                 "a line is too long",
-                got=f"{len(carry):,} bytes without a newline",
+                got=f"{counted(len(carry), 'byte')} without a newline",
                 where=f"{source.name}, line {done + first_line:,}",
             )
         if ended:  # blank lines at the end don't count
@@ -226,7 +227,7 @@ def _blocks(source: Source, count: int | None, dim: int, options: Options) -> It
     if done < count:
         raise FormatError(
             "the file is cut short, or its header has a wrong count",
-            got=f"{done:,} words",
+            got=counted(done, "word"),
             expected=f"{count:,} as the header says",
             where=source.name,
             fix="get the file again, or correct its first line",
@@ -236,7 +237,7 @@ def _blocks(source: Source, count: int | None, dim: int, options: Options) -> It
             raise FormatError(
                 "the file goes on after its last word",
                 got=repr(carry.lstrip()[:40]),
-                expected=f"an end after the header's {count:,} words",
+                expected=f"an end after the header's {counted(count, 'word')}",
                 where=f"{source.name}, line {done + first_line:,}",
                 fix="correct the count in its first line, or pass limit= to read that many words",
             )

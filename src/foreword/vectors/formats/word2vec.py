@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from foreword._base.words import counted
 from foreword.errors import FormatError
 from foreword.vectors.formats.base import MAX_DIM, Options, Pending, Reader, check_keys
 from foreword.vectors.formats.source import Source
@@ -45,8 +46,9 @@ def check_header(source: Source, count: int, dim: int, least: int) -> None:
     if source.size is not None and count * least > source.size:
         raise FormatError(
             "the file is cut short, or its header has a wrong count",
-            got=f"{source.size:,} bytes",
-            expected=f"at least {count * least:,} for the header's {count:,} words of {dim:,} dimensions",
+            got=counted(source.size, "byte"),
+            expected=f"at least {count * least:,} for the header's {counted(count, 'word')} "
+            f"of {counted(dim, 'dimension')}",
             where=source.name,
             fix="get the file again, or correct its first line",
         )
@@ -111,7 +113,7 @@ def _blocks(source: Source, count: int, dim: int, options: Options) -> Iterator[
         if end == held and not spaces:
             raise FormatError(
                 "the file is cut short, or its header has a wrong count",
-                got=f"{done:,} words",
+                got=counted(done, "word"),
                 expected=f"{count:,} as the header says",
                 where=source.name,
                 fix="get the file again, or correct its first line",
@@ -131,7 +133,7 @@ def _blocks(source: Source, count: int, dim: int, options: Options) -> Iterator[
         raise FormatError(
             "the file goes on after its last word",
             got="more bytes",
-            expected=f"an end after the header's {count:,} words of {dim:,} dimensions",
+            expected=f"an end after the header's {counted(count, 'word')} of {counted(dim, 'dimension')}",
             where=source.name,
             fix="correct the count in its first line, or pass limit= to read that many words",
         )

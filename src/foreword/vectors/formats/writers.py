@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.compression import by_name, packing, stem
-from foreword._base.files import atomic_write, explained, given_path
+from foreword._base.files import atomic_write, check_file, check_folder, explained, given_path
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, FormatError
 from foreword.vectors.formats.arrays import KEY_OFFSETS, KEYS, VECTORS
 from foreword.vectors.formats.base import Options
@@ -67,15 +68,33 @@ def write(
         ArgumentError: there is no such format, or it can't hold a key.
         FileError: the file can't be written.
     """
-    chosen = format or suffix_format(path)
-    if chosen not in get_args(Format):
-        raise ArgumentError("unknown format", got=repr(chosen), expected=", ".join(get_args(Format)))
+    chosen = check_output(path, format)
     if chosen == "safetensors":
         write_safetensors(path, keys, vectors)
     elif chosen == "npy":
         write_npy(path, keys, vectors)
     else:
         write_word2vec(path, keys, vectors, binary=chosen == "word2vec-binary", header=chosen != "glove")
+    return chosen
+
+
+def check_output(path: PathLike, format: Format | None = None) -> Format:  # noqa: A002
+    """Raise what ``write`` would of its path and format, before there is anything to write. Gives the format.
+
+    Raises:
+        ArgumentError: there is no such format, or the name is that of another kind of file.
+        FileError: nothing can be written there.
+    """
+    chosen = format or suffix_format(path)
+    if chosen not in get_args(Format):
+        raise ArgumentError("unknown format", got=repr(chosen), expected=", ".join(get_args(Format)))
+    if chosen == "static":
+        check_folder(path)
+        return chosen
+    _check_kind(path)
+    check_file(path)
+    if chosen == "npy":
+        check_file(_vocabulary(path))
     return chosen
 
 
@@ -166,7 +185,7 @@ def _binary_pieces(keys: Sequence[str], vectors: NDArray[np.floating[Any]], pref
         for word in words:
             wrong = "a space" if b" " in word else "a newline at its start" if word.startswith(b"\n") else ""
             if wrong or len(word) >= MAX_WORD:
-                raise _not_held("word2vec's binary format", word, wrong or f"{len(word):,} bytes")
+                raise _not_held("word2vec's binary format", word, wrong or counted(len(word), "byte"))
         with np.errstate(over="ignore"):
             singles = np.ascontiguousarray(rows, dtype="<f4")
         if (np.isinf(singles) & np.isfinite(rows)).any():
@@ -199,7 +218,7 @@ def _text_pieces(keys: Sequence[str], vectors: NDArray[np.floating[Any]], prefix
 
 def _line(word: bytes, numbers: list[bytes]) -> bytes:
     """The line of a word with blanks, as ``parse_line`` reads it back."""
-    wrong = "a newline in it" if b"\n" in word else f"{len(word):,} bytes" if len(word) >= MAX_WORD else ""
+    wrong = "a newline in it" if b"\n" in word else counted(len(word), "byte") if len(word) >= MAX_WORD else ""
     for first in () if wrong else (numbers[0], numbers[0] + b".0"):  # after "catch 22" one number must be no whole one
         line = b" ".join([word, first, *numbers[1:]])
         try:
@@ -225,11 +244,7 @@ def write_npy(path: PathLike, keys: Sequence[str], vectors: NDArray[np.floating[
         ArgumentError: a key has a newline, or ends in a carriage return; or the file is called ``.vocab`` itself.
         FileError: a file can't be written.
     """
-    target = given_path(path)
-    inner = Path(stem(target.name))
-    vocabulary = target.with_name(f"{(inner if inner.suffix == '.npy' else target).stem}.vocab")
-    if vocabulary == target:
-        raise ArgumentError("the words go to the same file", got=os.fspath(path), expected="NAME.npy")
+    target, vocabulary = given_path(path), _vocabulary(path)
     dtype, first = _little(vectors), True
     with atomic_write(vocabulary) as file:
         for words, _ in _blocks(keys, vectors):
@@ -242,6 +257,16 @@ def write_npy(path: PathLike, keys: Sequence[str], vectors: NDArray[np.floating[
     with opened(target) as file:
         np.lib.format.write_array_header_1_0(file, {"descr": dtype.str, "fortran_order": False, "shape": vectors.shape})
         _write_rows(file, vectors)
+
+
+def _vocabulary(path: PathLike) -> Path:
+    """Where the words of a ``.npy`` file go."""
+    target = given_path(path)
+    inner = Path(stem(target.name))
+    vocabulary = target.with_name(f"{(inner if inner.suffix == '.npy' else target).stem}.vocab")
+    if vocabulary == target:
+        raise ArgumentError("the words go to the same file", got=os.fspath(path), expected="NAME.npy")
+    return vocabulary
 
 
 def write_safetensors(path: PathLike, keys: Sequence[str], vectors: NDArray[np.floating[Any]]) -> None:
@@ -320,11 +345,7 @@ def opened(path: PathLike, *, append: bool = False) -> Iterator[IO[bytes]]:
         ArgumentError: the name is that of an archive.
         FileError: it can't be written.
     """
-    name = os.fspath(given_path(path))
-    if stem(name).lower().endswith(_ARCHIVES) or name.lower().endswith(_ARCHIVES):
-        raise ArgumentError(
-            "a file of this kind can't be written", got=name, expected=".gz, .bz2, .xz or .zst", fix="change the name"
-        )
+    name = _check_kind(path)
     with contextlib.ExitStack() as stack:
         file: IO[bytes]
         if append:
@@ -333,3 +354,13 @@ def opened(path: PathLike, *, append: bool = False) -> Iterator[IO[bytes]]:
         else:
             file = stack.enter_context(atomic_write(path))
         yield stack.enter_context(packing(file, by_name(name)))
+
+
+def _check_kind(path: PathLike) -> str:
+    """The file's name; raises an ArgumentError where it is that of an archive."""
+    name = os.fspath(given_path(path))
+    if stem(name).lower().endswith(_ARCHIVES) or name.lower().endswith(_ARCHIVES):
+        raise ArgumentError(
+            "a file of this kind can't be written", got=name, expected=".gz, .bz2, .xz or .zst", fix="change the name"
+        )
+    return name

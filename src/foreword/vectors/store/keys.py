@@ -30,6 +30,7 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from foreword._base.words import counted
 from foreword.errors import StoreError
 
 __all__ = ["INTEGER", "IndexToKey", "Key", "KeyToIndex", "MappedKeys", "decode", "encode", "hash_keys", "is_key"]
@@ -216,7 +217,7 @@ class KeyToIndex(Mapping[Any, int]):
         return dict(other) | self.copy()
 
     def __repr__(self) -> str:
-        return f"<{len(self):,} keys → rows>"
+        return f"<{counted(len(self), 'key')} → rows>"
 
 
 class IndexToKey(Sequence[Any]):

@@ -35,6 +35,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from foreword._base import system
 from foreword._base.files import explained
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, MissingFileError, StoreError
 from foreword.vectors.search.codes import Codes, padded
 from foreword.vectors.store.attributes import ATTRIBUTES, read_attributes
@@ -324,7 +325,7 @@ def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> tuple[NDArray[Any], 
             right = file.read(HEADER) == npy_header(dtype, shape)
             stat = os.fstat(file.fileno())
             size = stat.st_size
-            got = f"{size:,} bytes" if right else "another header"
+            got = counted(size, "byte") if right else "another header"
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if right and size == expected else None
     except OSError as cause:
         mapped, got = None, (cause.strerror or type(cause).__name__).lower()
@@ -332,7 +333,7 @@ def _map(path: Path, dtype: str, shape: tuple[int, ...]) -> tuple[NDArray[Any], 
         raise StoreError(
             "a file of the store is missing or damaged",
             got=got,
-            expected=f"{expected:,} bytes, {dtype} {list(shape)}",
+            expected=f"{counted(expected, 'byte')}, {dtype} {list(shape)}",
             where=path,
             fix="convert the vectors again (a store in the cache: remove its folder)",
         )

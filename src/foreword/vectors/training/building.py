@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base import threads
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, ArgumentTypeError, MissingPackageError
 from foreword.vectors.keyed_vectors import KeyedVectors
 from foreword.vectors.training.corpus import Corpus
@@ -190,7 +191,7 @@ class Building:
             raise ArgumentError(
                 "wv has other words than the model was built with, or in another order: the output table has no rows "
                 "for them",
-                got=f"{len(words):,} words",
+                got=counted(len(words), "word"),
                 expected=f"the {len(self._words):,} of build_vocab, in their order",
                 fix="add words by build_vocab(…, update=True); sort or add to a copy, copy.deepcopy(model.wv)",
             )

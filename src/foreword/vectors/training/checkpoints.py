@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from foreword._base import system
 from foreword._base.files import atomic_write, explained
+from foreword._base.words import counted
 from foreword.errors import FormatError
 
 __all__ = ["corpus_digest", "read", "words_digest", "write"]
@@ -122,7 +123,7 @@ class Checkpoint:
         size = sum(array.nbytes for array in arrays) + _DIGEST
         left = os.fstat(self._file.fileno()).st_size - self._file.tell()
         if left != size:
-            raise self.damaged(f"{left:,} bytes of tables", expected=f"{size:,} bytes")
+            raise self.damaged(f"{counted(left, 'byte')} of tables", expected=counted(size, "byte"))
         for array in arrays:
             data = _bytes(array)
             for start in range(0, len(data), _AT_ONCE):
@@ -136,7 +137,7 @@ class Checkpoint:
     def damaged(self, got: str, *, expected: str | None = None) -> FormatError:
         """The error of a file that is no whole checkpoint."""
         return FormatError(
-            "the checkpoint can't be used", got=got, expected=expected, where=self._path, fix="start the training anew"
+            "the checkpoint can't be used", got=got, expected=expected, where=self._path, fix="start the training again"
         )
 
     def _take(self, count: int) -> bytes:

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import atomic_write, explained
+from foreword._base.words import counted
 from foreword.errors import FileError, FormatError, TextDecodeError
 from foreword.vectors.training.vocabulary import TrimRule, WordCounts, stays
 from foreword.vectors.training.word_table import Ends, WordTable
@@ -326,7 +327,9 @@ def open_encoded(path: Path) -> NDArray[np.uint32]:
     with explained("read the encoded corpus", path):
         size = path.stat().st_size
         if size % 4:
-            raise FormatError("the encoded corpus is cut short", got=f"{size:,} bytes", expected="4 a word", where=path)
+            raise FormatError(
+                "the encoded corpus is cut short", got=counted(size, "byte"), expected="4 a word", where=path
+            )
         if not size:  # nothing can be mapped
             return np.empty(0, dtype=np.uint32)
         return np.memmap(path, dtype="<u4", mode="r")

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreword._base.files import DAMAGED_ARRAY, check_whole, explained, given_path, replaced_folder
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, FileError, FormatError, StoreError
 from foreword.vectors.formats.fasttext import is_fasttext, read_fasttext_model
 from foreword.vectors.formats.gensim_native import NativeModel, is_native, read_model
@@ -144,7 +145,7 @@ def _load_own(cls: type[M], folder: Path) -> M:
         raise FormatError("the model's vectors are damaged", got=cause.problem, where=folder / "vectors") from cause
     dim = model.vector_size
     if store.vectors.shape != (count, dim) or (store.counts is None and count):
-        raise _damaged(folder / "vectors", f"vectors {list(store.vectors.shape)} of {count:,} words")
+        raise _damaged(folder / "vectors", f"vectors {list(store.vectors.shape)} of {counted(count, 'word')}")
     counts = np.zeros(0, dtype=np.int64) if store.counts is None else np.array(store.counts, dtype=np.int64)
     output = _read(folder / "output.npy", (count, dim))
     rows = np.array(store.vectors, dtype=np.float32)
@@ -206,7 +207,9 @@ def _of_gensim(cls: type[M], found: NativeModel, name: str) -> M:
             "a Doc2Vec can't be trained on", got=found.kind, where=name, fix="foreword.load opens its vectors"
         )
     if found.counts is None or found.output.shape != found.vectors.shape or found.output.dtype.kind != "f":
-        raise _damaged(Path(name), f"counts or an output table that don't fit {found.vectors.shape[0]:,} words")
+        raise _damaged(
+            Path(name), f"counts or an output table that don't fit {counted(found.vectors.shape[0], 'word')}"
+        )
     if None in found.keys or len(set(found.keys)) < len(found.keys) or (found.counts < 0).any():
         raise _damaged(Path(name), "words that come twice, or counts below 0")
     if not (np.isfinite(found.vectors).all() and np.isfinite(found.output).all()):
@@ -217,7 +220,7 @@ def _of_gensim(cls: type[M], found: NativeModel, name: str) -> M:
             "the n-grams of this model are not hashed as fastText's, so they can't be trained on",
             got=f"{found.kind}, of gensim before 3.8",
             where=name,
-            fix="foreword.load opens its vectors; gensim 3.8 writes the model anew",
+            fix="foreword.load opens its vectors; gensim 3.8 can save the model again",
         )
     _check_kind(cls, "Word2Vec" if fields.get("min_n") is None else "FastText", Path(name))
     options = {label: fields[label] for label in _arguments(cls) if fields.get(label) is not None}

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from foreword._base.files import atomic_write
+from foreword._base.words import counted
 from foreword.errors import ArgumentTypeError
 from foreword.vectors.training.corpus import FIRST, Advance, Corpus, Encoded, TextCorpus, open_encoded
 from foreword.vectors.training.vocabulary import TrimRule, WordCounts, stays
@@ -131,8 +132,8 @@ def refuse_iterator(items: Iterable[Any], name: str, passes: int) -> None:
     """
     if passes > 1 and iter(items) is items:
         raise ArgumentTypeError(
-            f"the {name} are gone through {passes} times, which a {type(items).__name__} can't be",
-            expected="a list, or an object whose __iter__ begins anew",
+            f"the {name} are gone through {counted(passes, 'time')}, which a {type(items).__name__} can't be",
+            expected="a list, or an object whose __iter__ starts again",
         )
 
 

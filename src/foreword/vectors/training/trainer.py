@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from foreword._base import threads
 from foreword._base.checks import integer
+from foreword._base.words import counted
 from foreword.errors import ArgumentError, FormatError, MissingPackageError, StoreError
 from foreword.vectors.store.keys import encode
 from foreword.vectors.store.subwords import subword_rows
@@ -91,7 +92,7 @@ class Trainer:
         rows = len(self._counts) + (options.subwords.buckets if options.subwords else 0)
         if rows >= 1 << 31:
             raise ArgumentError(
-                "the input table would have too many rows", got=f"{rows:,} rows", expected=f"fewer than {1 << 31:,}"
+                "the input table would have too many rows", got=counted(rows, "row"), expected=f"fewer than {1 << 31:,}"
             )
         self._plan = self._planned()
         if tables is None:
@@ -267,7 +268,7 @@ class Trainer:
                         got=header.get(name),
                         expected=got,
                         where=os.fspath(path),
-                        fix="resume with what the run was started with, or start anew",
+                        fix="resume with what the run was started with, or start again",
                     )
             trainer = cls(encoded, counts, stored, words=words, workers=workers)
             checkpoint.fill([trainer.input_table, trainer.output_table, trainer._lanes.loss])
@@ -442,8 +443,8 @@ class Trainer:
         if self._words is None or len(self._words) != len(self._counts):
             raise ArgumentError(
                 "subwords need the words",
-                got="none" if self._words is None else f"{len(self._words):,} words",
-                expected=f"{len(self._counts):,} words",
+                got="none" if self._words is None else counted(len(self._words), "word"),
+                expected=counted(len(self._counts), "word"),
             )
         first = len(self._counts)
         offsets, rows = np.zeros(first + 1, np.int64), []
