@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from foreword._base.files import explained
-from foreword._base.words import counted, first_line
+from foreword._base.words import first_line
 from foreword.errors import ForewordError, FormatError
 from foreword.tokens.preparing.contents import Text
 from foreword.tokens.preparing.quotes import ChunkReader, Quotes
