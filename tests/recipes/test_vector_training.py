@@ -351,8 +351,8 @@ def killed(corpus, tmp_path, count, signals, epochs):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_killed_training_goes_on_to_the_same_bits(corpus, tmp_path):
-    vectors = killed(corpus, tmp_path, 2, [signal.SIGKILL, signal.SIGINT], "90")
-    train_vectors(corpus, tmp_path / "whole", **{**SMALL, "epochs": 90})
+    vectors = killed(corpus, tmp_path, 2, [signal.SIGKILL, signal.SIGINT], "300")
+    train_vectors(corpus, tmp_path / "whole", **{**SMALL, "epochs": 300})
     assert np.array_equal(vectors, fw.load(tmp_path / "whole").vectors)
     assert left(tmp_path) == ["corpus.txt", "out", "whole"]
 
