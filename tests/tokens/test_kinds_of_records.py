@@ -124,6 +124,7 @@ def test_ids_that_are_none(tmp_path: Path) -> None:
         ("text", "no token ids"),
         (None, "null"),
         ([True], "no token ids"),
+        ([True, 2], "no token ids"),
         ([1, None], "no token ids"),
         ([2**70], "no token ids|none of the tokenizer"),
         (3, "no token ids"),

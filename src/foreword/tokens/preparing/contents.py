@@ -130,6 +130,8 @@ class Ids:
             ids = np.asarray(value) if value is not None else None
         except (ValueError, TypeError, OverflowError):
             ids = None
+        if isinstance(value, list) and bool in set(map(type, value)):  # which numpy makes 0 and 1
+            ids = np.zeros(len(value), bool)
         if ids is not None and ids.size == 0 and ids.ndim == 1:
             ids = ids.astype(np.uint32)
         if ids is None or ids.ndim != 1 or ids.dtype.kind not in "ui":
