@@ -308,7 +308,7 @@ def test_an_empty_folder_will_do_and_a_file_will_not(tmp_path):
         table(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
     for path in (5, ""):
-        with pytest.raises(errors.ArgumentError, match="a path is (a str|empty)"):
+        with pytest.raises(errors.ArgumentError, match=r"a path is (a str|empty)"):
             table(path)
 
 
