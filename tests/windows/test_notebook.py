@@ -67,7 +67,7 @@ def test_stride_1_takes_no_memory():
 def test_too_short_a_text(tokens, context_length):
     with pytest.raises(TooShortError) as caught:
         fw.WindowDataset(np.zeros(tokens, np.uint16), context_length=context_length)
-    assert f"{tokens:,} tokens" in str(caught.value)
+    assert f"{tokens:,} token" in str(caught.value)
     assert f"at least {context_length + 1:,}" in str(caught.value)
     assert isinstance(caught.value, ValueError)
 
