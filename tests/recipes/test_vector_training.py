@@ -1,5 +1,6 @@
 """Training to a file: formats, resuming after kills and Ctrl-C, and the command."""
 
+import contextlib
 import json
 import os
 import random
@@ -326,17 +327,26 @@ def test_ctrl_c_says_that_it_goes_on(corpus, tmp_path, monkeypatch):
     assert run(corpus, tmp_path / "out").exit_code == 0
 
 
+def written(path):
+    """When the file was written; 0 where there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_mtime_ns
+    return 0
+
+
 def killed(corpus, tmp_path, count, signals, epochs):
     """Kill a training ``count`` times, at any moment; what it comes to in the end."""
     rng = random.Random(4)
     command = [sys.executable, "-m", "foreword", "vectors", "train", str(corpus), str(tmp_path / "out"),
                "--dim", "8", "--epochs", epochs, "--min-count", "1", "--every", "0", "--workers", "2"]  # fmt: skip
-    folder = tmp_path / "out.training"
+    checkpoint = tmp_path / "out.training" / "checkpoint"
     kills = 0
     while kills < count:
+        before = written(checkpoint)
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ))
         start = time.monotonic()
-        while process.poll() is None and not (folder / "checkpoint").exists() and time.monotonic() < start + 60:
+        # Until it trains: while Python imports, it may drop a Ctrl-C that comes within a callback.
+        while process.poll() is None and written(checkpoint) == before and time.monotonic() < start + 60:
             time.sleep(0.01)
         time.sleep(rng.random() * 0.3)
         if process.poll() is None:
