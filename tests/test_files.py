@@ -116,7 +116,8 @@ def test_a_check_raises_what_a_write_would(tmp_path, monkeypatch, place, kind):
     check, write = getattr(_files, f"check_{kind}"), getattr(_files, f"atomic_{'write' if kind == 'file' else kind}")
     refused = refusal(lambda: check(place))
     assert names(tmp_path) == before
-    assert refused == refusal(lambda: fill(write, place))
+    if (place, kind) != ("to-full", "file") or os.environ.get("FOREWORD_TEST_WITHOUT_POSIX") != "1":
+        assert refused == refusal(lambda: fill(write, place))  # Windows replaces no link to a folder by a file
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs signals")
